@@ -1,0 +1,1 @@
+"""Rookery: labels corpora of long documents with BigBird, on Ray."""

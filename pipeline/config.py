@@ -1,0 +1,318 @@
+"""The job file: one strict YAML, typed.
+
+Precedence: defaults here < the file < `--set path=value` on the command line. An unknown key, a wrong type or a missing
+field is a ConfigError that names the path, the value and what was expected. Settings that a checkpoint may bring with
+it (the window policy) default to None here, which means "as the checkpoint says".
+"""
+
+import re
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from pipeline.errors import ConfigError
+
+SIZE_UNITS = {
+    "": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+}
+
+
+def _size(value: object) -> object:
+    match = (
+        re.fullmatch(r"(\d+)\s*([a-z]*)", value.strip().lower()) if isinstance(value, str) else None
+    )
+    if match and match[2] in SIZE_UNITS:
+        return int(match[1]) * SIZE_UNITS[match[2]]
+    if isinstance(value, str):
+        raise ValueError("expected a number of bytes such as 16000000, 16MB or 16MiB")
+    return value
+
+
+def _listed(value: object) -> object:
+    return (
+        (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+    )
+
+
+def _count_or_share(value: object) -> object:
+    """A count stays an int and a share becomes a float: `1` is one document, `1.0` and `100%` are all of them."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", value.strip()) if isinstance(value, str) else None
+    if match:
+        value = float(Decimal(match[1]) / 100)
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    is_share = isinstance(value, float) and 0 <= value <= 1
+    if value is not None and not is_count and not is_share:
+        raise ValueError(
+            "expected a count of documents such as 10, or a share of them such as 1% or 0.01"
+        )
+    return value
+
+
+Name = Annotated[str, Field(min_length=1)]
+Size = Annotated[int, BeforeValidator(_size, json_schema_input_type=int | str), Field(gt=0)]
+Names = Annotated[
+    tuple[Name, ...], BeforeValidator(_listed, json_schema_input_type=str | list[str])
+]
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Percent = Annotated[str, Field(pattern=r"^\s*\d+(\.\d+)?\s*%\s*$")]
+CountOrShare = Annotated[
+    int | float | None,
+    BeforeValidator(_count_or_share, json_schema_input_type=Count | Share | Percent | None),
+]
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class CorpusSettings(Settings):
+    """What to label."""
+
+    uris: Annotated[Names, Field(min_length=1)] = Field(
+        description="Files, folders or globs (`**` crosses folders); local paths or any fsspec scheme."
+    )
+    format: Literal["auto", "parquet", "jsonl", "csv", "text"] = Field(
+        default="auto", description="`auto` goes by the file's ending."
+    )
+    id_column: Name | None = Field(
+        default=None, description="Without one, a document's id is its file's URI and row."
+    )
+    text_column: Name = Field(default="text", description="Not used for plain text files.")
+    carry: Names | None = Field(
+        default=None,
+        description="Hive partition keys to carry into the table; by default every one found.",
+    )
+
+
+class CheckpointSettings(Settings):
+    """What labels it."""
+
+    uri: Name = Field(
+        description="A folder (local or any fsspec scheme) or a model hub's `owner/name`."
+    )
+
+
+class TextSettings(Settings):
+    """How a document becomes windows; unset fields are the checkpoint's own, then the defaults named here."""
+
+    max_tokens: int | None = Field(
+        default=None,
+        ge=16,
+        description="Tokens of a window with [CLS] and [SEP]; default: the checkpoint's limit.",
+    )
+    long_documents: Literal["windows", "head", "head_tail"] | None = Field(
+        default=None,
+        description="What becomes of a document longer than one window; default `windows`.",
+    )
+    overlap: int | None = Field(
+        default=None, ge=0, description="Tokens that neighbouring windows share; default 128."
+    )
+    aggregation: Literal["mean", "max", "first"] | None = Field(
+        default=None,
+        description="How a document's window logits become one; default `mean`, weighted by tokens.",
+    )
+
+
+class TableSettings(Settings):
+    """Where predictions go."""
+
+    uri: Name = Field(description="The table's folder.")
+    partition_by: Names = Field(
+        default=(),
+        description="Hive keys of the corpus that the table is partitioned by, in this order.",
+    )
+    buckets: int = Field(
+        default=16,
+        ge=1,
+        le=4096,
+        description="Data files per partition at most; documents stay with their source file.",
+    )
+
+
+class UnitSettings(Settings):
+    """How the work is cut."""
+
+    text_bytes: Size = Field(
+        default=16_000_000,
+        description="Text in one unit, about: the unit of work, retry and memory.",
+    )
+    wave: int = Field(
+        default=10_000,
+        ge=1,
+        description="Units handed to Ray at a time; bounds the driver's memory.",
+    )
+
+
+class ComputeSettings(Settings):
+    """What the encoder runs on."""
+
+    actors: int = Field(default=1, ge=1, description="Encoder actors; with max_actors, the fewest.")
+    max_actors: int | None = Field(
+        default=None, description="Let the pool grow to this many while work waits."
+    )
+    num_gpus: float = Field(
+        default=0, ge=0, allow_inf_nan=False, description="GPUs per actor; 0 computes on CPU."
+    )
+    num_cpus: int | None = Field(
+        default=None,
+        ge=1,
+        description="CPU threads per actor; default: 1 with a GPU, every core of this machine without.",
+    )
+    dtype: Literal["auto", "bf16", "fp32", "int8"] = Field(
+        default="auto",
+        description="`auto`: bf16 where the hardware multiplies it, fp32 elsewhere. int8 is for CPUs: faster, less exact.",
+    )
+    token_budget: int | None = Field(
+        default=None,
+        ge=64,
+        description="Tokens in one pack; default 65,536 with a GPU, 8,192 without.",
+    )
+
+    @model_validator(mode="after")
+    def _pool(self) -> "ComputeSettings":
+        if self.max_actors is not None and self.max_actors < self.actors:
+            raise ValueError(f"max_actors must be at least actors ({self.actors})")
+        return self
+
+
+class StorageSettings(Settings):
+    """How s3:// is reached, beside the standard AWS variables and profiles."""
+
+    endpoint_url: str | None = Field(default=None, description="For S3-compatible stores.")
+    region: str | None = None
+    profile: str | None = Field(
+        default=None, description="A profile of the AWS configuration files."
+    )
+    anonymous: bool = Field(default=False, description="Send unsigned requests: public buckets.")
+
+
+class RaySettings(Settings):
+    """Which cluster."""
+
+    address: str | None = Field(
+        default=None,
+        description="A cluster's address, or `auto`; unset: RAY_ADDRESS, else Ray in this process, on loopback.",
+    )
+
+
+class Job(Settings):
+    """One labelling job: make the table true for this corpus and this checkpoint."""
+
+    corpus: CorpusSettings
+    checkpoint: CheckpointSettings
+    table: TableSettings
+    text: TextSettings = TextSettings()
+    units: UnitSettings = UnitSettings()
+    compute: ComputeSettings = ComputeSettings()
+    storage: StorageSettings = StorageSettings()
+    ray: RaySettings = RaySettings()
+    max_errors: CountOrShare = Field(
+        default=None,
+        description="Publish nothing if more documents than this could not be labelled: a count such as 10, or a share "
+        "such as 1%; default: no limit.",
+    )
+
+    @model_validator(mode="after")
+    def _partition_keys_are_carried(self) -> "Job":
+        carried, keys = self.corpus.carry, self.table.partition_by
+        if carried is not None and not set(keys) <= set(carried):
+            raise ValueError(
+                f"table.partition_by {list(keys)} must be among corpus.carry {list(carried)}"
+            )
+        return self
+
+
+def load_job(path: Path, overrides: list[str] | None = None) -> Job:
+    """Reads a job file. Raises ConfigError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"job file {path}: cannot be read ({error}); give an existing YAML file to --config"
+        ) from error
+    return parse_job(text, overrides or [], source=str(path))
+
+
+def parse_job(text: str, overrides: list[str], source: str = "job file") -> Job:
+    """Job file text and `path=value` overrides -> Job. Raises ConfigError."""
+    try:
+        tree = yaml.load(text, _Loader) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source}: not valid YAML: {error}") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(
+            f"{source}: expected keys such as corpus, checkpoint and table, found {type(tree).__name__}"
+        )
+    for override in overrides:
+        _override(tree, override)
+    try:
+        return Job.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(
+            f"{source}:\n" + "\n".join(_explain(e) for e in error.errors())
+        ) from error
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML takes the last of two equal keys in silence; a job file with two corpora is a mistake."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for number, key in enumerate(keys):
+            if key in keys[:number]:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"the key {key!r} is there twice",
+                    problem_mark=node.value[number][0].start_mark,
+                )
+        return super().construct_mapping(node, deep)
+
+
+def _override(tree: dict[str, Any], override: str) -> None:
+    path, separator, value = override.partition("=")
+    if not separator or not path:
+        raise ConfigError(
+            f"--set {override!r}: expected path=value, for example --set table.uri=s3://bucket/table"
+        )
+    *sections, key = path.split(".")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(
+                f"--set {override!r}: {section!r} is a value in the job file, not a section"
+            )
+    try:
+        tree[key] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override!r}: the value is not valid YAML: {error}") from error
+
+
+def _explain(error: Any) -> str:
+    path = ".".join(str(part) for part in error["loc"]) or "job"
+    if error["type"] == "missing":
+        return f"  {path}: missing; it is required"
+    if error["type"] == "extra_forbidden":
+        section = _section(error["loc"][:-1])
+        return f"  {path}: unknown key (value {error['input']!r}); expected one of {', '.join(section.model_fields)}"
+    if error["type"] == "model_type":
+        section = _section(error["loc"])
+        return f"  {path}: expected a section with {', '.join(section.model_fields)} (got {error['input']!r})"
+    return f"  {path}: {error['msg'].removeprefix('Value error, ')} (got {error['input']!r})"
+
+
+def _section(loc: tuple[Any, ...]) -> type[BaseModel]:
+    model: type[BaseModel] = Job
+    for part in loc:
+        annotation = model.model_fields[part].annotation
+        assert isinstance(annotation, type)
+        model = annotation
+    return model

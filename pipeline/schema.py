@@ -1,0 +1,129 @@
+"""Arrow schemas of every hand-off, in the order in which data passes them.
+
+reader -> DOCUMENTS -> tokenizer -> PACKS -> encoder -> LOGITS -> FRAGMENT (stored) -> PREDICTIONS and ERRORS (published)
+
+PACKS and LOGITS hold one row per unit, so that Ray can neither split a unit nor mix two. Types are those that every
+warehouse reads: signed integers, plain strings, doubles (notes on each choice: DESIGN.md, section 5, "Tables").
+"""
+
+from typing import Any
+
+import pyarrow as pa
+
+HIVE_NULL = (
+    "__HIVE_DEFAULT_PARTITION__"  # how hive paths spell null, in the corpus and in the table
+)
+
+# Why a document has no prediction; null in all three where it has one.
+ERROR_FIELDS = [
+    pa.field("stage", pa.string()),  # read | tokenize | predict
+    pa.field("reason", pa.string()),  # a word to group by
+    pa.field("message", pa.string()),  # for people; never text of the document
+]
+
+DOCUMENTS = pa.schema(
+    [
+        pa.field("id", pa.string()),
+        pa.field(
+            "position", pa.int64(), nullable=False
+        ),  # row in the file; in plain JSON Lines its byte
+        pa.field("text", pa.string()),
+        *ERROR_FIELDS,
+    ]
+)
+
+# One document on its way: everything but its text.
+DOCUMENT_RECORD = pa.struct(
+    [
+        pa.field("id", pa.string()),
+        pa.field("position", pa.int64()),
+        pa.field("content_sha256", pa.string()),
+        pa.field("n_tokens", pa.int32()),  # before truncation, without [CLS] and [SEP]
+        pa.field("n_windows", pa.int32()),
+        pa.field("truncated", pa.bool_()),
+        *ERROR_FIELDS,
+    ]
+)
+
+
+def packs_schema(token_type: pa.DataType) -> pa.Schema:
+    """A unit, tokenized. Windows lie in the order of their packs; `token_type` is uint16 where the vocabulary fits."""
+    return pa.schema(
+        [
+            pa.field("unit", pa.string(), nullable=False),
+            pa.field("documents", pa.list_(DOCUMENT_RECORD), nullable=False),
+            pa.field("tokens", pa.list_(token_type), nullable=False),  # all windows end to end
+            pa.field(
+                "window_tokens", pa.list_(pa.int32()), nullable=False
+            ),  # length of each window
+            pa.field(
+                "window_documents", pa.list_(pa.int32()), nullable=False
+            ),  # index into documents
+            pa.field(
+                "window_ordinals", pa.list_(pa.int32()), nullable=False
+            ),  # first window of its document, second, …
+            pa.field(
+                "pack_windows", pa.list_(pa.int32()), nullable=False
+            ),  # number of windows in each pack
+        ]
+    )
+
+
+LOGITS = pa.schema(
+    [
+        pa.field("unit", pa.string(), nullable=False),
+        pa.field("documents", pa.list_(DOCUMENT_RECORD), nullable=False),
+        pa.field("window_tokens", pa.list_(pa.int32()), nullable=False),
+        pa.field("window_documents", pa.list_(pa.int32()), nullable=False),
+        pa.field("window_ordinals", pa.list_(pa.int32()), nullable=False),
+        pa.field("logits", pa.list_(pa.float32()), nullable=False),  # windows × outputs, row-major
+    ]
+)
+
+# What a unit leaves behind: the raw logits, so that a new threshold or temperature needs no encoder.
+FRAGMENT = pa.schema([*DOCUMENT_RECORD, pa.field("logits", pa.list_(pa.float32()))])
+
+SOURCE_FIELDS = [
+    pa.field("source_uri", pa.string(), nullable=False),
+    pa.field("source_position", pa.int64(), nullable=False),
+]
+KEY_FIELDS = [
+    pa.field("scoring_key", pa.string(), nullable=False),
+    pa.field("decision_key", pa.string(), nullable=False),
+]
+
+
+def predictions_schema(decisions: list[pa.Field], carried: list[str]) -> pa.Schema:
+    """The published table: fixed columns, the task's own `decisions`, then the corpus's hive keys that are not partitions."""
+    return pa.schema(
+        [
+            pa.field("id", pa.string(), nullable=False),
+            *SOURCE_FIELDS,
+            pa.field("content_sha256", pa.string(), nullable=False),
+            *decisions,
+            pa.field("n_tokens", pa.int32(), nullable=False),
+            pa.field("n_windows", pa.int32(), nullable=False),
+            pa.field("truncated", pa.bool_(), nullable=False),
+            *KEY_FIELDS,
+            *(pa.field(key, pa.string()) for key in carried),
+        ]
+    )
+
+
+def errors_schema(carried: list[str]) -> pa.Schema:
+    """The published errors: one row per document without a prediction."""
+    return pa.schema(
+        [
+            pa.field("id", pa.string()),
+            *SOURCE_FIELDS,
+            *(field.with_nullable(False) for field in ERROR_FIELDS),
+            pa.field("scoring_key", pa.string(), nullable=False),
+            *(pa.field(key, pa.string()) for key in carried),
+        ]
+    )
+
+
+def only_list(table: pa.Table, column: str) -> Any:
+    """The one list of a one-row table as a numpy array, without a copy."""
+    assert table.num_rows == 1, f"expected one unit, got {table.num_rows}"
+    return table[column].chunk(0).flatten().to_numpy(zero_copy_only=True)

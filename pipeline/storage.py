@@ -1,0 +1,338 @@
+"""Objects by URI, on local disk or any store that fsspec knows.
+
+The only module that imports fsspec. Two rules of the stores that the table's promises rest on:
+
+* An object appears whole or not at all. Object stores give this; on local disk a file is written under a hidden name and
+  linked into place.
+* `put_if_absent` decides by looking. A refused or failed PUT may be our own whose reply was lost, so the object is read
+  back: the same bytes are success, other bytes are somebody else's.
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import fsspec
+from botocore.exceptions import (
+    BotoCoreError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
+
+from pipeline.config import StorageSettings
+from pipeline.errors import (
+    AccessError,
+    CheckpointError,
+    ConfigError,
+    InputError,
+    SourceChangedError,
+    StorageError,
+)
+
+MAX_SINGLE_PUT = 5 * 2**30
+TRANSFERS = 16  # objects copied or fetched at a time; each waits on the network, not on a core
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """One object as a listing saw it. `version`: its ETag, or size and modification time where there is none."""
+
+    uri: str
+    size: int
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Every store this job can reach. Small and picklable: credentials stay in each machine's environment."""
+
+    settings: StorageSettings = field(default_factory=StorageSettings)
+
+    def canonical(self, uri: str) -> str:
+        """The one spelling of a URI that rows and manifests carry: absolute, with its scheme."""
+        filesystem, path = self._at(uri)
+        return str(filesystem.unstrip_protocol(path))
+
+    def find(self, uri: str) -> list[StoredFile]:
+        """Files that a URI means: a file, everything in a folder, or a glob. Sorted; empty if there are none.
+
+        Raises InputError for a bucket that does not exist.
+        """
+        filesystem, path = self._at(uri)
+        found: dict[str, dict[str, Any]] = {}
+        with _explained(uri), contextlib.suppress(FileNotFoundError):
+            if filesystem.isfile(path):
+                found = {path: filesystem.info(path)}
+            elif fsspec.core.has_magic(path):
+                found = filesystem.glob(path, detail=True)
+            else:
+                found = filesystem.find(path, detail=True)
+        if not found:
+            _check_bucket(filesystem, path)
+        files = [_stored(filesystem, path, info) for path, info in found.items() if _is_file(info)]
+        return sorted(files, key=lambda file: file.uri)
+
+    def stat(self, uri: str) -> StoredFile | None:
+        """The object as it is now, or None."""
+        filesystem, path = self._at(uri)
+        with _explained(uri), contextlib.suppress(FileNotFoundError):
+            return _stored(filesystem, path, filesystem.info(path))
+        return None
+
+    def read(self, uri: str) -> bytes:
+        """The whole object. Raises FileNotFoundError."""
+        filesystem, path = self._at(uri)
+        with _explained(uri):
+            return cast(bytes, filesystem.cat_file(path))
+
+    @contextlib.contextmanager
+    def open(self, planned: StoredFile) -> Iterator[BinaryIO]:
+        """Opens the version that was planned. Raises SourceChangedError where the object is no longer that one."""
+        filesystem, path = self._at(planned.uri)
+        self._check_unchanged(planned)
+        try:
+            with _explained(planned.uri), filesystem.open(path, "rb") as file:
+                yield file
+        finally:  # it may have changed in between, which can look like damage to the reader
+            self._check_unchanged(planned)
+
+    def put_if_absent(self, uri: str, data: bytes) -> bool:
+        """Writes the object unless there is one. True if the object now holds these bytes, False if it holds others."""
+        filesystem, path = self._at(uri)
+        if len(data) >= MAX_SINGLE_PUT:
+            raise StorageError(
+                f"{uri}: {len(data):,} bytes; a conditional PUT takes at most 5 GiB: raise table.buckets"
+            )
+        with _explained(uri):
+            try:
+                _create(filesystem, path, data)
+            except PermissionError:
+                raise
+            except (OSError, BotoCoreError):
+                with contextlib.suppress(FileNotFoundError):
+                    return bool(filesystem.cat_file(path) == data)
+                raise
+        return True
+
+    def put(self, uri: str, data: bytes) -> None:
+        """Writes the object, whatever was there."""
+        filesystem, path = self._at(uri)
+        with _explained(uri):
+            if _is_local(filesystem):
+                with _written_beside(Path(path), data) as written:
+                    written.replace(path)
+            else:
+                filesystem.pipe_file(path, data)
+
+    def copy(self, source: str, target: str) -> None:
+        """Copies an object that never changes inside one store, without moving its bytes through this machine."""
+        filesystem, source_path = self._at(source)
+        _, target_path = self._at(target)
+        with _explained(target):
+            if not _is_local(filesystem):
+                filesystem.cp_file(source_path, target_path)
+                return
+            Path(target_path).parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                os.link(source_path, target_path)
+
+    def copy_all(self, pairs: list[tuple[str, str]]) -> None:
+        """Copies many objects, several at a time."""
+        with ThreadPoolExecutor(TRANSFERS) as pool:
+            list(pool.map(lambda pair: self.copy(*pair), pairs))
+
+    def read_all(self, uris: list[str]) -> list[bytes]:
+        """Reads many small objects, several at a time, in the order asked for."""
+        with ThreadPoolExecutor(TRANSFERS) as pool:
+            return list(pool.map(self.read, uris))
+
+    def fetch_folder(self, uri: str) -> Path:
+        """A checkpoint's folder on this machine's disk: a local folder itself, else a copy, made once per machine and version."""
+        if "://" not in uri and Path(uri).is_dir():
+            return Path(uri).resolve()
+        if "://" not in uri:
+            return _from_hub(uri)
+        filesystem, path = self._at(uri)
+        if _is_local(filesystem):
+            return Path(path)
+        files = self.find(uri)
+        if not files:
+            raise CheckpointError(f"checkpoint.uri {uri}: no such folder, or it is empty")
+        return self._cached_copy(self.canonical(uri), files)
+
+    def _cached_copy(self, root: str, files: list[StoredFile]) -> Path:
+        digest = hashlib.sha256(repr(files).encode()).hexdigest()[:32]
+        target = Path(tempfile.gettempdir()) / f"rookery-{os.getuid()}" / "checkpoints" / digest
+        if target.is_dir():
+            return target
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=target.parent))
+        for file in files:
+            local = partial / _inner_name(file, root)
+            local.parent.mkdir(parents=True, exist_ok=True)
+            with self.open(file) as remote, local.open("wb") as copy:
+                shutil.copyfileobj(remote, copy, 2**24)
+        try:
+            partial.rename(target)
+        except OSError:  # another process of this machine was first
+            shutil.rmtree(partial)
+        return target
+
+    def _check_unchanged(self, planned: StoredFile) -> None:
+        now = self.stat(planned.uri)
+        if now != planned:
+            state = "is gone" if now is None else "was replaced"
+            raise SourceChangedError(
+                f"{planned.uri} {state} after this run was planned (planned version {planned.version}, "
+                f"now {now.version if now else 'none'}); run again: finished units are kept"
+            )
+
+    def _at(self, uri: str) -> tuple[Any, str]:
+        scheme = uri.partition("://")[0] if "://" in uri else "file"
+        options = {"use_listings_cache": False} | (
+            self._s3_options() if scheme in ("s3", "s3a") else {}
+        )
+        try:
+            with _explained(
+                uri
+            ):  # and not url_to_fs, to which `::` in an object's name is a chain of other stores
+                kind = fsspec.get_filesystem_class(scheme)
+                filesystem = kind(**kind._get_kwargs_from_urls(uri) | options)
+                path = kind._strip_protocol(uri)
+        except (ValueError, ImportError) as error:
+            raise ConfigError(
+                f"{uri}: no storage for the scheme {scheme!r} on this machine: {error}"
+            ) from error
+        if _is_local(filesystem):
+            path = os.path.abspath(path)  # noqa: PTH100 - Path.resolve would follow links, which name versions of a corpus
+        return filesystem, str(path)
+
+    def _s3_options(self) -> dict[str, Any]:
+        settings = self.settings
+        client = {"region_name": settings.region} if settings.region else {}
+        return {
+            "endpoint_url": settings.endpoint_url,
+            "profile": settings.profile,
+            "anon": settings.anonymous,
+            "client_kwargs": client,
+        }
+
+
+def _inner_name(file: StoredFile, root: str) -> str:
+    """The file's name below `root`; `..` in it means nothing in a store, but leads out of a copy on disk."""
+    name = file.uri.removeprefix(root).lstrip("/")
+    if ".." in name.split("/"):
+        raise CheckpointError(f"{file.uri}: the name leads out of its folder; remove the object")
+    return name
+
+
+def _check_bucket(filesystem: Any, path: str) -> None:
+    bucket = path.partition("/")[0]
+    if not _is_local(filesystem) and bucket and not filesystem.exists(bucket):
+        raise InputError(
+            f"{filesystem.unstrip_protocol(bucket)}: no such bucket; check the name and the endpoint"
+        )
+
+
+def _is_file(info: dict[str, Any]) -> bool:
+    # a zero-byte key that ends in a slash is a folder that some console made
+    return info["type"] == "file" and not str(info["name"]).endswith("/")
+
+
+def _stored(filesystem: Any, path: str, info: dict[str, Any]) -> StoredFile:
+    size = int(info["size"] or 0)
+    etag = info.get("ETag") or info.get("etag") or info.get("version") or info.get("generation")
+    version = str(etag).strip('"') if etag else f"{size}-{_modified(path, info)}"
+    return StoredFile(uri=str(filesystem.unstrip_protocol(path)), size=size, version=version)
+
+
+def _modified(path: str, info: dict[str, Any]) -> str:
+    if (
+        "mtime" in info
+    ):  # fsspec gives local times as a float, which rounds: nanoseconds tell two quick rewrites apart
+        return str(Path(path).stat().st_mtime_ns)
+    moment = info.get("LastModified") or info.get("created") or ""
+    return str(moment.timestamp() if isinstance(moment, datetime) else moment)
+
+
+def _is_local(filesystem: Any) -> bool:
+    return isinstance(filesystem, fsspec.implementations.local.LocalFileSystem)
+
+
+def _create(filesystem: Any, path: str, data: bytes) -> None:
+    if _is_local(filesystem):
+        with _written_beside(Path(path), data) as written:
+            os.link(written, path)
+    elif "s3" in filesystem.protocol:
+        # one PUT whatever the size: a multipart upload ignores the condition on some stores
+        filesystem.pipe_file(path, data, mode="create", chunksize=MAX_SINGLE_PUT)
+    else:
+        filesystem.pipe_file(path, data, mode="create")
+
+
+@contextlib.contextmanager
+def _written_beside(path: Path, data: bytes) -> Iterator[Path]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=".rookery-", dir=path.parent)
+    written = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        written.chmod(0o666 & ~_umask())
+        yield written
+    finally:
+        written.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _from_hub(name: str) -> Path:
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise CheckpointError(
+            f"checkpoint.uri {name}: no such folder; give a folder, a URI or a hub's owner/name"
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    wanted = ["*.json", "*.safetensors", "*.bin", "spiece.model"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=wanted))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise CheckpointError(
+            f"checkpoint.uri {name}: no such folder here, and the model hub did not give it: {error}"
+        ) from error
+
+
+@contextlib.contextmanager
+def _explained(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as error:
+        raise AccessError(
+            f"{uri}: {error}; set the AWS variables, a profile (storage.profile) or storage.anonymous"
+        ) from error
+    except PermissionError as error:
+        raise AccessError(
+            f"{uri}: access denied ({error}); check the credentials and the permissions"
+        ) from error
+    except FileNotFoundError:
+        raise
+    except (BotoCoreError, OSError) as error:
+        raise StorageError(
+            f"{uri}: the store failed ({error}); run again: finished units are kept"
+        ) from error

@@ -1,0 +1,98 @@
+"""Real transformers checkpoints for tests, and transformers' own logits for them.
+
+Weights and biases are large, so that attention is far from uniform and every term shows: with
+small ones, dropping a whole block moves the logits by less than a tolerance.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from transformers import BigBirdConfig, BigBirdForSequenceClassification
+from transformers.utils import logging
+
+from pipeline.bigbird.config import EncoderConfig, HeadConfig
+from pipeline.bigbird.json_file import JsonFile
+
+logging.set_verbosity_error()  # it tells of each window that it computes with full attention
+logging.disable_progress_bar()
+
+VOCABULARY = 500
+TINY = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 64,
+    "num_attention_heads": 2,
+    "num_hidden_layers": 2,
+    "intermediate_size": 96,
+}
+
+
+def random_transformers_model(seed: int = 0, std: float = 0.2, **config: Any) -> Any:
+    """A small BigBirdForSequenceClassification in eval mode; `config` goes over TINY."""
+    torch.manual_seed(seed)
+    config = TINY | {"id2label": {0: "rook", 1: "jackdaw", 2: "crow"}} | config
+    model = BigBirdForSequenceClassification(BigBirdConfig(**config)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(0, std)
+            else:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+def save_folder(
+    model: Any,
+    path: Path,
+    *,
+    rookery: dict[str, Any] | None = None,
+    labels: list[str] | None = None,
+    spiece: Path | None = None,
+    **options: Any,
+) -> Path:
+    """Writes `model` as transformers does (`options` are those of save_pretrained).
+
+    Without `spiece` the tokenizer's file is there, but holds no model.
+    """
+    if labels is not None:
+        model.config.id2label = dict(enumerate(labels))
+        model.config.label2id = {label: i for i, label in enumerate(labels)}
+    model.save_pretrained(path, **options)
+    (path / "spiece.model").write_bytes(spiece.read_bytes() if spiece else b"no model")
+    if rookery is not None:
+        (path / "rookery.json").write_text(json.dumps(rookery))
+    return path
+
+
+def configs_of(model: Any) -> tuple[EncoderConfig, HeadConfig]:
+    file = JsonFile(Path("config.json"), json.loads(model.config.to_json_string(use_diff=False)))
+    return EncoderConfig.from_json(file), HeadConfig.from_json(file, JsonFile(Path("none"), {}))
+
+
+def random_tokens(lengths: list[int], seed: int = 0) -> list[npt.NDArray[np.int64]]:
+    generator = np.random.default_rng(seed)
+    return [generator.integers(0, VOCABULARY, length) for length in lengths]
+
+
+@torch.inference_mode()
+def transformers_hidden(model: Any, ids: npt.NDArray[np.int64]) -> torch.Tensor:
+    """The last hidden states [tokens, hidden] of one window, alone.
+
+    The attention type is set before every call: a short window switches transformers' model to full
+    attention for good (notes/encoder-speed.md, section 1.2).
+    """
+    model.bert.set_attention_type(model.config.attention_type)
+    hidden: torch.Tensor = model.bert(torch.from_numpy(ids)[None]).last_hidden_state[0]
+    return hidden
+
+
+@torch.inference_mode()
+def transformers_logits(model: Any, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """The logits [labels] of one window, alone."""
+    logits: npt.NDArray[np.float32] = (
+        model.classifier(transformers_hidden(model, ids)[None])[0].float().numpy()
+    )
+    return logits

@@ -1,0 +1,41 @@
+"""Fixtures that more than one package of tests needs."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from pipeline.config import parse_job
+from pipeline.dataflow.cluster import prepare_own_ray, ray_cluster
+from tests.s3 import S3Server, start_s3_server, summary_line
+
+prepare_own_ray()  # before any test module imports ray
+_server: S3Server | None = None
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3 server on loopback, started when the first test asks for it."""
+    global _server
+    _server = start_s3_server(tmp_path_factory.mktemp("s3-server"))
+    yield _server
+    _server.stop()
+
+
+@pytest.fixture
+def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """The server, with its credentials in this test's environment."""
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    return s3_server
+
+
+@pytest.fixture(scope="session")
+def ray() -> Iterator[None]:
+    """Ray in this process, as the job itself starts it: loopback, no dashboard. Shared, because it takes seconds."""
+    required = ["corpus.uris=x", "checkpoint.uri=x", "table.uri=x"]
+    with ray_cluster(parse_job("", required)):
+        yield
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.write_line(summary_line(_server))
