@@ -1,0 +1,1 @@
+"""The corpus: find files, cut them into units, read a unit's documents."""

@@ -1,0 +1,209 @@
+"""Cut files into units without reading text.
+
+Parquet is cut by its footer: whole row groups up to the wanted size, and rows where one row group is larger than that.
+Plain JSON Lines is cut by byte ranges; a line belongs to the range that its first byte lies in. Everything else is one
+unit per file. A Parquet file that can't be cut, among others that can, becomes units of errors: it must not keep the
+rest of the corpus from being labelled, nor leave in silence.
+"""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.config import CorpusSettings
+from pipeline.corpus.files import CorpusFile, damage_explained
+from pipeline.errors import CorpusError
+from pipeline.storage import TRANSFERS, Storage
+
+
+@dataclass(frozen=True, slots=True)
+class RowGroups:
+    """Parquet row groups [first, stop)."""
+
+    first: int
+    stop: int
+    first_row: int  # of the file
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows [start, stop) of one Parquet row group."""
+
+    row_group: int
+    start: int
+    stop: int
+    first_row: int  # of the file: the row group's first
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes:
+    """Lines whose first byte lies in [start, stop)."""
+
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class WholeFile:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Rows [start, stop) of a file that planning found to be of no use, each an error; one row if not even their number is known."""
+
+    reason: str
+    message: str
+    start: int
+    stop: int
+
+
+Slice = RowGroups | Rows | Bytes | WholeFile | Unreadable
+
+MAX_DOCUMENT_BYTES = 256 * 2**20
+UNREADABLE_ROWS = 10_000  # in one unit: they weigh next to nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A slice of one file: the unit of work, of retry and of memory."""
+
+    file: CorpusFile
+    slice: Slice
+    id_column: str | None
+    text_column: str
+    documents: int | None = None  # where known without reading text
+    limit: int | None = None  # read no more than this many: the last unit of a --limit run
+    max_document_bytes: int = MAX_DOCUMENT_BYTES  # a larger one becomes an error and is not held
+
+    def id(self, scoring_key: str) -> str:
+        """Digest of what is read, how, and what scores it: nothing of the run or the date."""
+        stored = self.file.stored
+        read = [
+            self.file.format,
+            self.file.compression,
+            self.id_column,
+            self.text_column,
+            self.limit,
+        ]
+        if self.max_document_bytes != MAX_DOCUMENT_BYTES:
+            read.append(self.max_document_bytes)
+        cut = [type(self.slice).__name__, asdict(self.slice)]
+        identity = json.dumps([stored.uri, stored.size, stored.version, read, cut, scoring_key])
+        return hashlib.sha256(identity.encode()).hexdigest()[:32]
+
+
+def cut(
+    storage: Storage, files: list[CorpusFile], settings: CorpusSettings, text_bytes: int
+) -> list[Unit]:
+    """All units of the files, in order. Reads footers, several files at a time, but no text.
+
+    Raises CorpusError if not one of the Parquet files can be read.
+    """
+    with ThreadPoolExecutor(TRANSFERS) as pool:
+        per_file = pool.map(
+            lambda file: list(_cut_file(storage, file, settings, text_bytes)), files
+        )
+        units = [unit for units in per_file for unit in units]
+    _refuse_if_none_is_readable([unit for unit in units if unit.file.format == "parquet"])
+    return units
+
+
+def _refuse_if_none_is_readable(units: list[Unit]) -> None:
+    slices = [unit.slice for unit in units]
+    problems = [slice_.message for slice_ in slices if isinstance(slice_, Unreadable)]
+    if problems and len(problems) == len(slices):
+        raise CorpusError(problems[0])
+
+
+def _cut_file(
+    storage: Storage, file: CorpusFile, settings: CorpusSettings, text_bytes: int
+) -> Iterator[Unit]:
+    whole = Unit(file, WholeFile(), settings.id_column, settings.text_column)
+    if file.format == "parquet":
+        yield from _cut_parquet(storage, whole, text_bytes)
+    elif file.format == "jsonl" and not file.compression:
+        for start, stop in even_ranges(file.stored.size, text_bytes):
+            yield replace(whole, slice=Bytes(start, stop))
+    else:
+        yield replace(whole, documents=1 if file.format == "text" else None)
+
+
+def _cut_parquet(storage: Storage, whole: Unit, text_bytes: int) -> Iterator[Unit]:
+    try:
+        with storage.open(whole.file.stored) as opened, damage_explained(whole.file):
+            metadata = pq.read_metadata(opened)
+    except CorpusError as error:
+        yield from _unreadable(whole, "damaged_file", str(error), 1)
+        return
+    try:
+        column = _text_column_index(metadata, whole)
+    except CorpusError as error:
+        yield from _unreadable(whole, "no_column", str(error), metadata.num_rows)
+        return
+    sizes = [
+        metadata.row_group(i).column(column).total_uncompressed_size
+        for i in range(metadata.num_row_groups)
+    ]
+    rows = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+    for slice_, n_rows in parquet_slices(sizes, rows, text_bytes):
+        yield replace(whole, slice=slice_, documents=n_rows)
+
+
+def _unreadable(whole: Unit, reason: str, message: str, rows: int) -> Iterator[Unit]:
+    for start in range(0, rows, UNREADABLE_ROWS):
+        stop = min(start + UNREADABLE_ROWS, rows)
+        yield replace(whole, slice=Unreadable(reason, message, start, stop), documents=stop - start)
+
+
+def _text_column_index(metadata: pq.FileMetaData, unit: Unit) -> int:
+    schema = metadata.schema.to_arrow_schema()
+    for setting, name in (("id_column", unit.id_column), ("text_column", unit.text_column)):
+        if name is not None and schema.names.count(name) != 1:
+            many = "no column" if name not in schema.names else "more than one column"
+            raise CorpusError(
+                f"{unit.file.uri}: {many} {name!r} (corpus.{setting}); the file has {', '.join(schema.names)}"
+            )
+    found = schema.field(unit.text_column).type
+    stored = "INT32" if pa.types.is_null(found) else "BYTE_ARRAY"  # as strings of every kind are
+    for index in range(metadata.num_columns):
+        leaf = metadata.schema.column(index)
+        if (leaf.path, leaf.physical_type) == (unit.text_column, stored):
+            return index
+    raise CorpusError(
+        f"{unit.file.uri}: column {unit.text_column!r} (corpus.text_column) is {found}; expected strings"
+    )
+
+
+def parquet_slices(
+    sizes: list[int], rows: list[int], text_bytes: int
+) -> Iterator[tuple[Slice, int]]:
+    """Row groups' text sizes in bytes and row counts -> slices of about `text_bytes`, each with its number of rows."""
+    first, held_bytes, held_rows, first_row = 0, 0, 0, 0
+    for group, (size, n_rows) in enumerate(zip(sizes, rows, strict=True)):
+        if held_rows and held_bytes + size > text_bytes:
+            yield RowGroups(first, group, first_row), held_rows
+            first, held_bytes, first_row, held_rows = group, 0, first_row + held_rows, 0
+        if size > 2 * text_bytes and n_rows > 1:
+            per_unit = max(1, n_rows * text_bytes // size)
+            for start, stop in even_ranges(n_rows, per_unit):
+                yield Rows(group, start, stop, first_row), stop - start
+            first, first_row = group + 1, first_row + n_rows
+            continue
+        held_bytes += size
+        held_rows += n_rows
+    if held_rows:
+        yield RowGroups(first, len(sizes), first_row), held_rows
+
+
+def even_ranges(total: int, wanted: int) -> Iterator[tuple[int, int]]:
+    """[0, total) in ranges of about `wanted`, of sizes that differ by one at most."""
+    parts = max(1, round(total / wanted)) if total else 0
+    bounds = [total * part // parts for part in range(parts + 1)] if parts else []
+    yield from itertools.pairwise(bounds)

@@ -1,0 +1,52 @@
+"""Corpora on local disk, and what the pipeline makes of them."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.config import CorpusSettings
+from pipeline.corpus.files import CorpusFile, discover
+from pipeline.corpus.readers import read
+from pipeline.corpus.units import Unit, cut
+from pipeline.storage import Storage
+
+STORAGE = Storage()
+Row = dict[str, Any]
+
+
+def found(*uris: Path | str, **settings: Any) -> list[CorpusFile]:
+    return discover(STORAGE, CorpusSettings(uris=tuple(map(str, uris)), **settings))
+
+
+def names(files: list[CorpusFile]) -> list[str]:
+    return [file.uri.rpartition("/")[2] for file in files]
+
+
+def units_of(path: Path, text_bytes: int = 16_000_000, **settings: Any) -> list[Unit]:
+    corpus = CorpusSettings(uris=(str(path),), **settings)
+    return cut(STORAGE, discover(STORAGE, corpus), corpus, text_bytes)
+
+
+def read_units(units: list[Unit]) -> list[Row]:
+    tables = [read(STORAGE, unit) for unit in units]
+    return pa.concat_tables(tables).to_pylist() if tables else []
+
+
+def rows_of(path: Path, text_bytes: int = 16_000_000, **settings: Any) -> list[Row]:
+    """All documents of all units of a corpus."""
+    return read_units(units_of(path, text_bytes, **settings))
+
+
+def texts_of(path: Path, text_bytes: int = 16_000_000, **settings: Any) -> list[str | None]:
+    return [row["text"] for row in rows_of(path, text_bytes, **settings)]
+
+
+def problems_of(path: Path, **settings: Any) -> list[str | None]:
+    return [row["reason"] for row in rows_of(path, **settings)]
+
+
+def put(path: Path, data: bytes | str = b"{}") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data.encode() if isinstance(data, str) else data)
+    return path
