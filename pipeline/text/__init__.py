@@ -1,0 +1,1 @@
+"""Text to packs: tokens, windows, packing. Integers and Arrow only."""

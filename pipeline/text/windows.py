@@ -1,0 +1,62 @@
+"""A document's tokens -> windows of at most `max_tokens`, [CLS] and [SEP] included.
+
+`windows`    every token is read: consecutive windows share `overlap` tokens
+`head`       the first window only
+`head_tail`  one window of the document's first and last halves of a window
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+SPECIAL_TOKENS = 2  # [CLS] and [SEP]
+LongDocuments = Literal["windows", "head", "head_tail"]
+
+Span = tuple[int, int]  # tokens [start, stop) of a document
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One or two spans of a document, read in this order."""
+
+    spans: tuple[Span, ...]
+
+    @property
+    def n_tokens(self) -> int:
+        return SPECIAL_TOKENS + sum(stop - start for start, stop in self.spans)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowPolicy:
+    """How documents longer than a window are read. Raises ValueError for an overlap that leaves no way forward."""
+
+    max_tokens: int = 4096
+    long_documents: LongDocuments = "windows"
+    overlap: int = 128
+
+    def __post_init__(self) -> None:
+        if self.long_documents == "windows" and self.overlap >= self.body:
+            raise ValueError(
+                f"text.overlap {self.overlap}: expected less than max_tokens - {SPECIAL_TOKENS} = {self.body}"
+            )
+
+    @property
+    def body(self) -> int:
+        """Tokens of the document in a full window."""
+        return self.max_tokens - SPECIAL_TOKENS
+
+    def truncates(self, n_tokens: int) -> bool:
+        """Whether some of the document's tokens are in no window."""
+        return self.long_documents != "windows" and n_tokens > self.body
+
+    def windows(self, n_tokens: int) -> list[Window]:
+        """The windows of a document of `n_tokens` tokens; a document without tokens has one empty window."""
+        if n_tokens <= self.body:
+            return [Window(((0, n_tokens),))]
+        if self.long_documents == "head":
+            return [Window(((0, self.body),))]
+        if self.long_documents == "head_tail":
+            head = (self.body + 1) // 2
+            return [Window(((0, head), (n_tokens - (self.body - head), n_tokens)))]
+        stride = self.body - self.overlap
+        starts = range(0, n_tokens - self.overlap, stride)
+        return [Window(((start, min(start + self.body, n_tokens)),)) for start in starts]

@@ -1,0 +1,35 @@
+"""Each tokenizer is trained once per session."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.text.models import convert, train
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("tokenizers")
+
+
+@pytest.fixture(scope="session")
+def spiece(folder: Path) -> Path:
+    return train(folder / "spiece.model", "nmt_nfkc")
+
+
+@pytest.fixture(scope="session")
+def identity_spiece(folder: Path) -> Path:
+    """Keeps newlines, ligatures and all else as they are."""
+    return train(folder / "identity.model", "identity")
+
+
+@pytest.fixture(scope="session")
+def tokenizer_json(folder: Path, spiece: Path) -> Path:
+    """Agrees with `spiece`."""
+    return convert(spiece, folder / "tokenizer.json")
+
+
+@pytest.fixture(scope="session")
+def other_tokenizer_json(folder: Path, spiece: Path) -> Path:
+    """Does not agree with `spiece`."""
+    return convert(spiece, folder / "other.json", normalized=False)
