@@ -1,0 +1,183 @@
+"""Reads and writes a classifier's weights under the names that transformers gives them.
+
+Loading is strict: every tensor of the files is used, or known to be of no use, and every
+parameter is filled. Files are read one at a time, and safetensors only mapped, so that a tensor is
+copied once, into its place.
+"""
+
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from pipeline.bigbird.classifier import Classifier
+from pipeline.bigbird.encoder import Layer
+from pipeline.bigbird.folder import CheckpointFolder
+from pipeline.errors import CheckpointError
+
+# What transformers stores and a classifier on [CLS] does not use.
+UNUSED = (
+    "bert.pooler.weight",
+    "bert.pooler.bias",
+    "bert.embeddings.position_ids",
+    "bert.embeddings.token_type_ids",
+)
+OLD_NAMES = ((".LayerNorm.gamma", ".LayerNorm.weight"), (".LayerNorm.beta", ".LayerNorm.bias"))
+NAMES_SHOWN = 8
+
+
+def load(folder: CheckpointFolder, dtype: torch.dtype) -> Classifier:
+    """The folder's classifier on the CPU, in eval mode, its encoder as `dtype`.
+
+    Raises:
+        CheckpointError: a file cannot be read, or does not hold exactly this model.
+    """
+    classifier = Classifier(folder.encoder, folder.head, dtype=dtype)
+    places = stored_tensors(classifier)
+    found: set[str] = set()
+    for file in folder.weight_files:
+        for stored_name, tensor in _read(file):
+            name = _current_name(stored_name)
+            found.add(name)
+            if name in places:
+                _fill(places[name], tensor, stored_name, file)
+    _refuse_other_names(folder.path, found, set(places))
+    return classifier.eval()
+
+
+def save(classifier: Classifier, path: Path, *, dtype: torch.dtype = torch.float32) -> None:
+    """Writes config.json and model.safetensors into `path`, for us and for transformers alike."""
+    path.mkdir(parents=True, exist_ok=True)
+    config = classifier.encoder_config.to_json() | classifier.head_config.to_json()
+    (path / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    tensors = {
+        name: tensor.detach().to("cpu", dtype, copy=True)
+        for name, tensor in stored_tensors(classifier).items()
+    }
+    # transformers' model has a pooler, computes it and throws it away. The identity keeps it from
+    # reporting missing weights, and from drawing random ones.
+    size = classifier.encoder_config.hidden_size
+    tensors |= {
+        "bert.pooler.weight": torch.eye(size, dtype=dtype),
+        "bert.pooler.bias": torch.zeros(size, dtype=dtype),
+    }
+    save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
+
+
+def stored_tensors(classifier: Classifier) -> dict[str, Tensor]:
+    """Transformers' name -> the classifier's parameter, or the part of it, that it stands for."""
+    embeddings = classifier.encoder.embeddings
+    tensors = {
+        "bert.embeddings.word_embeddings.weight": embeddings.word.weight,
+        "bert.embeddings.position_embeddings.weight": embeddings.position.weight,
+        "bert.embeddings.token_type_embeddings.weight": embeddings.token_type.weight,
+        **_module("bert.embeddings.LayerNorm", embeddings.norm),
+        **_module("classifier.dense", classifier.head.dense),
+        **_module("classifier.out_proj", classifier.head.out),
+    }
+    for number, layer in enumerate(classifier.encoder.layers):
+        assert isinstance(layer, Layer)
+        tensors |= _layer(f"bert.encoder.layer.{number}", layer)
+    return tensors
+
+
+def _layer(prefix: str, layer: Layer) -> dict[str, Tensor]:
+    return {
+        **_fused(f"{prefix}.attention.self", layer.qkv),
+        **_module(f"{prefix}.attention.output.dense", layer.out),
+        **_module(f"{prefix}.attention.output.LayerNorm", layer.attention_norm),
+        **_module(f"{prefix}.intermediate.dense", layer.up),
+        **_module(f"{prefix}.output.dense", layer.down),
+        **_module(f"{prefix}.output.LayerNorm", layer.output_norm),
+    }
+
+
+def _module(prefix: str, module: nn.Module) -> dict[str, Tensor]:
+    return {f"{prefix}.{name}": parameter for name, parameter in module.named_parameters()}
+
+
+def _fused(prefix: str, qkv: nn.Linear) -> dict[str, Tensor]:
+    """The three parts of the fused projection, as views."""
+    return {
+        f"{prefix}.{part}.{name}": view
+        for name, parameter in qkv.named_parameters()
+        for part, view in zip(("query", "key", "value"), parameter.chunk(3), strict=True)
+    }
+
+
+def _current_name(name: str) -> str:
+    for old, new in OLD_NAMES:
+        if name.endswith(old):
+            return name.removesuffix(old) + new
+    return name
+
+
+def _fill(place: Tensor, tensor: Tensor, name: str, file: Path) -> None:
+    if tensor.shape != place.shape or not tensor.is_floating_point():
+        raise CheckpointError(
+            f"{file}: {name} is {tensor.dtype} of shape {list(tensor.shape)}; expected floating "
+            f"point of shape {list(place.shape)}, by config.json: do the two belong together?"
+        )
+    with torch.no_grad():
+        place.copy_(tensor)
+
+
+def _refuse_other_names(path: Path, found: set[str], expected: set[str]) -> None:
+    missing, surplus = expected - found, found - expected - set(UNUSED)
+    if missing or surplus:
+        raise CheckpointError(
+            f"{path}: the weights are not those of BigBirdForSequenceClassification with this "
+            f"config.json; missing: {_listed(missing)}; not expected: {_listed(surplus)}"
+        )
+
+
+def _listed(names: set[str]) -> str:
+    shown = ", ".join(sorted(names)[:NAMES_SHOWN]) or "none"
+    more = len(names) - NAMES_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _read(file: Path) -> Iterator[tuple[str, Tensor]]:
+    return _read_safetensors(file) if file.suffix == ".safetensors" else _read_pickle(file)
+
+
+def _read_safetensors(file: Path) -> Iterator[tuple[str, Tensor]]:
+    try:
+        with safe_open(file, framework="pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118 - it is no mapping
+                yield name, tensors.get_tensor(name)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{file}: cannot be read as safetensors ({error}); fetch the file again"
+        ) from error
+
+
+def _read_pickle(file: Path) -> Iterator[tuple[str, Tensor]]:
+    try:  # weights_only runs none of the code that a pickle may hold
+        state = torch.load(
+            file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file)
+        )
+    except Exception as error:  # a broken pickle raises nearly anything
+        raise CheckpointError(
+            f"{file}: cannot be read as a plain state dict ({type(error).__name__}); it is "
+            "damaged, or holds more than names and tensors, which is not loaded from a pickle: fetch the "
+            "file again, or save model.state_dict(), better as safetensors"
+        ) from error
+    if not isinstance(state, Mapping):
+        raise _no_state_dict(file, type(state).__name__)
+    for name, tensor in state.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise _no_state_dict(file, f"{name!r}: {type(tensor).__name__}")
+        yield name, tensor
+
+
+def _no_state_dict(file: Path, found: str) -> CheckpointError:
+    return CheckpointError(
+        f"{file}: holds {found}; expected a state dict, names and tensors only: save "
+        "model.state_dict()"
+    )

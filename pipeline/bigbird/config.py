@@ -1,0 +1,299 @@
+"""What a checkpoint folder says about itself, as small frozen values.
+
+`config.json` is transformers' file and may hold keys that we do not need; `rookery.json` is ours
+and strict. Defaults are those of transformers 5.23 (configuration_big_bird.py), because folders
+leave out what equals them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self, get_args
+
+from pipeline.bigbird.json_file import JsonFile
+from pipeline.errors import CheckpointError
+
+AttentionType = Literal["block_sparse", "original_full"]
+Activation = Literal["gelu_tanh", "gelu_erf", "relu"]
+Pooling = Literal["cls", "pooler", "mean", "max", "attention"]
+HeadKind = Literal["bigbird", "linear", "dense"]
+ProblemType = Literal["single_label", "multi_label", "regression"]
+LongDocuments = Literal["windows", "head", "head_tail"]
+Aggregation = Literal["mean", "max", "first"]
+
+# transformers' names for what we run; its tanh forms differ from each other in rounding only.
+ACTIVATIONS: Mapping[str, Activation] = {
+    "gelu_new": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu_python_tanh": "gelu_tanh",
+    "gelu_accurate": "gelu_tanh",
+    "gelu": "gelu_erf",
+    "gelu_python": "gelu_erf",
+    "relu": "relu",
+}
+PROBLEM_TYPES: Mapping[str, ProblemType] = {
+    "single_label_classification": "single_label",
+    "multi_label_classification": "multi_label",
+    "regression": "regression",
+}
+SUPPORTED_POOLINGS = ("cls",)
+SUPPORTED_HEADS = ("bigbird",)
+ROOKERY_KEYS = (
+    "pooling",
+    "head",
+    "problem_type",
+    "labels",
+    "thresholds",
+    "temperature",
+    "windows",
+)
+WINDOW_KEYS = ("max_tokens", "long_documents", "overlap", "aggregation")
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderConfig:
+    """The encoder's shape and rule. `block_size` and `max_positions` are in tokens."""
+
+    vocab_size: int
+    hidden_size: int
+    layers: int
+    heads: int
+    intermediate_size: int
+    max_positions: int
+    type_vocab_size: int
+    block_size: int
+    random_blocks: int
+    attention_type: AttentionType
+    activation: Activation
+    norm_eps: float
+    use_bias: bool
+    rescale_embeddings: bool
+
+    @property
+    def full_attention_limit(self) -> int:
+        """The longest window, in tokens, in which every token sees every other.
+
+        (5 + 2r) blocks (modeling_big_bird.py, `max_tokens_to_attend`), compared with the length
+        BEFORE it is rounded up to whole blocks; every window if the attention is full anyway.
+        """
+        if self.attention_type == "original_full":
+            return self.max_positions
+        return (5 + 2 * self.random_blocks) * self.block_size
+
+    @classmethod
+    def from_json(cls, file: JsonFile) -> Self:
+        """Reads transformers' config.json.
+
+        Raises:
+            CheckpointError: not a BigBird encoder, or a value that cannot be.
+        """
+        _refuse_other_models(file)
+        config = cls(
+            vocab_size=file.integer("vocab_size", 50358),
+            hidden_size=file.integer("hidden_size", 768),
+            layers=file.integer("num_hidden_layers", 12),
+            heads=file.integer("num_attention_heads", 12),
+            intermediate_size=file.integer("intermediate_size", 3072),
+            max_positions=file.integer("max_position_embeddings", 4096),
+            type_vocab_size=file.integer("type_vocab_size", 2),
+            block_size=file.integer("block_size", 64),
+            random_blocks=file.integer("num_random_blocks", 3),
+            attention_type=file.choice("attention_type", get_args(AttentionType), "block_sparse"),
+            activation=ACTIVATIONS[file.choice("hidden_act", tuple(ACTIVATIONS), "gelu_new")],
+            norm_eps=file.number("layer_norm_eps", 1e-12),
+            use_bias=file.boolean("use_bias", True),
+            rescale_embeddings=file.boolean("rescale_embeddings", False),
+        )
+        if config.hidden_size % config.heads:
+            expected = f"a divisor of hidden_size, which is {config.hidden_size}"
+            raise file.wrong("num_attention_heads", expected)
+        return config
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys of transformers' config.json that describe this encoder."""
+        return {
+            "model_type": "big_bird",
+            "vocab_size": self.vocab_size,
+            "hidden_size": self.hidden_size,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "intermediate_size": self.intermediate_size,
+            "max_position_embeddings": self.max_positions,
+            "type_vocab_size": self.type_vocab_size,
+            "block_size": self.block_size,
+            "num_random_blocks": self.random_blocks,
+            "attention_type": self.attention_type,
+            "hidden_act": _first_name(self.activation, ACTIVATIONS),
+            "layer_norm_eps": self.norm_eps,
+            "use_bias": self.use_bias,
+            "rescale_embeddings": self.rescale_embeddings,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class HeadConfig:
+    """Where the head looks, what it computes, and what its outputs are called, in their order."""
+
+    pooling: Pooling
+    head: HeadKind
+    problem_type: ProblemType
+    labels: tuple[str, ...]
+
+    @classmethod
+    def from_json(cls, config: JsonFile, rookery: JsonFile) -> Self:
+        """rookery.json decides; what it leaves out comes from transformers' config.json.
+
+        Raises:
+            CheckpointError: an unknown or not yet supported choice, or labels that do not fit.
+        """
+        pooling = rookery.choice("pooling", get_args(Pooling), "cls")
+        head = rookery.choice("head", get_args(HeadKind), "bigbird")
+        _refuse_unsupported(rookery, "pooling", pooling, SUPPORTED_POOLINGS)
+        _refuse_unsupported(rookery, "head", head, SUPPORTED_HEADS)
+        labels = _labels(config, rookery)
+        return cls(pooling, head, _problem_type(config, rookery, labels), labels)
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys of transformers' config.json that describe this head."""
+        return {
+            "architectures": ["BigBirdForSequenceClassification"],
+            "problem_type": _first_name(self.problem_type, PROBLEM_TYPES),
+            "id2label": {str(i): label for i, label in enumerate(self.labels)},
+            "label2id": {label: i for i, label in enumerate(self.labels)},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionConfig:
+    """What turns scores into labels; a change here needs no accelerator.
+
+    `thresholds` are probabilities in the order of the labels, or None; the head's outputs are
+    divided by `temperature` before the softmax or sigmoid.
+    """
+
+    thresholds: tuple[float, ...] | None
+    temperature: float
+
+    @classmethod
+    def from_json(cls, rookery: JsonFile, head: HeadConfig) -> Self:
+        """Reads `thresholds` and `temperature` of rookery.json.
+
+        Raises:
+            CheckpointError: thresholds that do not name exactly the labels, or a bad number.
+        """
+        temperature = rookery.number("temperature", 1.0)
+        if temperature <= 0:
+            raise rookery.wrong("temperature", "a number above 0")
+        return cls(_thresholds(rookery, head), temperature)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowConfig:
+    """How the checkpoint wants long documents cut; None where it does not say. Unit: tokens."""
+
+    max_tokens: int | None
+    long_documents: LongDocuments | None
+    overlap: int | None
+    aggregation: Aggregation | None
+
+    @classmethod
+    def from_json(cls, rookery: JsonFile, encoder: EncoderConfig) -> Self:
+        """Reads `windows` of rookery.json.
+
+        Raises:
+            CheckpointError: an unknown key, or a value that the encoder cannot serve.
+        """
+        windows = rookery.nested("windows")
+        windows.refuse_unknown_keys(WINDOW_KEYS)
+        max_tokens = windows.optional_integer("max_tokens", minimum=3)  # [CLS], a token, [SEP]
+        if max_tokens is not None and max_tokens > encoder.max_positions:
+            expected = f"at most the encoder's {encoder.max_positions} positions"
+            raise windows.wrong("max_tokens", expected)
+        return cls(
+            max_tokens,
+            windows.choice("long_documents", get_args(LongDocuments), None),
+            windows.optional_integer("overlap", minimum=0),
+            windows.choice("aggregation", get_args(Aggregation), None),
+        )
+
+
+def _refuse_other_models(file: JsonFile) -> None:
+    if file.get("model_type") != "big_bird":
+        raise file.wrong("model_type", "'big_bird': no other model can be run")
+    for key in ("is_decoder", "add_cross_attention"):
+        if file.boolean(key, False):
+            raise file.wrong(key, "false: BigBird is run as an encoder, not as a decoder")
+
+
+def _first_name(value: str, names: Mapping[str, str]) -> str:
+    return next(name for name, ours in names.items() if ours == value)
+
+
+def _refuse_unsupported(file: JsonFile, key: str, value: str, supported: tuple[str, ...]) -> None:
+    if value not in supported:
+        raise CheckpointError(
+            f"{file.path}: {key} {value!r} is not supported yet; expected {', '.join(supported)}"
+        )
+
+
+def _problem_type(config: JsonFile, rookery: JsonFile, labels: tuple[str, ...]) -> ProblemType:
+    default: ProblemType = (
+        "regression" if len(labels) == 1 else "single_label"
+    )  # transformers' rule
+    name = config.choice("problem_type", tuple(PROBLEM_TYPES), None)
+    problem_type: ProblemType = rookery.choice(
+        "problem_type", get_args(ProblemType), PROBLEM_TYPES[name] if name else default
+    )
+    if problem_type == "single_label" and len(labels) == 1:
+        raise CheckpointError(
+            f"{config.path.parent}: problem_type is single_label, but {labels[0]!r} is the only "
+            "label, so its probability is always 1; expected multi_label or regression: set "
+            f"problem_type in {rookery.path.name}"
+        )
+    return problem_type
+
+
+def _labels(config: JsonFile, rookery: JsonFile) -> tuple[str, ...]:
+    outputs = _output_count(config)
+    if rookery.get("labels") is not None:
+        labels = _checked_labels(rookery, "labels", rookery.get("labels"))
+        if len(labels) != outputs:
+            expected = f"{outputs} labels, one for each output of the head ({config.path.name})"
+            raise rookery.wrong("labels", expected)
+        return labels
+    names = config.get("id2label")
+    if names is None:
+        return tuple(f"LABEL_{i}" for i in range(outputs))  # as transformers calls them
+    return _checked_labels(config, "id2label", [names[str(i)] for i in range(outputs)])
+
+
+def _output_count(config: JsonFile) -> int:
+    names = config.get("id2label")
+    if names is None:
+        return config.integer("num_labels", 2)  # transformers leaves out its default of two
+    if not isinstance(names, dict) or not names or set(names) != set(map(str, range(len(names)))):
+        raise config.wrong("id2label", "an object with one label under each of '0', '1', '2', ...")
+    return len(names)
+
+
+def _checked_labels(file: JsonFile, key: str, labels: object) -> tuple[str, ...]:
+    if not isinstance(labels, list) or not labels:
+        raise file.wrong(key, "a list with one label for each output")
+    if not all(isinstance(label, str) and label for label in labels):
+        raise file.wrong(key, "labels that are strings and not empty; name them in rookery.json")
+    if len(set(labels)) != len(labels):
+        raise file.wrong(key, "labels that differ from each other; name them in rookery.json")
+    return tuple(labels)
+
+
+def _thresholds(rookery: JsonFile, head: HeadConfig) -> tuple[float, ...] | None:
+    if rookery.get("thresholds") is None:
+        return None
+    if head.problem_type == "regression":
+        raise rookery.wrong("thresholds", "none, because a regression decides nothing: remove them")
+    thresholds = rookery.nested("thresholds")
+    thresholds.refuse_unknown_keys(head.labels)
+    for label in head.labels:
+        if thresholds.get(label) is None or not 0 <= thresholds.number(label, 0) <= 1:
+            raise thresholds.wrong(label, "a probability from 0 to 1, for each label")
+    return tuple(thresholds.number(label, 0) for label in head.labels)

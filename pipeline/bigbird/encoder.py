@@ -1,0 +1,129 @@
+"""BigBird's encoder over a pack: post-LN transformer layers with fused QKV weights.
+
+Parameters are ours; checkpoint.py knows what transformers calls them. Train mode switches dropout
+on and changes nothing else: transformers draws its random blocks in train mode, we do not.
+
+Shapes: T rows of the pack, W windows, D hidden size, F intermediate size.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.bigbird.cache import at_once
+from pipeline.bigbird.config import EncoderConfig
+from pipeline.bigbird.layout import Layout
+from pipeline.bigbird.linear import Linear, Outputs
+from pipeline.bigbird.norm import Tables
+from pipeline.bigbird.operators import Operators
+
+# How many rows go from the attention to the layer's end at once (see cache.py).
+ROWS_AT_ONCE_CPU = 512
+ROWS_AT_ONCE = 2**62
+
+
+class Encoder(nn.Module):
+    def __init__(self, config: EncoderConfig, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.embeddings = Embeddings(config, dropout)
+        self.layers = nn.ModuleList(Layer(config, dropout) for _ in range(config.layers))
+
+    def use(self, operators: Operators, *, first_rows: bool) -> None:
+        """Computes with `operators` from now on; `first_rows` says which of the two is called."""
+        self.embeddings.operators = operators
+        for layer in self.layers:
+            assert isinstance(layer, Layer)
+            layer.use(operators, first_rows=first_rows and layer is self.layers[-1])
+
+    def forward(self, token_id_T: Tensor, layout: Layout) -> Tensor:
+        """The last hidden state of every row, hidden_TD; padding rows hold nothing of meaning."""
+        hidden_TD: Tensor = self.embeddings(token_id_T, layout)
+        for layer in self.layers:
+            hidden_TD = layer(hidden_TD, layout)
+        return hidden_TD
+
+    def first_rows(self, token_id_T: Tensor, layout: Layout) -> Tensor:
+        """hidden_WD: `forward` at each window's first token, without the rest of the last layer."""
+        hidden_TD: Tensor = self.embeddings(token_id_T, layout)
+        for layer in self.layers[:-1]:
+            hidden_TD = layer(hidden_TD, layout)
+        last = self.layers[-1]
+        assert isinstance(last, Layer)
+        return last.first_rows(hidden_TD, layout)
+
+
+class Embeddings(nn.Module):
+    """Word, position and token type 0, normalised. Positions restart in each window."""
+
+    def __init__(self, config: EncoderConfig, dropout: float) -> None:
+        super().__init__()
+        self.word = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.position = nn.Embedding(config.max_positions, config.hidden_size)
+        self.token_type = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        self.operators = Operators()
+        self.norm = nn.LayerNorm(config.hidden_size, config.norm_eps)
+        self.dropout = nn.Dropout(dropout)
+        self.scale = math.sqrt(config.hidden_size) if config.rescale_embeddings else None
+
+    def forward(self, token_id_T: Tensor, layout: Layout) -> Tensor:
+        tables = Tables(
+            self.word.weight, self.position.weight, self.token_type.weight[0], self.scale
+        )
+        return self.operators.norms.embed_norm(
+            token_id_T, layout.position_T, tables, self.dropout, self.norm
+        )
+
+
+class Layer(nn.Module):
+    def __init__(self, config: EncoderConfig, dropout: float) -> None:
+        super().__init__()
+        size = config.hidden_size
+        self.heads = config.heads
+        self.activation = config.activation
+        self.operators = Operators()
+        self.qkv = Linear(size, 3 * size, bias=config.use_bias)  # outputs: queries, keys, values
+        self.queries: Outputs = (0, size)
+        self.keys_and_values: Outputs = (size, 3 * size)
+        self.out = Linear(size, size)
+        self.attention_norm = nn.LayerNorm(size, config.norm_eps)
+        self.up = Linear(size, config.intermediate_size)
+        self.down = Linear(config.intermediate_size, size)
+        self.output_norm = nn.LayerNorm(size, config.norm_eps)
+        self.dropout = nn.Dropout(dropout)
+
+    def use(self, operators: Operators, *, first_rows: bool) -> None:
+        self.operators = operators
+        asked = {"qkv": (self.queries, self.keys_and_values)} if first_rows else {}
+        for name in ("qkv", "out", "up", "down"):
+            linear = getattr(self, name)
+            assert isinstance(linear, Linear), "operators for inference leave no way back"
+            setattr(self, name, operators.product(linear, asked.get(name, (None,))))
+
+    def forward(self, hidden_TD: Tensor, layout: Layout) -> Tensor:
+        every_row = self.operators.attention.every_row
+        context_TD = every_row(self.qkv(hidden_TD), layout, self.heads)
+        return self._after_attention(hidden_TD, context_TD)
+
+    def first_rows(self, hidden_TD: Tensor, layout: Layout) -> Tensor:
+        """hidden_WD: keys and values of all rows, everything else of each window's first row."""
+        first_WD = hidden_TD[layout.first_row_W]
+        q_WD = self.qkv(first_WD, self.queries)
+        kv_TX = self.qkv(hidden_TD, self.keys_and_values)
+        context_WD = self.operators.attention.first_rows(q_WD, kv_TX, layout, self.heads)
+        return self._after_attention(first_WD, context_WD)
+
+    def _after_attention(self, hidden_RD: Tensor, context_RD: Tensor) -> Tensor:
+        """What each row needs of itself only; R is T, or W in the last layer."""
+        rows = at_once(hidden_RD, cpu=ROWS_AT_ONCE_CPU, otherwise=ROWS_AT_ONCE)
+        parts = zip(torch.split(hidden_RD, rows), torch.split(context_RD, rows), strict=True)
+        done = [self._part_after_attention(*part) for part in parts]
+        return done[0] if len(done) == 1 else torch.cat(done)
+
+    def _part_after_attention(self, hidden_RD: Tensor, context_RD: Tensor) -> Tensor:
+        add_norm = self.operators.norms.add_norm
+        update_RD = self.dropout(self.out(context_RD))
+        hidden_RD = add_norm(hidden_RD, update_RD, self.attention_norm)
+        inner_RF = self.up.activated(hidden_RD, self.activation)
+        update_RD = self.dropout(self.down(inner_RF))
+        return add_norm(hidden_RD, update_RD, self.output_norm)

@@ -1,0 +1,126 @@
+"""A checkpoint folder: what is in it, read and checked without torch and without its weights.
+
+File                  Holds
+config.json           transformers' description of the model
+rookery.json          ours, optional: pooling, head, labels, thresholds, windows
+model.safetensors     the weights; or shards with model.safetensors.index.json; or, if there is
+                      neither, pytorch_model.bin, or shards with pytorch_model.bin.index.json
+spiece.model          the tokenizer; or tokenizer.json; or both
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+from pipeline.bigbird.config import (
+    ROOKERY_KEYS,
+    DecisionConfig,
+    EncoderConfig,
+    HeadConfig,
+    WindowConfig,
+)
+from pipeline.bigbird.json_file import JsonFile
+from pipeline.errors import CheckpointError
+
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # each may be one file, or shards and index
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointFolder:
+    path: Path
+    encoder: EncoderConfig
+    head: HeadConfig
+    decision: DecisionConfig
+    windows: WindowConfig
+    weight_files: tuple[Path, ...]
+    spiece: Path | None
+    tokenizer_json: Path | None
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Reads the small files and finds the large ones.
+
+        Raises:
+            CheckpointError: something is missing or says what cannot be.
+        """
+        if not path.is_dir():
+            raise CheckpointError(f"{path}: is not a folder; expected a checkpoint folder")
+        config = JsonFile.read(_required(path, "config.json"))
+        rookery = _rookery(path / "rookery.json")
+        encoder = EncoderConfig.from_json(config)
+        head = HeadConfig.from_json(config, rookery)
+        spiece, tokenizer_json = path / "spiece.model", path / "tokenizer.json"
+        if not spiece.is_file() and not tokenizer_json.is_file():
+            raise _missing(path, "spiece.model (or tokenizer.json)")
+        return cls(
+            path=path,
+            encoder=encoder,
+            head=head,
+            decision=DecisionConfig.from_json(rookery, head),
+            windows=WindowConfig.from_json(rookery, encoder),
+            weight_files=_weight_files(path),
+            spiece=spiece if spiece.is_file() else None,
+            tokenizer_json=tokenizer_json if tokenizer_json.is_file() else None,
+        )
+
+    def weights_digest(self) -> str:
+        """SHA-256, in hex, of all in this folder that turns token ids into a window's scores.
+
+        That is the encoder's and the head's configuration and the bytes of the weights: not where
+        the folder lies, how its files or its labels are called, nor the thresholds.
+        """
+        head = {"pooling": self.head.pooling, "head": self.head.head}
+        facts = {"encoder": asdict(self.encoder), "head": head}
+        return _digest(json.dumps(facts, sort_keys=True).encode(), self.weight_files)
+
+    def tokenizer_digest(self) -> str:
+        """SHA-256, in hex, of the tokenizer's files; spiece.model before tokenizer.json."""
+        files = [file for file in (self.spiece, self.tokenizer_json) if file is not None]
+        return _digest(json.dumps([file.name for file in files]).encode(), files)
+
+
+def _rookery(path: Path) -> JsonFile:
+    file = JsonFile.read(path) if path.is_file() else JsonFile(path, {})
+    file.refuse_unknown_keys(ROOKERY_KEYS)
+    return file
+
+
+def _weight_files(path: Path) -> tuple[Path, ...]:
+    for name in WEIGHTS:
+        index = path / f"{name}.index.json"
+        if (path / name).is_file():
+            return (path / name,)
+        if index.is_file():
+            return _shards(index)
+    raise _missing(path, " or ".join(WEIGHTS))
+
+
+def _shards(index: Path) -> tuple[Path, ...]:
+    weight_map = JsonFile.read(index).nested("weight_map")
+    names = sorted({str(name) for name in weight_map.values.values()})
+    if not names or any(Path(name).name != name for name in names):
+        raise CheckpointError(
+            f"{index}: weight_map names the files {names}; expected files in the same folder"
+        )
+    return tuple(_required(index.parent, name) for name in names)
+
+
+def _required(path: Path, name: str) -> Path:
+    if not (path / name).is_file():
+        raise _missing(path, name)
+    return path / name
+
+
+def _missing(path: Path, name: str) -> CheckpointError:
+    found = ", ".join(sorted(entry.name for entry in path.iterdir())) or "nothing"
+    return CheckpointError(f"{path}: {name} is missing; found {found}: fetch the complete folder")
+
+
+def _digest(facts: bytes, files: tuple[Path, ...] | list[Path]) -> str:
+    parts = [hashlib.sha256(facts).digest()]
+    for file in files:
+        with file.open("rb") as stream:
+            parts.append(hashlib.file_digest(stream, "sha256").digest())
+    return hashlib.sha256(b"".join(parts)).hexdigest()

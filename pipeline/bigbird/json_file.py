@@ -1,0 +1,98 @@
+"""A JSON file of a checkpoint folder, read field by field; what is wrong is named with its file."""
+
+import json
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from pipeline.errors import CheckpointError
+
+Choice = TypeVar("Choice")
+
+
+@dataclass(frozen=True, slots=True)
+class JsonFile:
+    """The object in a file, or one nested in it (then `prefix` leads to it, as in `windows.`).
+
+    A field that is absent or null has its default. Every method raises `CheckpointError`.
+    """
+
+    path: Path
+    values: Mapping[str, Any]
+    prefix: str = ""
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:  # ValueError: not UTF-8, or not JSON
+            raise CheckpointError(
+                f"{path}: cannot be read as JSON ({error}); fetch the file again"
+            ) from error
+        if not isinstance(values, dict):
+            raise CheckpointError(f"{path}: expected a JSON object, found {type(values).__name__}")
+        return cls(path, values)
+
+    def get(self, key: str) -> Any:
+        return self.values.get(key)
+
+    def wrong(self, key: str, expected: str) -> CheckpointError:
+        return CheckpointError(
+            f"{self.path}: {self.prefix}{key} is {self.get(key)!r}; expected {expected}"
+        )
+
+    def refuse_unknown_keys(self, accepted: Collection[str]) -> None:
+        for key in self.values:
+            if key not in accepted:
+                raise CheckpointError(
+                    f"{self.path}: unknown key {self.prefix + key!r}; expected "
+                    f"{', '.join(accepted)}: correct or remove it"
+                )
+
+    def nested(self, key: str) -> "JsonFile":
+        values = self.get(key)
+        if values is None:
+            values = {}
+        if not isinstance(values, dict):
+            raise self.wrong(key, "an object")
+        return JsonFile(self.path, values, f"{self.prefix}{key}.")
+
+    def integer(self, key: str, default: int, *, minimum: int = 1) -> int:
+        value = self.optional_integer(key, minimum=minimum)
+        return default if value is None else value
+
+    def optional_integer(self, key: str, *, minimum: int) -> int | None:
+        value = self.get(key)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+            raise self.wrong(key, f"a whole number of at least {minimum}")
+        return value
+
+    def number(self, key: str, default: float) -> float:
+        value = self.get(key)
+        if value is None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.wrong(key, "a number")
+        if not math.isfinite(value):
+            raise self.wrong(key, "a finite number")
+        return float(value)
+
+    def boolean(self, key: str, default: bool) -> bool:
+        value = self.get(key)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            raise self.wrong(key, "true or false")
+        return value
+
+    def choice(self, key: str, choices: Sequence[Choice], default: Choice) -> Choice:
+        value = self.get(key)
+        if value is None:
+            return default
+        if value not in choices:
+            raise self.wrong(key, f"one of {', '.join(map(str, choices))}")
+        return choices[choices.index(value)]

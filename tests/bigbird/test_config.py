@@ -1,0 +1,204 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.bigbird.config import DecisionConfig, EncoderConfig, HeadConfig, WindowConfig
+from pipeline.bigbird.json_file import JsonFile
+from pipeline.errors import CheckpointError
+from tests.bigbird.configs import HEAD, encoder_config
+
+BIGBIRD = {"model_type": "big_bird"}
+
+
+def config_file(**values: Any) -> JsonFile:
+    return JsonFile(Path("folder/config.json"), BIGBIRD | values)
+
+
+def rookery_file(**values: Any) -> JsonFile:
+    return JsonFile(Path("folder/rookery.json"), values)
+
+
+def test_what_a_folder_leaves_out_is_bigbird_base() -> None:
+    config = EncoderConfig.from_json(config_file())
+    assert (config.layers, config.hidden_size, config.heads) == (12, 768, 12)
+    assert (config.block_size, config.random_blocks, config.max_positions) == (64, 3, 4096)
+    assert (config.attention_type, config.activation) == ("block_sparse", "gelu_tanh")
+    assert config.full_attention_limit == 704
+
+
+def test_full_attention_has_no_limit_but_the_positions() -> None:
+    assert encoder_config(attention_type="original_full").full_attention_limit == 4096
+
+
+@pytest.mark.parametrize(
+    ("name", "activation"),
+    [
+        ("gelu_new", "gelu_tanh"),
+        ("gelu_fast", "gelu_tanh"),
+        ("gelu_pytorch_tanh", "gelu_tanh"),
+        ("gelu", "gelu_erf"),
+        ("relu", "relu"),
+    ],
+)
+def test_activations(name: str, activation: str) -> None:
+    assert EncoderConfig.from_json(config_file(hidden_act=name)).activation == activation
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"model_type": "bert"}, "model_type is 'bert'; expected 'big_bird'"),
+        ({"is_decoder": True}, "is_decoder is True; expected false"),
+        ({"add_cross_attention": True}, "add_cross_attention is True; expected false"),
+        ({"hidden_size": 0}, "hidden_size is 0; expected a whole number of at least 1"),
+        ({"hidden_size": True}, "hidden_size is True; expected a whole number"),
+        ({"num_attention_heads": 7}, "num_attention_heads is 7; expected a divisor of hidden_size"),
+        ({"hidden_act": "silu"}, "hidden_act is 'silu'; expected one of gelu_new"),
+        ({"attention_type": "sliding"}, "attention_type is 'sliding'; expected one of"),
+        ({"use_bias": "yes"}, "use_bias is 'yes'; expected true or false"),
+        ({"layer_norm_eps": "tiny"}, "layer_norm_eps is 'tiny'; expected a number"),
+        ({"num_random_blocks": 0}, "num_random_blocks is 0; expected"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_an_encoder_that_cannot_be_is_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(CheckpointError, match=f"folder/config.json: {message}"):
+        EncoderConfig.from_json(config_file(**values))
+
+
+@pytest.mark.parametrize("activation", ["gelu_tanh", "gelu_erf", "relu"])
+def test_an_encoder_survives_its_json(activation: str) -> None:
+    config = encoder_config(activation=activation, use_bias=False, block_size=16)
+    assert EncoderConfig.from_json(config_file(**config.to_json())) == config
+
+
+def test_a_head_survives_its_json() -> None:
+    assert HeadConfig.from_json(config_file(**HEAD.to_json()), rookery_file()) == HEAD
+
+
+def test_labels_are_ordered_by_id_not_by_place() -> None:
+    names = {str(i): f"label {i}" for i in reversed(range(11))}
+    head = HeadConfig.from_json(config_file(id2label=names), rookery_file())
+    assert head.labels == tuple(f"label {i}" for i in range(11))
+
+
+def test_labels_of_rookery_json_win() -> None:
+    names = {"0": "LABEL_0", "1": "LABEL_1"}
+    head = HeadConfig.from_json(config_file(id2label=names), rookery_file(labels=["no", "yes"]))
+    assert head.labels == ("no", "yes")
+
+
+def test_without_labels_transformers_names_two() -> None:
+    assert HeadConfig.from_json(config_file(), rookery_file()).labels == ("LABEL_0", "LABEL_1")
+
+
+@pytest.mark.parametrize(
+    ("config", "rookery", "expected"),
+    [
+        ({"num_labels": 1}, {}, "regression"),
+        ({"num_labels": 3}, {}, "single_label"),
+        ({"problem_type": "single_label_classification"}, {}, "single_label"),
+        ({"problem_type": "multi_label_classification"}, {}, "multi_label"),
+        ({"problem_type": "regression"}, {}, "regression"),
+        ({"problem_type": "regression"}, {"problem_type": "multi_label"}, "multi_label"),
+    ],
+    ids=["one output", "three outputs", "single", "multi", "regression", "rookery.json wins"],
+)
+def test_problem_type(config: dict[str, Any], rookery: dict[str, Any], expected: str) -> None:
+    head = HeadConfig.from_json(config_file(**config), rookery_file(**rookery))
+    assert head.problem_type == expected
+
+
+@pytest.mark.parametrize(
+    ("config", "rookery", "message"),
+    [
+        ({}, {"pooling": "mean"}, "pooling 'mean' is not supported yet; expected cls"),
+        ({}, {"pooling": "max_pool"}, "pooling is 'max_pool'; expected one of cls, pooler"),
+        ({}, {"head": "dense"}, "head 'dense' is not supported yet; expected bigbird"),
+        ({}, {"head": "big"}, "head is 'big'; expected one of bigbird"),
+        ({}, {"problem_type": "ranking"}, "problem_type is 'ranking'; expected one of"),
+        ({}, {"labels": ["one"]}, "expected 2 labels"),
+        ({}, {"labels": ["one", "one"]}, "labels that differ"),
+        ({}, {"labels": ["one", ""]}, "not empty"),
+        ({}, {"labels": "one, two"}, "expected a list"),
+        ({"id2label": {"0": "a", "2": "b"}}, {}, "id2label is .* expected an object"),
+        ({"id2label": ["a", "b"]}, {}, "id2label is .* expected an object"),
+        ({"problem_type": "ranking"}, {}, "problem_type is 'ranking'; expected one of"),
+        (
+            {"num_labels": 1, "problem_type": "single_label_classification"},
+            {},
+            "'LABEL_0' is the only label",
+        ),
+    ],
+)
+def test_a_head_that_cannot_be_is_refused(
+    config: dict[str, Any], rookery: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        HeadConfig.from_json(config_file(**config), rookery_file(**rookery))
+
+
+def test_thresholds_come_in_the_order_of_the_labels() -> None:
+    file = rookery_file(thresholds={"crow": 0.3, "rook": 0.1, "jackdaw": 1}, temperature=2)
+    assert DecisionConfig.from_json(file, HEAD) == DecisionConfig((0.1, 1.0, 0.3), 2.0)
+
+
+def test_without_thresholds_there_are_none() -> None:
+    assert DecisionConfig.from_json(rookery_file(), HEAD) == DecisionConfig(None, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"thresholds": {"raven": 0.5}}, "unknown key 'thresholds.raven'; expected rook, jackdaw"),
+        ({"thresholds": {"rook": 0.5}}, "thresholds.jackdaw is None; expected a probability"),
+        (
+            {"thresholds": {"rook": 1.5, "jackdaw": 0, "crow": 0}},
+            "thresholds.rook is 1.5; expected a probability",
+        ),
+        ({"thresholds": [0.5, 0.5, 0.5]}, "thresholds is .* expected an object"),
+        ({"temperature": 0}, "temperature is 0; expected a number above 0"),
+        ({"temperature": float("nan")}, "temperature is nan; expected a finite number"),
+    ],
+    ids=["unknown label", "label left out", "above 1", "list", "temperature 0", "temperature nan"],
+)
+def test_a_decision_that_cannot_be_is_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(CheckpointError, match=f"folder/rookery.json: {message}"):
+        DecisionConfig.from_json(rookery_file(**values), HEAD)
+
+
+def test_a_regression_has_no_thresholds() -> None:
+    head = HeadConfig("cls", "bigbird", "regression", ("price",))
+    with pytest.raises(CheckpointError, match="a regression decides nothing"):
+        DecisionConfig.from_json(rookery_file(thresholds={"price": 0.5}), head)
+
+
+def test_windows() -> None:
+    file = rookery_file(
+        windows={"max_tokens": 2048, "long_documents": "head", "overlap": 0, "aggregation": "max"}
+    )
+    expected = WindowConfig(2048, "head", 0, "max")
+    assert WindowConfig.from_json(file, encoder_config()) == expected
+
+
+def test_without_windows_nothing_is_said() -> None:
+    expected = WindowConfig(None, None, None, None)
+    assert WindowConfig.from_json(rookery_file(), encoder_config()) == expected
+
+
+@pytest.mark.parametrize(
+    ("windows", "message"),
+    [
+        ({"max_tokens": 4097}, "windows.max_tokens is 4097; expected at most the encoder's 4096"),
+        ({"max_tokens": 2}, "windows.max_tokens is 2; expected a whole number of at least 3"),
+        ({"overlap": -1}, "windows.overlap is -1; expected"),
+        ({"long_documents": "tail"}, "windows.long_documents is 'tail'; expected one of windows"),
+        ({"aggregation": "median"}, "windows.aggregation is 'median'; expected one of mean"),
+        ({"stride": 64}, "unknown key 'windows.stride'; expected max_tokens, long_documents"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_windows_that_cannot_be_are_refused(windows: dict[str, Any], message: str) -> None:
+    with pytest.raises(CheckpointError, match=f"folder/rookery.json: {message}"):
+        WindowConfig.from_json(rookery_file(windows=windows), encoder_config())
