@@ -1,0 +1,62 @@
+"""Packs to a device and logits back. On a GPU nothing here waits for it but `Running.logits`."""
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pipeline.bigbird.layout import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A pack that is being computed. It holds the inputs: freed sooner, their memory could be given to another stream."""
+
+    inputs: tuple[Tensor, Layout]
+    logits_WL: Tensor
+    done: torch.cuda.Event | None
+
+    def logits(self) -> npt.NDArray[np.float32]:
+        """Waits for the pack."""
+        if self.done is not None:
+            self.done.synchronize()
+        result: npt.NDArray[np.float32] = self.logits_WL.numpy()
+        return result
+
+
+class Device:
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.is_gpu = name.startswith("cuda")
+        self._copies = torch.cuda.Stream(name) if self.is_gpu else None  # type: ignore[no-untyped-call]
+
+    def memory(self) -> int:
+        """Bytes that this device has in all."""
+        if self.is_gpu:
+            return torch.cuda.get_device_properties(self.name).total_memory
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+    def free_cached_memory(self) -> None:
+        if self.is_gpu:
+            torch.cuda.empty_cache()
+
+    def put(self, token_id_T: Tensor, layout: Layout) -> tuple[Tensor, Layout]:
+        """On a GPU from pinned memory and beside the computation of the pack before."""
+        if self._copies is None:
+            return token_id_T, layout
+        with torch.cuda.stream(self._copies):
+            moved = token_id_T.pin_memory().to(self.name, non_blocking=True), layout.to(self.name)
+        torch.cuda.current_stream(self.name).wait_stream(self._copies)
+        return moved
+
+    def get(self, logits_WL: Tensor, inputs: tuple[Tensor, Layout]) -> Running:
+        if not self.is_gpu:
+            return Running(inputs, logits_WL, None)
+        copy_WL = torch.empty(logits_WL.shape, dtype=logits_WL.dtype, pin_memory=True)
+        copy_WL.copy_(logits_WL, non_blocking=True)
+        done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        done.record(torch.cuda.current_stream(self.name))
+        return Running(inputs, copy_WL, done)

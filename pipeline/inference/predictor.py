@@ -1,0 +1,148 @@
+"""Loads a checkpoint once, then turns packs into logits.
+
+Shapes: N tokens of a pack without padding, W windows, L outputs.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pipeline.bigbird.checkpoint import load
+from pipeline.bigbird.classifier import Classifier
+from pipeline.bigbird.folder import CheckpointFolder
+from pipeline.bigbird.layout import Layout
+from pipeline.bigbird.operators import fastest_operators
+from pipeline.errors import ConfigError
+from pipeline.inference.budget import largest_pack
+from pipeline.inference.device import Device, Running
+from pipeline.inference.dtype import BF16_FLAGS, Dtype, cpu_has
+from pipeline.inference.memory import keep_freed_memory
+
+log = logging.getLogger(__name__)
+
+Tokens = npt.NDArray[np.integer]
+Lengths = npt.NDArray[np.integer]
+Logits = npt.NDArray[np.float32]
+
+PACKS_AHEAD = 2  # that a GPU has beside the one whose logits are waited for
+
+
+class Predictor:
+    def __init__(self, classifier: Classifier, device: str, *, int8: bool = False) -> None:
+        """Takes `classifier` over: it serves inference only from now on."""
+        self.classifier = classifier.to(device).eval()
+        operators = fastest_operators(classifier.encoder_config, device, int8=int8)
+        self.classifier.use(operators)
+        self.device = Device(device)
+        element_size = classifier.encoder.embeddings.word.weight.element_size()
+        self.token_budget = largest_pack(
+            self.device.memory(), classifier.encoder_config, element_size
+        )
+
+    @classmethod
+    def load(cls, path: Path, *, device: str, dtype: Dtype, threads: int | None) -> Self:
+        """Reads the checkpoint folder; `threads` bounds torch's threads in this whole process.
+
+        Raises:
+            CheckpointError: the folder is not a complete and consistent checkpoint.
+        """
+        if threads is not None:
+            torch.set_num_threads(threads)
+        if device == "cpu":
+            keep_freed_memory()
+        folder = CheckpointFolder.open(path)
+        int8 = dtype == "int8"
+        # Weights are rounded to 8 bits from 32, not from 16.
+        predictor = cls(load(folder, _torch_dtype("fp32" if int8 else dtype)), device, int8=int8)
+        predictor.classifier.encoder.to(_torch_dtype(dtype))
+        return predictor
+
+    def predict(self, tokens: Tokens, lengths: Lengths) -> Logits:
+        """The logits of each window of one pack, [W, L]; see `predict_all`."""
+        return next(self.predict_all([(tokens, lengths)]))
+
+    @torch.inference_mode()
+    def predict_all(self, packs: Iterable[tuple[Tokens, Lengths]]) -> Iterator[Logits]:
+        """For each pack the logits of its windows, [W, L]; not finite where the computation was not.
+
+        `tokens` [N] are the ids of W windows end to end, `lengths` [W] how many each has. A pack that is too large for the
+        device's memory is halved until it fits. On a GPU the next packs are under way while one is waited for.
+
+        Raises:
+            ValueError: the two do not fit together, or do not fit the encoder.
+        """
+        in_flight: deque[list[Running]] = deque()
+        for tokens, lengths in packs:
+            in_flight.append(self._start(tokens, lengths))
+            if len(in_flight) > PACKS_AHEAD or not self.device.is_gpu:
+                yield _logits(in_flight.popleft())
+        while in_flight:
+            yield _logits(in_flight.popleft())
+
+    def _start(self, tokens: Tokens, lengths: Lengths) -> list[Running]:
+        """Starts a pack, in halves if it is larger than the device can hold."""
+        if len(tokens) > self.token_budget and len(lengths) > 1:
+            return [run for half in _halves(tokens, lengths) for run in self._start(*half)]
+        try:
+            return [self._start_whole(tokens, lengths)]
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+            if len(lengths) == 1:
+                raise ConfigError(
+                    f"a window of {len(tokens)} tokens does not fit the memory of {self.device.name}; set text.max_tokens lower"
+                ) from error
+        self.token_budget = len(tokens) // 2
+        log.warning(
+            "%s ran out of memory on a pack of %d tokens: going on with packs of at most %d",
+            self.device.name, len(tokens), self.token_budget,
+        )  # fmt: skip
+        self.device.free_cached_memory()
+        return self._start(tokens, lengths)
+
+    def _start_whole(self, tokens: Tokens, lengths: Lengths) -> Running:
+        config = self.classifier.encoder_config
+        layout = Layout.of(lengths, config)
+        _check_tokens(tokens, len(layout.row_N), config.vocab_size)
+        inputs = self.device.put(layout.spread(torch.from_numpy(tokens.astype(np.int64))), layout)
+        return self.device.get(self.classifier(*inputs), inputs)
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    # Without an accelerator torch has no class of its own for it.
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _logits(halves: list[Running]) -> Logits:
+    return np.concatenate([half.logits() for half in halves])
+
+
+def _halves(tokens: Tokens, lengths: Lengths) -> tuple[tuple[Tokens, Lengths], ...]:
+    """Cut where about half of the tokens are on each side, between two windows."""
+    ends = np.cumsum(lengths)
+    first = int(np.clip(np.searchsorted(ends, len(tokens) / 2, side="right"), 1, len(lengths) - 1))
+    cut = int(ends[first - 1])
+    return (tokens[:cut], lengths[:first]), (tokens[cut:], lengths[first:])
+
+
+def _check_tokens(tokens: Tokens, count: int, vocab_size: int) -> None:
+    if tokens.shape != (count,):
+        raise ValueError(f"tokens has shape {tokens.shape}; expected ({count},), as lengths say")
+    if tokens.min() < 0 or tokens.max() >= vocab_size:
+        raise ValueError(
+            f"tokens go from {tokens.min()} to {tokens.max()}; expected ids from 0 to "
+            f"{vocab_size - 1}, the encoder's vocabulary"
+        )
+
+
+def _torch_dtype(dtype: Dtype) -> torch.dtype:
+    """What the encoder computes in, beside its products in 8 bits."""
+    if dtype == "int8":
+        return torch.bfloat16 if cpu_has(BF16_FLAGS) else torch.float32
+    return torch.bfloat16 if dtype == "bf16" else torch.float32
