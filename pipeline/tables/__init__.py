@@ -1,0 +1,1 @@
+"""The prediction table: fragments that hold finished work, snapshots that readers see."""

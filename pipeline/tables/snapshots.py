@@ -1,0 +1,164 @@
+"""Snapshots: complete published versions of the table.
+
+    data/snapshot=<n>/[<key>=<value>/…]part-<bucket>-<sha16>.parquet
+    errors/snapshot=<n>/…
+    _snapshots/<n>.claim        whose folder data/snapshot=<n> is: put if absent, first
+    _snapshots/<n>.files.txt    the data files' URIs, one a line, for loaders
+    _snapshots/<n>.json         the manifest: put if absent, last; it makes the snapshot visible
+    _latest.json                a hint, never the truth
+
+A claim holds the digest of the content that is to be published. A run that died is taken up by the next one with the same
+content, under the same number, so that both leave the same bytes; a run with other content takes the next number, so that
+two never write into one folder.
+"""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pipeline.errors import ConflictError, RookeryError
+from pipeline.storage import TRANSFERS, Storage
+
+MANIFEST_VERSION = 1
+DIGITS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotFile:
+    """One file of a snapshot, as the manifest lists it. `path` is relative to the table."""
+
+    path: str
+    kind: str  # data | errors
+    state: str  # added | kept
+    partition: dict[str, str | None]
+    bucket: int
+    rows: int
+    bytes: int
+    sha256: str
+    inputs: str
+    labels: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One published snapshot. `content` is equal for two snapshots exactly when their files are."""
+
+    version: int
+    snapshot: int
+    parent: int | None  # `added`, `kept` and `removed` compare with this one
+    partial: bool
+    content: str
+    scoring_key: str
+    decision_key: str
+    partition_by: list[str]
+    counts: dict[str, int]
+    labels: dict[str, int]
+    files: list[SnapshotFile]
+    removed: list[str]  # paths of the parent's files whose bytes are not in this snapshot
+    run: dict[str, Any]  # who, when, with what; the only part that differs between two equal runs
+
+    @classmethod
+    def parse(cls, data: bytes) -> "Manifest":
+        tree = json.loads(data)
+        return cls(**tree | {"files": [SnapshotFile(**file) for file in tree["files"]]})
+
+    def dump(self) -> bytes:
+        return json.dumps(asdict(self), indent=1, ensure_ascii=False).encode() + b"\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshots:
+    """The published versions of one table."""
+
+    storage: Storage
+    table_uri: str
+
+    def uri(self, path: str) -> str:
+        return f"{self.table_uri.rstrip('/')}/{path}"
+
+    def manifest_uri(self, snapshot: int) -> str:
+        return self.uri(f"_snapshots/{_padded(snapshot)}.json")
+
+    def files_uri(self, snapshot: int) -> str:
+        return self.uri(f"_snapshots/{_padded(snapshot)}.files.txt")
+
+    def folder(self, kind: str, snapshot: int) -> str:
+        return f"{kind}/snapshot={_padded(snapshot)}/"
+
+    def published(self) -> list[int]:
+        """Numbers of the visible snapshots, ascending."""
+        return self._numbers(".json")
+
+    def read(self, snapshot: int) -> Manifest:
+        return Manifest.parse(self.storage.read(self.manifest_uri(snapshot)))
+
+    def latest(self, *, partial: bool = False) -> Manifest | None:
+        """The newest complete snapshot, or the newest partial one."""
+        for snapshot in reversed(self.published()):
+            manifest = self.read(snapshot)
+            if manifest.partial == partial:
+                return manifest
+        return None
+
+    def claim(self, content: str) -> int:
+        """The number under which this content is to be published, and whose folder only it may write."""
+        newest = max(self.published(), default=0)
+        claims = [n for n in self._numbers(".claim") if n > newest]
+        for snapshot in claims:
+            if self.storage.read(self._claim_uri(snapshot)) == content.encode():
+                return snapshot
+        snapshot = max([newest, *claims]) + 1
+        while not self.storage.put_if_absent(self._claim_uri(snapshot), content.encode()):
+            snapshot += 1
+        return snapshot
+
+    def publish(self, manifest: Manifest) -> Manifest:
+        """Makes a snapshot visible whose files are all there. Returns what is visible under its number."""
+        self._check_files(manifest)
+        listing = "".join(f"{self.uri(f.path)}\n" for f in manifest.files if f.kind == "data")
+        self.storage.put_if_absent(self.files_uri(manifest.snapshot), listing.encode())
+        uri = self.manifest_uri(manifest.snapshot)
+        if not self.storage.put_if_absent(uri, manifest.dump()):
+            there = self.read(manifest.snapshot)
+            if there.content != manifest.content:
+                raise ConflictError(
+                    f"{uri}: another run published other content under this number; run again"
+                )
+            manifest = there  # the same job, run twice at once: the other one was first
+        if not manifest.partial:
+            hint = {
+                "snapshot": manifest.snapshot,
+                "manifest": uri,
+                "files": self.files_uri(manifest.snapshot),
+            }
+            self.storage.put(self.uri("_latest.json"), json.dumps(hint, indent=1).encode() + b"\n")
+        return manifest
+
+    def _check_files(self, manifest: Manifest) -> None:
+        def check(file: SnapshotFile) -> None:
+            stored = self.storage.stat(self.uri(file.path))
+            if stored is None or stored.size != file.bytes:
+                found = "nothing" if stored is None else f"{stored.size:,} bytes"
+                raise RookeryError(
+                    f"{self.uri(file.path)}: expected {file.bytes:,} bytes, found {found}; nothing was published"
+                )
+
+        with ThreadPoolExecutor(TRANSFERS) as pool:
+            list(pool.map(check, manifest.files))
+
+    def _claim_uri(self, snapshot: int) -> str:
+        return self.uri(f"_snapshots/{_padded(snapshot)}.claim")
+
+    def _numbers(self, ending: str) -> list[int]:
+        files = self.storage.find(self.uri("_snapshots"))
+        stems = [
+            file.uri.rpartition("/")[2].removesuffix(ending)
+            for file in files
+            if file.uri.endswith(ending)
+        ]
+        return sorted(int(stem) for stem in stems if stem.isdigit() and len(stem) == DIGITS)
+
+
+def _padded(snapshot: int) -> str:
+    return f"{snapshot:0{DIGITS}d}"

@@ -1,0 +1,413 @@
+"""Snapshots from fragments made by hand: no encoder, no Ray."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipeline.errors import ErrorBudgetError, RetryableError, RookeryError
+from pipeline.schema import DOCUMENT_RECORD
+from pipeline.storage import Storage
+from pipeline.tables import failures
+from pipeline.tables.fragments import Fragments, Windows, fragment
+from pipeline.tables.groups import SourceUnit, TableLayout
+from pipeline.tables.publish import Publication, is_current, publish
+from pipeline.tables.snapshots import Manifest, Snapshots
+from pipeline.tasks.classification import Classification
+
+DECISION = Classification("single_label", ("cat", "dog"))
+LAYOUT = TableLayout(partition_by=("part",), carried=("day",), buckets=4)
+RUN = {"run_id": "test"}
+
+
+class Table:
+    """A table on local disk, and units with made-up logits."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.snapshots = Snapshots(Storage(), str(folder))
+        self.fragments = Fragments(Storage(), str(folder), "key")
+
+    def unit(self, number: int, part: str | None = "a", failed: bool = False) -> SourceUnit:
+        """Two documents; the second one is an error if `failed`."""
+        ids = [f"{number}-{n}" for n in "xy"]
+        rows = [
+            {
+                "id": id_,
+                "position": i,
+                "n_tokens": 3,
+                "n_windows": 1,
+                "truncated": False,
+                "content_sha256": "0" * 64,
+            }
+            for i, id_ in enumerate(ids)
+        ]
+        if failed:
+            rows[1] |= {"stage": "read", "reason": "null_text", "message": "the text is null"}
+        logits = np.array([[number, 1], [1, number]], np.float32)
+        windows = Windows(*(np.array(v, np.int32) for v in ([5, 5], [0, 1], [0, 0])))
+        records = pa.Table.from_struct_array(pa.array(rows, DOCUMENT_RECORD))
+        unit = f"{number:032d}"
+        self.fragments.write(unit, fragment(records, windows, logits, "mean"))
+        return SourceUnit(unit, f"s3://b/{number}.jsonl", (("part", part), ("day", "1")), 2)
+
+    def publish(
+        self, *units: SourceUnit, partial: bool = False, decision: Classification = DECISION
+    ) -> Manifest:
+        return publish(
+            self.snapshots,
+            self.fragments,
+            self.publication(*units, partial=partial, decision=decision),
+            RUN,
+        )
+
+    def publication(
+        self, *units: SourceUnit, partial: bool = False, decision: Classification = DECISION
+    ) -> Publication:
+        return Publication(units, LAYOUT, decision, "key", partial)
+
+    def rows(self, snapshot: int, kind: str = "data") -> list[dict[str, object]]:
+        glob = f"{self.folder}/{kind}/snapshot={snapshot:020d}/**/*.parquet"
+        rows: list[dict[str, object]] = (
+            duckdb.sql(f"from read_parquet('{glob}', hive_partitioning = true) order by id")
+            .to_arrow_table()
+            .to_pylist()
+        )
+        return rows
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Table:
+    return Table(tmp_path / "table")
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {
+        str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()
+    }
+
+
+def test_every_document_in_one_row(table: Table):
+    manifest = table.publish(table.unit(1), table.unit(2, "b", failed=True), table.unit(3, None))
+    assert manifest.counts == {
+        "documents": 6,
+        "predictions": 5,
+        "errors": 1,
+        "units": 3,
+        "source_files": 3,
+    }
+    assert [row["id"] for row in table.rows(1)] == ["1-x", "1-y", "2-x", "3-x", "3-y"]
+    (error,) = table.rows(1, "errors")
+    assert (error["id"], error["stage"], error["reason"], error["source_uri"]) == (
+        "2-y",
+        "read",
+        "null_text",
+        "s3://b/2.jsonl",
+    )
+
+
+def test_a_row(table: Table):
+    table.publish(table.unit(4, "a b"))
+    row = table.rows(1)[0]
+    score = 1 / (1 + np.exp(-3.0))
+    assert row["scores"] == [
+        {"label": "cat", "score": pytest.approx(score)},
+        {"label": "dog", "score": pytest.approx(1 - score)},
+    ]
+    assert {key: row[key] for key in row if key != "scores"} == {
+        "id": "4-x", "source_uri": "s3://b/4.jsonl", "source_position": 0, "content_sha256": "0" * 64, "label": "cat",
+        "score": pytest.approx(score), "margin": pytest.approx(2 * score - 1), "n_tokens": 3, "n_windows": 1,
+        "truncated": False, "scoring_key": "key", "decision_key": DECISION.key, "day": "1", "part": "a b",
+        "snapshot": row["snapshot"],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("decision", "column", "values"),
+    [
+        (Classification("multi_label", ("cat", "dog")), "labels", [["cat", "dog"], ["cat", "dog"]]),
+        (
+            Classification("multi_label", ("cat", "dog"), {"cat": 0.9}),
+            "labels",
+            [["cat", "dog"], ["dog"]],
+        ),
+        (
+            Classification("multi_label", ("cat", "dog"), {"cat": 1.0, "dog": 1.0}),
+            "labels",
+            [[], []],
+        ),
+        (Classification("regression", ("value",)), "value", [4.0, 1.0]),
+    ],
+    ids=["multi-label", "threshold", "no label", "regression"],
+)
+def test_what_other_problem_types_say_of_a_document(
+    table: Table, decision: Classification, column: str, values: list[object]
+):
+    manifest = table.publish(table.unit(4), decision=decision)
+    assert [row[column] for row in table.rows(1)] == values
+    assert "label" not in table.rows(1)[0]
+    counted = [label for labels in values if isinstance(labels, list) for label in labels]
+    assert manifest.labels == {label: counted.count(label) for label in sorted(set(counted))}
+
+
+def test_rows_are_sorted_by_id_in_each_file(table: Table):
+    manifest = table.publish(*(table.unit(n) for n in (9, 3, 7, 1, 5)))
+    for file in manifest.files:
+        ids = duckdb.sql(f"select id from '{table.folder}/{file.path}'").fetchall()
+        assert ids == sorted(ids)
+        assert (table.folder / file.path).stat().st_size == file.bytes
+
+
+def test_publishing_again_publishes_nothing(table: Table):
+    units = [table.unit(1), table.unit(2)]
+    first = table.publish(*units)
+    before = tree(table.folder)
+    assert is_current(table.snapshots, table.publication(*units)) == first
+    assert is_current(table.snapshots, table.publication(*reversed(units))) == first
+    assert tree(table.folder) == before
+
+
+def test_files_that_did_not_change_are_kept(table: Table):
+    units = [table.unit(n) for n in range(1, 9)]
+    first = table.publish(*units)
+    second = table.publish(*units, table.unit(9, "new"))
+    assert second.parent == first.snapshot
+    assert [file.state for file in second.files if file.partition == {"part": "new"}] == ["added"]
+    assert {file.state for file in second.files if file.partition == {"part": "a"}} == {"kept"}
+    assert len(table.rows(2)) == 18
+    assert second.removed == []
+
+
+def test_a_document_that_left_the_corpus_leaves_the_table(table: Table):
+    one, two = table.unit(1, "a"), table.unit(2, "b")
+    first = table.publish(one, two)
+    second = table.publish(one)
+    assert [row["id"] for row in table.rows(2)] == ["1-x", "1-y"]
+    assert second.removed == [file.path for file in first.files if file.partition == {"part": "b"}]
+    assert len(table.rows(1)) == 4
+
+
+def test_a_new_threshold_needs_no_new_fragment(table: Table):
+    unit = table.unit(2)
+    table.publish(unit)
+    strict = replace(DECISION, thresholds={"cat": 0.99, "dog": 0.0})
+    manifest = table.publish(unit, decision=strict)
+    assert manifest.snapshot == 2
+    assert [row["label"] for row in table.rows(2)] == [None, "dog"]
+
+
+def test_a_partial_snapshot_is_marked_and_is_not_the_latest(table: Table):
+    one, two = table.unit(1), table.unit(2)
+    table.publish(one, two)
+    partial = table.publish(one, partial=True)
+    assert partial.partial
+    latest = table.snapshots.latest()
+    assert latest is not None
+    assert latest.snapshot == 1
+    assert json.loads((table.folder / "_latest.json").read_text())["snapshot"] == 1
+
+
+def test_a_missing_fragment_stops_publishing(table: Table):
+    unit = SourceUnit("f" * 32, "s3://b/x", (("part", "a"),), 1)
+    with pytest.raises(RetryableError, match="1 of 2 units have no fragment"):
+        table.publish(table.unit(1), unit)
+    assert table.snapshots.published() == []
+
+
+def test_a_fragment_with_too_few_rows_stops_publishing(table: Table):
+    with pytest.raises(RookeryError, match="planned 3 documents"):
+        table.publish(replace(table.unit(1), documents=3))
+    assert table.snapshots.published() == []
+
+
+def test_the_file_list_names_every_data_file(table: Table):
+    manifest = table.publish(table.unit(1, failed=True), table.unit(2, "b"))
+    listed = table.snapshots.storage.read(table.snapshots.files_uri(1)).decode().splitlines()
+    assert listed == [
+        table.snapshots.uri(file.path) for file in manifest.files if file.kind == "data"
+    ]
+    assert len(duckdb.read_parquet(listed).fetchall()) == 3
+
+
+def test_the_manifest_reads_back(table: Table):
+    manifest = table.publish(table.unit(1))
+    assert table.snapshots.read(1) == manifest
+
+
+class Killed(Exception):
+    pass
+
+
+STEPS = ["claim", "data", "errors", "files.txt", "manifest"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_run_that_dies_while_publishing_is_finished_by_the_next(
+    table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, when: str
+):
+    """Kills at each object that publishing writes, then publishes again: the same bytes as undisturbed."""
+    marks = {
+        "claim": ".claim",
+        "data": "/data/",
+        "errors": "/errors/",
+        "files.txt": ".files.txt",
+        "manifest": ".json",
+    }
+    really = Storage.put_if_absent
+
+    def dies(self: Storage, uri: str, data: bytes) -> bool:
+        hit = marks[step] in uri and "/_units/" not in uri
+        if hit and when == "before":
+            raise Killed
+        result = really(self, uri, data)
+        if hit:
+            raise Killed
+        return result
+
+    units = [table.unit(1, failed=True), table.unit(2, "b")]
+    monkeypatch.setattr(Storage, "put_if_absent", dies)
+    with pytest.raises(Killed):
+        table.publish(*units)
+    monkeypatch.undo()
+    assert len(table.snapshots.published()) == (step, when).count("manifest") * (when == "after")
+    is_current(table.snapshots, table.publication(*units)) or table.publish(*units)
+    undisturbed = Table(tmp_path / "undisturbed")
+    undisturbed.publish(undisturbed.unit(1, failed=True), undisturbed.unit(2, "b"))
+    want = {
+        name.replace("undisturbed", "table"): data
+        for name, data in tree(undisturbed.folder).items()
+    }
+
+    def relative(files: dict[str, bytes]) -> dict[str, bytes]:
+        return {
+            k: v.replace(b"/undisturbed/", b"/table/")
+            for k, v in files.items()
+            if k != "_latest.json"
+        }
+
+    assert relative(tree(table.folder)) == relative(want)
+
+
+def test_other_content_never_shares_a_folder(table: Table):
+    """A run died with a claim; another one with other content takes the next number."""
+    table.snapshots.claim("content of the dead run")
+    assert table.publish(table.unit(1)).snapshot == 2
+    assert table.snapshots.claim("content of the dead run") == 3
+
+
+def test_the_same_content_takes_up_its_claim(table: Table):
+    assert table.snapshots.claim("content") == table.snapshots.claim("content") == 1
+
+
+def racing(table: Table, other: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs `other` once, between this run's files and its manifest."""
+    really, pending = Snapshots.publish, [other]
+
+    def publish_later(self: Snapshots, manifest: Manifest) -> Manifest:
+        if pending:
+            pending.pop()()
+        return really(self, manifest)
+
+    monkeypatch.setattr(Snapshots, "publish", publish_later)
+
+
+def test_the_same_job_twice_at_once_publishes_once(table: Table, monkeypatch: pytest.MonkeyPatch):
+    unit = table.unit(1)
+    racing(table, lambda: table.publish(unit), monkeypatch)
+    assert table.publish(unit).snapshot == 1
+    assert table.snapshots.published() == [1]
+
+
+def test_two_jobs_at_once_both_publish_whole(table: Table, monkeypatch: pytest.MonkeyPatch):
+    one, two = table.unit(1), table.unit(2)
+    racing(table, lambda: table.publish(two), monkeypatch)
+    table.publish(one)
+    assert table.snapshots.published() == [1, 2]
+    assert [row["id"] for row in table.rows(1)] == ["1-x", "1-y"]
+    assert [row["id"] for row in table.rows(2)] == ["2-x", "2-y"]
+
+
+def publish_within(table: Table, max_errors: float, *units: SourceUnit) -> Manifest:
+    publication = replace(table.publication(*units), max_errors=max_errors)
+    return publish(table.snapshots, table.fragments, publication, RUN)
+
+
+def four_units_with_two_errors(table: Table) -> list[SourceUnit]:
+    """Eight documents."""
+    return [
+        table.unit(number, part, failed)
+        for number, part, failed in ((1, "a", True), (2, "a", False), (3, "b", True), (4, "c", False))
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("max_errors", [2, 3, 0.25, 1.0], ids=str)
+def test_as_many_errors_as_the_job_allows_are_published(table: Table, max_errors: float):
+    units = four_units_with_two_errors(table)
+    assert publish_within(table, max_errors, *units).counts["errors"] == 2
+
+
+@pytest.mark.parametrize(
+    ("max_errors", "allowed"),
+    [(1, "1"), (0, "0"), (0.24, "24% of them"), (0.0, "0% of them")],
+    ids=["count", "none", "share", "no share"],
+)
+def test_more_errors_than_the_job_allows_stop_before_anything_is_written(
+    table: Table, max_errors: float, allowed: str
+):
+    units = four_units_with_two_errors(table)
+    before = tree(table.folder)
+    with pytest.raises(ErrorBudgetError) as stopped:
+        publish_within(table, max_errors, *units)
+    assert str(stopped.value).startswith(
+        f"{table.folder}: 2 of 8 documents could not be labelled, max_errors allows {allowed}; "
+        "most frequent: null_text (read) 2. Nothing was published; finished units are kept. "
+    )
+    assert stopped.value.exit_code == 4
+    assert tree(table.folder) == before
+
+
+def test_errors_of_files_that_are_kept_count_too(table: Table):
+    """The parent's manifest knows them: only the fragments of what changed are read."""
+    units = four_units_with_two_errors(table)
+    table.publish(*units)
+    added = table.unit(5, "new", failed=True)
+    with pytest.raises(ErrorBudgetError, match=r"3 of 10 documents .* null_text \(read\) 3"):
+        publish_within(table, 2, *units, added)
+    assert table.snapshots.published() == [1]
+    for unit in units:
+        Path(table.fragments.uri(unit.id)).write_bytes(b"not read")
+    assert publish_within(table, 3, *units, added).counts["errors"] == 3
+
+
+def test_the_budget_is_no_part_of_the_content(table: Table):
+    units = four_units_with_two_errors(table)
+    first = publish_within(table, 2, *units)
+    assert is_current(table.snapshots, table.publication(*units)) == first
+
+
+def test_failures_are_the_same_before_and_after_publishing(table: Table):
+    units = four_units_with_two_errors(table)
+    before, listed = failures.summarize(failures.of_units(table.fragments, units), 10)
+    after, listed_after = failures.summarize(
+        failures.of_snapshot(table.snapshots, table.publish(*units)), 10
+    )
+    assert before == after == {("read", "null_text"): 2}
+    assert listed == listed_after
+    assert listed[0] == {
+        "id": "1-y", "source_uri": "s3://b/1.jsonl", "source_position": 1, "stage": "read", "reason": "null_text",
+        "message": "the text is null",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("limit", [0, 1, 2, 3])
+def test_failures_beyond_the_limit_are_counted_and_not_listed(table: Table, limit: int):
+    units = [table.unit(number, failed=True) for number in range(1, 4)]
+    counts, listed = failures.summarize(failures.of_units(table.fragments, units), limit)
+    assert counts.total() == 3
+    assert [row["id"] for row in listed] == ["1-y", "2-y", "3-y"][:limit]
