@@ -1,0 +1,114 @@
+"""The whole graph.
+
+    UnitSource ── Reader ──▶ Encoder (actor pool) ──▶ Keeper ──▶ one small row per unit, to the driver
+
+Fragments are written by a plain map stage and not by a Ray `Datasink`: its results stream back, so the driver sees each
+unit as it is done, with totals that it knows from the plan.
+"""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import ray
+from ray.data import ActorPoolStrategy, DataContext
+from ray.util.annotations import RayDeprecationWarning
+
+from pipeline.config import ComputeSettings
+from pipeline.corpus.units import Unit
+from pipeline.dataflow.cluster import threads
+from pipeline.dataflow.encoder import Encoder
+from pipeline.dataflow.plan import Plan
+from pipeline.dataflow.reader import Reader
+from pipeline.dataflow.sink import Keeper
+from pipeline.dataflow.source import UnitSource
+from pipeline.errors import RetryableError, RookeryError
+
+RESTARTS = 3  # of an actor, and retries of a task: Ray's default for actors is for ever
+UNITS_IN_FLIGHT = 4  # per actor: the next unit's packs lie ready when one is done
+
+
+@dataclass(frozen=True, slots=True)
+class UnitDone:
+    """A unit whose fragment is in the table."""
+
+    unit: str
+    documents: int
+    errors: int
+    windows: int
+    tokens: int
+
+
+def label_units(plan: Plan) -> Iterator[UnitDone]:
+    """Labels every unit that has no fragment, in waves; yields each as it is done. Needs `ray_cluster`.
+
+    Raises:
+        RookeryError: what a stage raised, as it raised it.
+        RetryableError: Ray lost a worker more often than it may.
+    """
+    missing, wave = plan.missing, plan.job.units.wave
+    for start in range(0, len(missing), wave):
+        yield from _label_wave(plan, missing[start : start + wave])
+
+
+def _label_wave(plan: Plan, units: list[tuple[str, Unit]]) -> Iterator[UnitDone]:
+    _configure_ray_data()
+    compute = plan.job.compute
+    source = UnitSource(units, Reader(plan.storage, plan.scoring))
+    packs = ray.data.read_datasource(source, override_num_blocks=len(units))
+    logits = packs.map_batches(
+        Encoder,
+        fn_constructor_args=(
+            plan.storage, plan.scoring, "cuda" if compute.num_gpus else "cpu", threads(compute)
+        ),
+        batch_size=1,
+        batch_format="pyarrow",
+        num_cpus=threads(compute),
+        num_gpus=compute.num_gpus or None,
+        compute=_pool(compute),
+        max_restarts=RESTARTS,
+        max_task_retries=RESTARTS,
+    )  # fmt: skip
+    done = logits.map_batches(
+        Keeper(plan.fragments, plan.scoring.aggregation), batch_size=1, batch_format="pyarrow"
+    )
+    try:
+        for row in done.iter_rows():
+            yield UnitDone(**row)
+    except ray.exceptions.RayTaskError as error:
+        raise _stage_error(error) or error from error
+    except ray.exceptions.RayError as error:
+        reason = str(error).strip().splitlines()[-1]  # the lines before it are the worker's stack
+        raise RetryableError(
+            f"Ray gave up: {reason}; run again: finished units are kept"
+        ) from error
+
+
+def _stage_error(error: BaseException) -> RookeryError | None:
+    """What a stage raised, from under Ray's wrappers; None if it is no error of ours."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, RookeryError):
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    return cause
+
+
+def _pool(compute: ComputeSettings) -> ActorPoolStrategy:
+    in_flight = {"max_tasks_in_flight_per_actor": UNITS_IN_FLIGHT}
+    if compute.max_actors is None:
+        return ActorPoolStrategy(size=compute.actors, **in_flight)
+    return ActorPoolStrategy(min_size=compute.actors, max_size=compute.max_actors, **in_flight)
+
+
+def _configure_ray_data() -> None:
+    # 2.60 has no other way to bound an actor's restarts, and means to have one before it takes this one away
+    warnings.filterwarnings(
+        "ignore", message="`ray_remote_args` is deprecated", category=RayDeprecationWarning
+    )
+    context = DataContext.get_current()
+    context.target_max_block_size = None  # a unit is one block, however large
+    context.enable_progress_bars = False  # the job shows its own, in documents and tokens
+    context.execution_options.verbose_progress = False
+    context.raise_original_map_exception = True  # Ray's wrapper loses what a stage raised
+    assert context.max_errored_blocks == 0  # above 0 Ray drops blocks and reports success
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what fails is raised, and shown once

@@ -1,0 +1,222 @@
+"""What a run has to do: the corpus and the checkpoint against the table. Reads listings and footers, no text; no ray.
+
+Everything that can be wrong with the job is found here, before the first unit.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from pipeline.bigbird.folder import CheckpointFolder
+from pipeline.config import Job, TextSettings
+from pipeline.corpus.files import CorpusFile, discover, partition_keys
+from pipeline.corpus.readers import first_records_problem, rows
+from pipeline.corpus.units import Unit, cut
+from pipeline.errors import ConfigError, CorpusError
+from pipeline.inference.budget import default_budget
+from pipeline.inference.dtype import Dtype, resolve_dtype
+from pipeline.schema import predictions_schema
+from pipeline.storage import Storage
+from pipeline.tables.fragments import Fragments
+from pipeline.tables.groups import SourceUnit, TableLayout
+from pipeline.tables.publish import Publication
+from pipeline.tables.snapshots import Snapshots
+from pipeline.tasks.classification import Classification
+from pipeline.text.tokenizer import Tokenizer
+from pipeline.text.windows import WindowPolicy
+
+SCORING_VERSION = 3  # raise it when the same settings give other scores
+FIRST_FILES = 5  # of a format, asked whether they have the columns that the job names
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """All that decides a document's logits. Travels to the workers."""
+
+    key: str
+    checkpoint_uri: str
+    weights_digest: str
+    policy: WindowPolicy
+    aggregation: str
+    dtype: Dtype
+    token_budget: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Units of work, which of them are done, and what is to be published of them."""
+
+    job: Job
+    storage: Storage
+    checkpoint: CheckpointFolder
+    scoring: Scoring
+    classification: Classification
+    layout: TableLayout
+    files: tuple[CorpusFile, ...]
+    units: tuple[Unit, ...]
+    done: frozenset[str]
+    limit: int | None
+
+    @cached_property
+    def unit_ids(self) -> tuple[str, ...]:
+        return tuple(unit.id(self.scoring.key) for unit in self.units)
+
+    @cached_property
+    def missing(self) -> list[tuple[str, Unit]]:
+        """Ids and units that have no fragment yet, in order."""
+        return [
+            (id_, unit)
+            for id_, unit in zip(self.unit_ids, self.units, strict=True)
+            if id_ not in self.done
+        ]
+
+    @property
+    def fragments(self) -> Fragments:
+        return Fragments(self.storage, self.job.table.uri, self.scoring.key)
+
+    @property
+    def snapshots(self) -> Snapshots:
+        return Snapshots(self.storage, self.job.table.uri)
+
+    @cached_property
+    def publication(self) -> Publication:
+        units = (
+            SourceUnit(id_, unit.file.uri, unit.file.partitions, unit.documents)
+            for id_, unit in zip(self.unit_ids, self.units, strict=True)
+        )
+        return Publication(
+            units=tuple(units),
+            layout=self.layout,
+            decision=self.classification,
+            scoring_key=self.scoring.key,
+            partial=self.limit is not None,
+            max_errors=self.job.max_errors,
+        )
+
+
+def make_plan(job: Job, limit: int | None = None) -> Plan:
+    """Compares corpus, checkpoint and table. Raises ConfigError, InputError, StorageError."""
+    storage = Storage(job.storage)
+    checkpoint = CheckpointFolder.open(storage.fetch_folder(job.checkpoint.uri))
+    # a corrupt one is found now, not by a worker
+    Tokenizer.load(checkpoint.spiece, checkpoint.tokenizer_json)
+    scoring = _scoring(job, checkpoint)
+    files = discover(storage, job.corpus)
+    units = cut(storage, files, job.corpus, job.units.text_bytes)
+    _check_first_records(storage, units)
+    if limit is not None:
+        units = list(_limited(storage, units, limit))
+    classification = _classification(checkpoint)
+    return Plan(
+        job=job,
+        storage=storage,
+        checkpoint=checkpoint,
+        scoring=scoring,
+        classification=classification,
+        layout=_layout(job, files, classification),
+        files=tuple(files),
+        units=tuple(units),
+        done=frozenset(Fragments(storage, job.table.uri, scoring.key).done()),
+        limit=limit,
+    )
+
+
+def window_policy(settings: TextSettings, checkpoint: CheckpointFolder) -> tuple[WindowPolicy, str]:
+    """The job's settings, then the checkpoint's, then ours: policy and aggregation. Raises ConfigError."""
+    own = checkpoint.windows
+    longest = checkpoint.encoder.max_positions
+    max_tokens = settings.max_tokens or own.max_tokens or longest
+    if max_tokens > longest:
+        raise ConfigError(
+            f"text.max_tokens {max_tokens}: the checkpoint has {longest} positions; expected at most that"
+        )
+    overlap = next(
+        o for o in (settings.overlap, own.overlap, min(128, max_tokens // 8)) if o is not None
+    )
+    try:
+        policy = WindowPolicy(
+            max_tokens, settings.long_documents or own.long_documents or "windows", overlap
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    return policy, settings.aggregation or own.aggregation or "mean"
+
+
+def _scoring(job: Job, checkpoint: CheckpointFolder) -> Scoring:
+    on_gpu = job.compute.num_gpus > 0
+    policy, aggregation = window_policy(job.text, checkpoint)
+    dtype = resolve_dtype(job.compute.dtype, "cuda" if on_gpu else "cpu")
+    weights_digest = checkpoint.weights_digest()
+    decides = {
+        "version": SCORING_VERSION,
+        "weights": weights_digest,
+        "tokenizer": checkpoint.tokenizer_digest(),
+        "windows": [policy.max_tokens, policy.long_documents, policy.overlap, aggregation],
+        "dtype": dtype,
+    }
+    key = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
+    budget = job.compute.token_budget or default_budget("cuda" if on_gpu else "cpu")
+    return Scoring(key, job.checkpoint.uri, weights_digest, policy, aggregation, dtype, budget)
+
+
+def _classification(checkpoint: CheckpointFolder) -> Classification:
+    head, decision = checkpoint.head, checkpoint.decision
+    thresholds = (
+        dict(zip(head.labels, decision.thresholds, strict=True)) if decision.thresholds else {}
+    )
+    return Classification(head.problem_type, head.labels, thresholds, decision.temperature)
+
+
+def _layout(job: Job, files: list[CorpusFile], classification: Classification) -> TableLayout:
+    found = partition_keys(files)
+    for key in job.table.partition_by:
+        if key not in found:
+            raise ConfigError(
+                f"table.partition_by {key!r}: the corpus has no such hive key; found {found or 'none'}"
+            )
+    wanted = (
+        found if job.corpus.carry is None else [key for key in found if key in job.corpus.carry]
+    )
+    carried = tuple(key for key in wanted if key not in job.table.partition_by)
+    own = {
+        "snapshot",
+        "stage",
+        "reason",
+        "message",
+        *predictions_schema(classification.fields, []).names,
+    }
+    if clash := own & {*carried, *job.table.partition_by}:
+        raise ConfigError(
+            f"corpus.carry: the corpus's hive keys {sorted(clash)} are columns of the table; list the keys to carry without them"
+        )
+    return TableLayout(job.table.partition_by, carried, job.table.buckets)
+
+
+def _check_first_records(storage: Storage, units: list[Unit]) -> None:
+    """Asks the first files of each format without a footer whether the columns are there: in one of them will do."""
+    first = {unit.file: unit for unit in reversed(units)}
+    for format_ in ("jsonl", "csv"):
+        asked = [unit for file, unit in first.items() if file.format == format_][-FIRST_FILES:]
+        problems = [first_records_problem(storage, unit) for unit in reversed(asked)]
+        if problems and all(problems):
+            raise CorpusError(
+                f"{asked[-1].file.uri}: {problems[0]}; set corpus.text_column and corpus.id_column"
+            )
+
+
+def _limited(storage: Storage, units: list[Unit], limit: int) -> Iterable[Unit]:
+    """The units that hold the first `limit` documents, the last of them cut short."""
+    for unit in units:
+        if limit <= 0:
+            return
+        unit = replace(unit, limit=limit)
+        documents = (
+            unit.documents if unit.documents is not None else sum(1 for _ in rows(storage, unit))
+        )
+        if documents < limit:
+            unit = replace(unit, limit=None)
+        taken = min(documents, limit)
+        yield replace(unit, documents=taken if unit.documents is not None else None)
+        limit -= taken

@@ -1,0 +1,54 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from pipeline.config import parse_job
+from pipeline.dataflow.cluster import threads
+from tests.processes import LOOPBACK, family, listening_addresses
+
+REQUIRED = ["corpus.uris=x", "checkpoint.uri=x", "table.uri=x"]
+
+
+@pytest.mark.ray
+def test_our_own_ray_listens_on_loopback_only(ray: None):
+    addresses = listening_addresses(family(os.getpid()))
+    assert len(addresses) > 3
+    assert set(addresses) <= LOOPBACK
+
+
+@pytest.mark.ray
+def test_our_own_ray_asks_for_a_token(ray: None):
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+    assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
+
+
+def test_ray_that_was_imported_too_early_is_refused():
+    program = (
+        "import ray; from pipeline.config import parse_job; from pipeline.dataflow.cluster import ray_cluster\n"
+        f"with ray_cluster(parse_job('', {REQUIRED})): pass"
+    )
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert "would listen on every interface" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], os.cpu_count()),
+        (["compute.num_cpus=3"], 3),
+        (["compute.num_gpus=1"], 1),
+        (["compute.num_gpus=0.5", "compute.num_cpus=2"], 2),
+    ],
+    ids=["cpu", "cpu with threads", "gpu", "gpu with threads"],
+)
+def test_threads(overrides: list[str], expected: int):
+    assert threads(parse_job("", REQUIRED + overrides).compute) == expected

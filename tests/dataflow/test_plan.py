@@ -1,0 +1,175 @@
+import json
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jobs.sample import CHECKPOINT, CORPUS
+from pipeline.bigbird.folder import CheckpointFolder
+from pipeline.config import TextSettings, parse_job
+from pipeline.corpus.readers import read
+from pipeline.dataflow.plan import Plan, make_plan, window_policy
+from pipeline.errors import CheckpointError, ConfigError, CorpusError
+from pipeline.text.windows import WindowPolicy
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(CHECKPOINT, tmp_path / "checkpoint"))
+
+
+def plan(
+    checkpoint: Path, *overrides: str, corpus: object = CORPUS, limit: int | None = None
+) -> Plan:
+    settings = [
+        f"corpus.uris={corpus}",
+        f"checkpoint.uri={checkpoint}",
+        f"table.uri={checkpoint.parent}/table",
+    ]
+    return make_plan(parse_job("", ["corpus.id_column=id", *settings, *overrides]), limit)
+
+
+def say(checkpoint: Path, **settings: object) -> CheckpointFolder:
+    """Writes rookery.json."""
+    (checkpoint / "rookery.json").write_text(json.dumps(settings))
+    return CheckpointFolder.open(checkpoint)
+
+
+def test_the_checkpoint_s_window_policy_holds_where_the_job_says_nothing(checkpoint: Path):
+    folder = say(checkpoint, windows={"max_tokens": 512, "overlap": 64, "aggregation": "max"})
+    assert window_policy(TextSettings(), folder) == (WindowPolicy(512, "windows", 64), "max")
+    job = TextSettings(max_tokens=1024, aggregation="first", long_documents="head")
+    assert window_policy(job, folder) == (WindowPolicy(1024, "head", 64), "first")
+
+
+def test_defaults_where_neither_says_anything(checkpoint: Path):
+    folder = CheckpointFolder.open(checkpoint)
+    assert window_policy(TextSettings(), folder) == (WindowPolicy(4096, "windows", 128), "mean")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (TextSettings(max_tokens=5000), "text.max_tokens 5000: the checkpoint has 4096 positions"),
+        (TextSettings(max_tokens=100, overlap=98), "text.overlap 98: expected less than"),
+    ],
+    ids=["too long", "no way forward"],
+)
+def test_a_window_policy_that_cannot_be(checkpoint: Path, settings: TextSettings, message: str):
+    with pytest.raises(ConfigError, match=message):
+        window_policy(settings, CheckpointFolder.open(checkpoint))
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "text.max_tokens=512",
+        "text.long_documents=head",
+        "text.overlap=0",
+        "text.aggregation=max",
+        "compute.dtype=bf16",
+    ],
+)
+def test_what_decides_the_scores_changes_the_scoring_key(checkpoint: Path, override: str):
+    assert (
+        plan(checkpoint, "compute.dtype=fp32").scoring.key
+        != plan(checkpoint, "compute.dtype=fp32", override).scoring.key
+    )
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["compute.actors=7", "compute.num_cpus=3", "units.text_bytes=1MB", "table.buckets=3", "corpus.text_column=title", "compute.token_budget=4096"],
+)  # fmt: skip
+def test_what_does_not_decide_the_scores_leaves_the_scoring_key(checkpoint: Path, override: str):
+    assert plan(checkpoint).scoring.key == plan(checkpoint, override).scoring.key
+
+
+def test_thresholds_change_the_decision_and_not_the_scores(checkpoint: Path):
+    before = plan(checkpoint)
+    say(checkpoint, thresholds=dict.fromkeys(before.classification.labels, 0.9))
+    after = plan(checkpoint)
+    assert after.scoring.key == before.scoring.key
+    assert after.classification.key != before.classification.key
+    assert after.publication.content != before.publication.content
+
+
+def test_another_column_is_another_unit(checkpoint: Path):
+    assert not set(plan(checkpoint).unit_ids) & set(
+        plan(checkpoint, "corpus.text_column=title").unit_ids
+    )
+
+
+@pytest.mark.parametrize("limit", [1, 49, 50, 51, 100, 117, 500, 10_000])
+def test_a_limit_takes_the_first_documents(checkpoint: Path, limit: int):
+    limited = plan(checkpoint, "units.text_bytes=500kB", limit=limit)
+    everything = [
+        id_
+        for unit in plan(checkpoint).units
+        for id_ in read(limited.storage, unit)["id"].to_pylist()
+    ]
+    taken = [id_ for unit in limited.units for id_ in read(limited.storage, unit)["id"].to_pylist()]
+    assert taken == everything[:limit]
+    assert sum(unit.documents or 0 for unit in limited.units) == len(taken)
+
+
+def test_a_limit_counts_documents_that_no_footer_counts(checkpoint: Path, tmp_path: Path):
+    for name in "ab":
+        lines = [json.dumps({"id": f"{name}{n}", "text": "x"}) for n in range(5)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+    limited = plan(checkpoint, corpus=f"{tmp_path}/*.jsonl", limit=7)
+    assert [len(read(limited.storage, unit)) for unit in limited.units] == [5, 2]
+
+
+def test_units_whole_under_a_limit_are_those_of_a_full_run(checkpoint: Path):
+    full, limited = plan(checkpoint), plan(checkpoint, limit=120)
+    assert set(limited.unit_ids[:-1]) <= set(full.unit_ids)
+    assert limited.unit_ids[-1] not in full.unit_ids
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["table.partition_by=[label]"], "columns of the table"),
+        (["table.partition_by=[nope]"], r"no such hive key; found \['label'\]"),
+        ([], "columns of the table"),
+    ],
+    ids=["partition", "unknown key", "carried"],
+)
+def test_hive_keys_that_clash_with_the_table(
+    checkpoint: Path, tmp_path: Path, overrides: list[str], message: str
+):
+    (tmp_path / "corpus" / "label=x").mkdir(parents=True)
+    pq.write_table(
+        pa.table({"id": ["a"], "text": ["t"]}), tmp_path / "corpus" / "label=x" / "a.parquet"
+    )
+    with pytest.raises(ConfigError, match=message):
+        plan(checkpoint, *overrides, corpus=tmp_path / "corpus")
+    assert (
+        plan(checkpoint, "corpus.carry=[]", corpus=tmp_path / "corpus").publication.layout.carried
+        == ()
+    )
+
+
+def test_a_column_that_json_lines_do_not_have(checkpoint: Path, tmp_path: Path):
+    (tmp_path / "a.jsonl").write_text('{"id": 1, "body": "x"}\n')
+    with pytest.raises(CorpusError, match="no column 'text'; the record has 'body', 'id'"):
+        plan(checkpoint, corpus=tmp_path / "a.jsonl")
+
+
+def test_a_corrupt_tokenizer_is_found_by_the_plan(checkpoint: Path):
+    (checkpoint / "spiece.model").write_bytes(b"not a model")
+    with pytest.raises(CheckpointError, match=r"spiece\.model: not a sentencepiece model"):
+        plan(checkpoint)
+
+
+@pytest.mark.parametrize("first", [b'{"body": 1}\n', b"[1]\n", b"\x1f\x8b broken"])
+def test_a_file_of_another_kind_that_comes_first_does_not_end_the_job(
+    checkpoint: Path, tmp_path: Path, first: bytes
+):
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "a.jsonl").write_bytes(first)
+    (tmp_path / "corpus" / "b.jsonl").write_text('{"id": 1, "text": "x"}\n')
+    assert len(plan(checkpoint, corpus=tmp_path / "corpus").units) == 2
