@@ -1,0 +1,1 @@
+"""Entry points: read a job file, call the library, show what happened."""

@@ -1,0 +1,11 @@
+import sys
+
+from jobs.benchmark.command import main
+from pipeline.errors import RookeryError
+
+if __name__ == "__main__":
+    try:
+        main()
+    except RookeryError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -1,0 +1,44 @@
+"""How often the shipped checkpoint gives real documents the label that it gives them in fp32, and how far logits are apart.
+
+Shapes: N documents, L labels.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from jobs.benchmark.contenders import Rookery
+from jobs.benchmark.documents import Window
+from jobs.sample import CHECKPOINT
+from pipeline.inference.dtype import DeviceKind, Dtype
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    dtype: Dtype
+    documents: int
+    same_label: float
+    worst_logit: float
+    mean_logit: float
+
+
+def measure(windows: list[Window], dtypes: list[Dtype], device: DeviceKind) -> list[Agreement]:
+    """Of each dtype with fp32, on the first window of each document."""
+    expected_NL = _logits(windows, "fp32", device)
+    return [_compare(dtype, _logits(windows, dtype, device), expected_NL) for dtype in dtypes]
+
+
+def _logits(windows: list[Window], dtype: Dtype, device: DeviceKind) -> npt.NDArray[np.float32]:
+    contender = Rookery(CHECKPOINT, device, dtype)
+    return contender(windows)
+
+
+def _compare(
+    dtype: Dtype, logits_NL: npt.NDArray[np.float32], expected_NL: npt.NDArray[np.float32]
+) -> Agreement:
+    error_NL = np.abs(logits_NL - expected_NL)
+    same = (logits_NL.argmax(1) == expected_NL.argmax(1)).mean()
+    return Agreement(
+        dtype, len(logits_NL), float(same), float(error_NL.max()), float(error_NL.mean())
+    )

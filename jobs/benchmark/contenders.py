@@ -1,0 +1,111 @@
+"""Who computes the logits: Rookery, and transformers as well as it can be driven.
+
+Shapes: B documents of a batch, S tokens after padding, W windows, L outputs.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from jobs.benchmark.documents import BLOCK_SIZE, Window, in_order, packs, tokens
+from pipeline.errors import ConfigError
+from pipeline.inference.budget import default_budget
+from pipeline.inference.dtype import DeviceKind, Dtype
+from pipeline.inference.memory import give_freed_memory_back, keep_freed_memory
+from pipeline.inference.predictor import Predictor
+
+Logits = npt.NDArray[np.float32]
+LARGEST_BATCH = 256
+
+
+class Contender(Protocol):
+    def __call__(self, windows: Sequence[Window]) -> Logits:
+        """logits_WL."""
+
+    def padding(self, windows: Sequence[Window]) -> float:
+        """The share of what is computed that is padding."""
+
+
+class Rookery:
+    def __init__(self, checkpoint: Path, device: DeviceKind, dtype: Dtype) -> None:
+        self.predictor = Predictor.load(checkpoint, device=device, dtype=dtype, threads=None)
+        self.budget = default_budget(device)
+
+    def __call__(self, windows: Sequence[Window]) -> Logits:
+        keep_freed_memory()
+        order, in_packs = packs(windows, self.budget)
+        return in_order(np.concatenate(list(self.predictor.predict_all(in_packs))), order)
+
+    def padding(self, windows: Sequence[Window]) -> float:
+        return 1 - tokens(windows) / sum(_whole_blocks(len(window)) for window in windows)
+
+
+class Transformers:
+    """Length-sorted batches of `batch` documents; a batch of 1 is a document alone.
+
+    It runs with malloc's own limits, as in a process of its own, or with ours, which nearly double its speed on a CPU.
+    """
+
+    def __init__(
+        self, model: Any, device: DeviceKind, batch: int, *, our_malloc: bool = False
+    ) -> None:
+        self.model, self.device, self.batch = model, device, batch
+        self.our_malloc = our_malloc
+
+    @torch.inference_mode()
+    def __call__(self, windows: Sequence[Window]) -> Logits:
+        keep_freed_memory() if self.our_malloc else give_freed_memory_back()
+        batches = self._batches(windows)
+        logits = [self._logits([windows[i] for i in batch]) for batch in batches]
+        order = [i for batch in batches for i in batch]
+        return in_order(torch.cat(logits).float().cpu().numpy(), order)
+
+    def padding(self, windows: Sequence[Window]) -> float:
+        """Counts that transformers itself rounds a sparse batch up to whole blocks."""
+        padded = [
+            len(batch) * _whole_blocks(len(windows[batch[-1]])) for batch in self._batches(windows)
+        ]
+        return 1 - tokens(windows) / sum(padded)
+
+    def _batches(self, windows: Sequence[Window]) -> list[list[int]]:
+        """Indices of the windows of each batch, the longest window last."""
+        order = sorted(range(len(windows)), key=lambda i: len(windows[i]))
+        return [order[i : i + self.batch] for i in range(0, len(order), self.batch)]
+
+    def _logits(self, group: list[Window]) -> torch.Tensor:
+        token_id_BS = np.zeros((len(group), len(group[-1])), np.int64)
+        is_real_BS = np.zeros_like(token_id_BS)
+        for row, window in enumerate(group):
+            token_id_BS[row, : len(window)] = window
+            is_real_BS[row, : len(window)] = 1
+        # A short batch switches the model to full attention for good, which makes all later ones slower, and wrong.
+        self.model.bert.set_attention_type("block_sparse")
+        logits_BL: torch.Tensor = self.model(
+            torch.from_numpy(token_id_BS).to(self.device),
+            torch.from_numpy(is_real_BS).to(self.device),
+        ).logits
+        return logits_BL
+
+
+def _whole_blocks(length: int) -> int:
+    return -(-length // BLOCK_SIZE) * BLOCK_SIZE
+
+
+def random_model() -> Any:
+    """BigBird-base, as transformers makes it, with random weights."""
+    try:
+        from transformers import BigBirdConfig, BigBirdForSequenceClassification
+        from transformers.utils import logging
+    except ImportError as error:
+        raise ConfigError(
+            f"rookery benchmark compares with transformers: {error}; pip install 'rookery[benchmark]'"
+        ) from error
+
+    logging.set_verbosity_error()  # it reports each batch that it computes with full attention
+    logging.disable_progress_bar()
+    torch.manual_seed(0)
+    return BigBirdForSequenceClassification(BigBirdConfig(num_labels=5)).eval()

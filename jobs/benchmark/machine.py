@@ -1,0 +1,78 @@
+"""What this machine allows: the rate of the bare products, and the bandwidth of a copy."""
+
+import os
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from jobs.benchmark.timing import micro_medians
+from pipeline.bigbird.linear import Linear
+from pipeline.bigbird.operators import Operators
+
+COPIED_BYTES = 2**28
+PACKAGES = ("torch", "transformers", "numpy")
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Of a layer's four products with weights."""
+
+    name: str
+    inputs: int
+    outputs: int
+
+    @property
+    def flops(self) -> int:
+        """For one row."""
+        return 2 * self.inputs * self.outputs
+
+
+def shapes(hidden: int, intermediate: int) -> tuple[Shape, ...]:
+    return (
+        Shape("queries, keys, values", hidden, 3 * hidden),
+        Shape("attention output", hidden, hidden),
+        Shape("up", hidden, intermediate),
+        Shape("down", intermediate, hidden),
+    )
+
+
+def gemm_rate(shape: Shape, rows: int, dtype: torch.dtype, device: str, ours: Operators) -> float:
+    """FLOP/s of a bare product: of torch's way and ours the faster, so that the floor is a floor."""
+    x_RI = torch.randn(rows, shape.inputs, device=device).to(dtype)
+    linear = Linear(shape.inputs, shape.outputs, device=device, dtype=dtype)
+    product = ours.product(linear, (None,))
+    weight_OI, bias_O = linear.part(None)
+    with torch.inference_mode():
+        times = micro_medians(
+            {"torch": lambda: F.linear(x_RI, weight_OI, bias_O), "ours": lambda: product(x_RI)},
+            device,
+        )
+    return rows * shape.flops / min(times.values())
+
+
+def copy_bandwidth(device: str) -> float:
+    """Bytes per second, read and written ones counted."""
+    source = torch.zeros(COPIED_BYTES, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return 2 * COPIED_BYTES / micro_medians({"copy": lambda: target.copy_(source)}, device)["copy"]
+
+
+def facts(device: str) -> dict[str, object]:
+    return {
+        "device": torch.cuda.get_device_name() if device == "cuda" else _cpu_name(),
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in PACKAGES},
+    }
+
+
+def _cpu_name() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

@@ -1,0 +1,42 @@
+"""Medians of interleaved runs: on a shared machine a ratio of neighbours in time means something, a second does not."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+import torch
+
+MICRO_SECONDS = 0.3  # what a small work is repeated for
+
+
+def seconds(work: Callable[[], object], device: str) -> float:
+    _wait(device)
+    started = time.perf_counter()
+    work()
+    _wait(device)
+    return time.perf_counter() - started
+
+
+def medians(
+    works: Mapping[str, Callable[[], object]], rounds: int, device: str
+) -> dict[str, float]:
+    """Runs all of them in turn, `rounds` times."""
+    taken: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(rounds):
+        for name, work in works.items():
+            taken[name].append(seconds(work, device))
+    return {name: statistics.median(times) for name, times in taken.items()}
+
+
+def micro_medians(works: Mapping[str, Callable[[], object]], device: str) -> dict[str, float]:
+    """For works of milliseconds: warmed up, and as many rounds as fit the time."""
+    first = {
+        name: (seconds(work, device), seconds(work, device))[1] for name, work in works.items()
+    }
+    rounds = max(3, int(MICRO_SECONDS * len(works) / sum(first.values())))
+    return medians(works, rounds, device)
+
+
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()

@@ -1,0 +1,52 @@
+"""`rookery`: the command line."""
+
+import sys
+
+import typer
+
+from jobs import config, errors, label
+from pipeline.errors import RookeryError
+
+app = typer.Typer(
+    help="Label corpora of long documents with BigBird, on Ray.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("label")(label.label)
+app.command("errors")(errors.errors)
+app.command("config")(config.config)
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
+def benchmark(context: typer.Context) -> None:
+    """Measure the encoder on this machine, beside transformers and beside what the machine allows."""
+    from jobs.benchmark.command import (
+        main,
+    )  # it imports torch, and has its own options: it runs without typer
+
+    main(context.args)
+
+
+def main() -> None:
+    """Runs a command; a RookeryError ends it with the error's own exit code."""
+    run(app)
+
+
+def run(command: typer.Typer) -> None:
+    """Runs a typer app, turning errors that users can act on into one message and an exit code."""
+    try:
+        command()
+    except RookeryError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.secho("stopped; finished units are kept: run again to go on", fg="yellow", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""`rookery label`: make a prediction table true. Also `python -m jobs.label`, for `ray job submit`.
+
+There is no separate resume or re-label: the plan says what is missing, the units without a fragment are labelled, and one
+complete snapshot is published.
+"""
+
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from jobs import show
+from pipeline.config import Job, load_job
+from pipeline.dataflow.cluster import ray_cluster
+from pipeline.dataflow.plan import Plan, make_plan
+from pipeline.tables.publish import is_current, publish
+from pipeline.tables.snapshots import Manifest
+
+
+def label(
+    job_file: Annotated[Path, typer.Option("--config", help="The job file (YAML).")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="Override one field: path=value, e.g. table.uri=s3://bucket/table."
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", min=1, help="Label the first N documents into a snapshot marked as partial."
+        ),
+    ] = None,
+) -> None:
+    """Make a prediction table true: label what is missing, publish one complete snapshot."""
+    run_job(load_job(job_file, overrides), dry_run=dry_run, limit=limit)
+
+
+def run_job(job: Job, *, dry_run: bool = False, limit: int | None = None) -> Manifest | None:
+    """Plans, labels, publishes; shows each on the terminal. Returns what readers see now, or None after a dry run."""
+    started = time.time()
+    plan = make_plan(job, limit)
+    current = is_current(plan.snapshots, plan.publication)
+    show.plan(plan, current)
+    if dry_run:
+        return None
+    if current:
+        show.up_to_date(plan, current)
+        return current
+    work = label_missing(plan)
+    manifest = publish(plan.snapshots, plan.fragments, plan.publication, run_record(plan, started))
+    show.summary(plan, manifest, work, time.time() - started)
+    return manifest
+
+
+def label_missing(plan: Plan) -> show.Work:
+    """Labels the units that have no fragment, and shows progress."""
+    if not plan.missing:
+        return show.Work()
+    check_checkpoint(plan)
+    with show.Progress(plan) as progress, ray_cluster(plan.job):
+        from pipeline.dataflow.graph import (
+            label_units,
+        )  # imports ray, which the cluster has prepared
+
+        for unit in label_units(plan):
+            progress.add(unit.documents, unit.errors, unit.windows, unit.tokens)
+    return progress.work
+
+
+def check_checkpoint(plan: Plan) -> None:
+    """Loads the weights once here, so that a corrupt checkpoint ends the job before the first unit."""
+    import torch
+
+    from pipeline.bigbird.checkpoint import load
+
+    load(plan.checkpoint, torch.float32)
+
+
+def run_record(plan: Plan, started: float) -> dict[str, Any]:
+    """The manifest's `run`: who, when, with what. All that may differ between two runs that publish the same."""
+    labelled_at = datetime.fromtimestamp(started, UTC)
+    return {
+        "run_id": f"{labelled_at:%Y%m%dT%H%M%SZ}-{plan.publication.content[:8]}",
+        "labelled_at": labelled_at.isoformat(timespec="microseconds"),
+        "published_at": datetime.now(UTC).isoformat(timespec="microseconds"),
+        "rookery": version("rookery"),
+        "job": plan.job.model_dump(mode="json"),
+    }
+
+
+if __name__ == "__main__":
+    from jobs.cli import run
+
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(label)
+    run(app)

@@ -1,0 +1,113 @@
+"""What the job costs beside the encoder: `python -m jobs.overhead --corpus 'folder/*.parquet'`.
+
+Labels the same documents twice with a BigBird-base-shaped checkpoint (random weights, the sample's vocabulary): once with
+the predictor alone, in this process, on packs made beforehand; once through the whole job, whose labelling phase reads,
+tokenizes, packs, moves, encodes, aggregates and writes fragments. Ray's start is left out and shown apart; the encoder
+actor's start and its loading of the weights are inside the phase.
+"""
+
+import shutil
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pyarrow as pa
+import typer
+
+from jobs.sample import CHECKPOINT
+from jobs.show import console
+from pipeline.bigbird.checkpoint import save
+from pipeline.bigbird.classifier import Classifier
+from pipeline.bigbird.config import EncoderConfig, HeadConfig
+from pipeline.bigbird.json_file import JsonFile
+from pipeline.config import Job, parse_job
+from pipeline.dataflow.cluster import ray_cluster, threads
+from pipeline.dataflow.encoder import split_packs
+from pipeline.dataflow.plan import Plan, make_plan
+from pipeline.dataflow.reader import Reader
+from pipeline.inference.predictor import Predictor
+
+
+def overhead(
+    corpus: Annotated[str, typer.Option(help="Documents to label: a file, a folder or a glob.")],
+    documents: Annotated[int, typer.Option(help="How many.")] = 64,
+    rounds: Annotated[
+        int, typer.Option(help="Runs of each, interleaved; medians are compared.")
+    ] = 1,
+    unit_bytes: Annotated[int, typer.Option(help="Text in one unit.")] = 300_000,
+) -> None:
+    """Compare the job's labelling phase with the bare predictor on the same packs."""
+    with tempfile.TemporaryDirectory() as scratch:
+        checkpoint = base_shaped_checkpoint(Path(scratch) / "checkpoint")
+        job = parse_job(
+            "",
+            [
+                f"corpus.uris={corpus}",
+                f"checkpoint.uri={checkpoint}",
+                f"table.uri={scratch}/table",
+                f"units.text_bytes={unit_bytes}",
+            ],
+        )
+        plan = make_plan(job, documents)
+        packs = [Reader(plan.storage, plan.scoring)(id_, unit) for id_, unit in plan.missing]
+        tokens = sum(len(unit["tokens"][0]) for unit in packs)
+        console.print(
+            f"{documents} documents, {tokens:,} tokens, {len(packs)} units, {plan.scoring.dtype}"
+        )
+        bare, labelled = [], []
+        for _ in range(rounds):
+            bare.append(bare_seconds(plan, packs))
+            started, labelling = job_seconds(job, documents)
+            labelled.append(labelling)
+            console.print(
+                f"bare predictor {bare[-1]:.1f} s, labelling phase {labelling:.1f} s (Ray's start {started:.1f} s)"
+            )
+            shutil.rmtree(f"{scratch}/table")
+    ratio = statistics.median(labelled) / statistics.median(bare)
+    console.print(
+        f"labelling phase / bare predictor: {ratio:.3f} ({tokens / statistics.median(labelled):,.0f} tokens/s)"
+    )
+
+
+def base_shaped_checkpoint(path: Path) -> Path:
+    """BigBird-base's sizes, random weights, the sample's labels and vocabulary."""
+    source = JsonFile.read(CHECKPOINT / "config.json")
+    head = HeadConfig.from_json(source, JsonFile(path, {}))
+    encoder = EncoderConfig.from_json(JsonFile(path, {"model_type": "big_bird"}))
+    save(Classifier.fresh(encoder, head, seed=0), path)
+    shutil.copy(CHECKPOINT / "spiece.model", path)
+    return path
+
+
+def bare_seconds(plan: Plan, packs: list[pa.Table]) -> float:
+    """The predictor alone, loaded beforehand, on packs that lie ready."""
+    n_threads, dtype = threads(plan.job.compute), plan.scoring.dtype
+    predictor = Predictor.load(plan.checkpoint.path, device="cpu", dtype=dtype, threads=n_threads)
+    started = time.perf_counter()
+    logits = [predictor.predict(*pack) for unit in packs for pack in split_packs(unit)]
+    seconds = time.perf_counter() - started
+    assert all(np.isfinite(logits_WL).all() for logits_WL in logits)
+    return seconds
+
+
+def job_seconds(job: Job, documents: int) -> tuple[float, float]:
+    """Ray's start, and the labelling phase from its first to its last unit."""
+    plan = make_plan(job, documents)
+    begun = time.perf_counter()
+    with ray_cluster(job):
+        from pipeline.dataflow.graph import (
+            label_units,
+        )  # imports ray, which the cluster has prepared
+
+        ready = time.perf_counter()
+        labelled = sum(unit.documents for unit in label_units(plan))
+        seconds = time.perf_counter() - ready
+    assert labelled == documents, f"{labelled} of {documents} documents were labelled"
+    return ready - begun, seconds
+
+
+if __name__ == "__main__":
+    typer.run(overhead)

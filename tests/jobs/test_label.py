@@ -1,0 +1,312 @@
+"""The whole job, for real: Ray, the encoder, the shipped checkpoint, real documents."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from jobs.label import run_job
+from jobs.sample import CHECKPOINT, CORPUS
+from pipeline.config import Job, parse_job
+from pipeline.tasks.classification import softmax
+from tests.jobs.corpora import documents, plain_logits, write_every_format
+from tests.s3 import S3Server
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def job(folder: Path, *overrides: str) -> Job:
+    settings = [
+        f"corpus.uris={folder}/corpus", "corpus.id_column=id", f"checkpoint.uri={CHECKPOINT}",
+        f"table.uri={folder}/table", "compute.dtype=fp32", "units.text_bytes=30000",
+    ]  # fmt: skip
+    return parse_job("", [*settings, *overrides])
+
+
+def rookery(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command line, in a process of its own."""
+    command = [sys.executable, "-m", "jobs.cli", *arguments]
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env=os.environ | environment,
+        text=True,
+        capture_output=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def job_file(path: Path, settings: Job) -> str:
+    path.write_text(yaml.safe_dump(settings.model_dump(mode="json", exclude_unset=True)))
+    return str(path)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {
+        str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()
+    }
+
+
+def published(folder: Path) -> dict[str, bytes]:
+    """What readers see: all but the manifest's `run` and the URIs that name the folder itself."""
+    files = tree(folder)
+    manifests = {
+        name: json.loads(files[name]) | {"run": None}
+        for name in files
+        if name.startswith("_snapshots") and name.endswith("json")
+    }
+    rest = {
+        name: data
+        for name, data in files.items()
+        if name.startswith(("data/", "errors/", "_units/"))
+    }
+    return rest | {name: json.dumps(manifest).encode() for name, manifest in manifests.items()}
+
+
+@pytest.mark.ray
+def test_every_document_once_with_the_label_that_the_plain_predictor_gives(
+    ray: None, tmp_path: Path
+):
+    found = write_every_format(tmp_path / "corpus", documents(30))
+    manifest = run_job(job(tmp_path, "table.partition_by=[collection]", "table.buckets=2"))
+    assert manifest is not None
+    assert manifest.counts["documents"] == manifest.counts["predictions"] == len(found)
+
+    glob = f"{tmp_path}/table/data/snapshot={manifest.snapshot:020d}/**/*.parquet"
+    rows = duckdb.sql(
+        f"select id, label, score, scores, n_windows, collection from read_parquet('{glob}', hive_partitioning = true)"
+    )
+    by_id = {row[0]: row for row in rows.fetchall()}
+    assert len(rows) == len(by_id) == len(found)
+
+    labels = [score["label"] for score in next(iter(by_id.values()))[3]]
+    for id_, logits in plain_logits(found).items():
+        probabilities = softmax(logits[None])[0]
+        _, label, score, scores, _, _ = by_id[id_]
+        assert label == labels[probabilities.argmax()]
+        assert score == pytest.approx(probabilities.max(), abs=1e-5)  # fp32 sums in another order
+        assert np.allclose([s["score"] for s in scores], probabilities, atol=1e-5)
+    assert {row[5] for row in by_id.values()} == {"parquet", "lines", "a table", "texts"}
+    assert max(row[4] for row in by_id.values()) > 1, "no document was longer than a window"
+
+
+@pytest.mark.ray
+def test_a_second_run_publishes_nothing_and_changes_nothing(
+    ray: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    write_every_format(tmp_path / "corpus", documents(10))
+    first = run_job(job(tmp_path))
+    before = tree(tmp_path / "table")
+    capsys.readouterr()
+    assert run_job(job(tmp_path)) == first
+    assert "Nothing was published" in capsys.readouterr().out
+    assert tree(tmp_path / "table") == before
+
+
+@pytest.mark.ray
+def test_only_what_is_new_is_labelled(
+    ray: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    found = documents(12)
+    write_every_format(tmp_path / "corpus", found[:10])
+    run_job(job(tmp_path))
+    fragments = {name for name in tree(tmp_path / "table") if name.startswith("_units")}
+    (tmp_path / "corpus" / "new.jsonl").write_text(
+        "".join(json.dumps({"id": d.id, "text": d.text}) + "\n" for d in found[10:])
+    )
+    manifest = run_job(job(tmp_path))
+    assert manifest is not None
+    assert (manifest.snapshot, manifest.counts["documents"]) == (2, 12)
+    new = {name for name in tree(tmp_path / "table") if name.startswith("_units")} - fragments
+    assert len(new) == 1
+    assert "2 documents," in capsys.readouterr().out
+
+
+@pytest.mark.ray
+def test_bad_documents_become_errors_and_cost_no_neighbour(ray: None, tmp_path: Path):
+    (tmp_path / "corpus").mkdir()
+    lines = [
+        b'{"id": "good", "text": "a proposal"}',
+        b'{"id": "null", "text": null}',
+        b"[1]",
+        b"{",
+        b'{"id": "bytes", "text": "\xff"}',
+        b'{"id": "blank", "text": " "}',
+        b'{"id": "last", "text": "another"}',
+    ]
+    (tmp_path / "corpus" / "a.jsonl").write_bytes(b"\n".join(lines))
+    manifest = run_job(job(tmp_path))
+    assert manifest is not None
+    assert manifest.counts == {
+        "documents": 7,
+        "predictions": 2,
+        "errors": 5,
+        "units": 1,
+        "source_files": 1,
+    }
+    errors = duckdb.sql(
+        f"select reason, source_position from '{tmp_path}/table/errors/**/*.parquet' order by 2"
+    ).fetchall()
+    assert [reason for reason, _ in errors] == [
+        "null_text",
+        "not_an_object",
+        "invalid_json",
+        "invalid_utf8",
+        "empty_text",
+    ]
+    starts = [sum(len(line) + 1 for line in lines[:n]) for n in range(1, 6)]
+    assert [position for _, position in errors] == starts
+
+
+@pytest.mark.ray
+def test_limit_gives_a_partial_snapshot(ray: None, tmp_path: Path):
+    write_every_format(tmp_path / "corpus", documents(20))
+    manifest = run_job(job(tmp_path), limit=7)
+    assert manifest is not None
+    assert (manifest.partial, manifest.counts["documents"]) == (True, 7)
+    complete = run_job(job(tmp_path))
+    assert complete is not None
+    assert (complete.snapshot, complete.partial, complete.counts["documents"]) == (2, False, 20)
+
+
+def test_dry_run_shows_the_plan_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    write_every_format(tmp_path / "corpus", documents(10))
+    assert run_job(job(tmp_path), dry_run=True) is None
+    shown = capsys.readouterr().out
+    assert "6 files" in shown
+    assert "0 are done" in shown
+    assert not (tmp_path / "table").exists()
+
+
+@pytest.mark.ray
+def test_killed_and_run_again_gives_the_bytes_of_an_undisturbed_run(tmp_path: Path):
+    """kill -9 of the driver in the middle: units that were done are not done again."""
+    (tmp_path / "corpus").mkdir()
+    pq.write_table(
+        pq.read_table(CORPUS / "test.parquet").slice(0, 40),
+        tmp_path / "corpus" / "a.parquet",
+        row_group_size=2,
+    )
+    path = job_file(tmp_path / "job.yaml", job(tmp_path, "compute.num_cpus=1"))
+    table = tmp_path / "table"
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "jobs.label", "--config", path], cwd=ROOT, stdout=subprocess.DEVNULL
+    )
+    while len(done := list(table.glob("_units/*/*/*.parquet"))) < 3:
+        assert driver.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.01)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    before = {file: file.stat().st_ino for file in done}
+    assert not (table / "_snapshots").exists()
+
+    again = rookery("label", "--config", path)
+    assert again.returncode == 0, again.stderr
+    assert {file: file.stat().st_ino for file in done} == before
+
+    undisturbed = rookery("label", "--config", path, "--set", f"table.uri={tmp_path}/undisturbed")
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    assert published(table) == published(tmp_path / "undisturbed")
+
+
+@pytest.mark.ray
+@pytest.mark.s3
+def test_on_s3(s3: S3Server, tmp_path: Path):
+    """Corpus, checkpoint and table in buckets; run twice."""
+    found = write_every_format(tmp_path / "corpus", documents(15))
+    filesystem, bucket = s3.filesystem(), s3.new_bucket()
+    filesystem.put(str(tmp_path / "corpus"), f"{bucket}/corpus", recursive=True)
+    filesystem.put(str(CHECKPOINT), f"{bucket}/checkpoint", recursive=True)
+    settings = job(tmp_path, f"corpus.uris=s3://{bucket}/corpus/**/*.*", f"checkpoint.uri=s3://{bucket}/checkpoint",
+                   f"table.uri=s3://{bucket}/table", f"storage.endpoint_url={s3.endpoint}", "table.partition_by=[collection]")  # fmt: skip
+    path = job_file(tmp_path / "job.yaml", settings)
+    first = rookery("label", "--config", path, **s3.environment())
+    assert first.returncode == 0, first.stderr
+    second = rookery("label", "--config", path, **s3.environment())
+    assert "Nothing was published" in second.stdout, second.stderr
+
+    duckdb.register_filesystem(filesystem)
+    glob = f"s3://{bucket}/table/data/snapshot=00000000000000000001/**/*.parquet"
+    rows = duckdb.sql(
+        f"select id, scores from read_parquet('{glob}', hive_partitioning = true)"
+    ).fetchall()
+    expected = {
+        d.id.replace(f"file://{tmp_path}", f"s3://{bucket}"): softmax(logits[None])[0]
+        for d, logits in zip(found, plain_logits(found).values(), strict=True)
+    }
+    assert sorted(id_ for id_, _ in rows) == sorted(expected)
+    for id_, scores in rows:
+        assert np.allclose([s["score"] for s in scores], expected[id_], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "code", "message"),
+    [
+        (["tabel.uri=x"], 2, "tabel: unknown key"),
+        (["table.buckets=many"], 2, "table.buckets: Input should be a valid integer (got 'many')"),
+        (["table.partition_by=[nope]"], 2, "the corpus has no such hive key"),
+        (["text.max_tokens=9999"], 2, "the checkpoint has 4096 positions"),
+        (["corpus.uris=/no/such/folder/*.parquet"], 3, "no file matches"),
+        (["corpus.text_column=body"], 3, "no column 'body' (corpus.text_column); the file has"),
+        (["checkpoint.uri=/no/such/folder"], 3, "checkpoint.uri /no/such/folder"),
+        (["corpus.uris=nosuch://a/b"], 2, "no storage for the scheme 'nosuch'"),
+    ],
+    ids=[
+        "unknown key",
+        "wrong type",
+        "partition",
+        "windows",
+        "no files",
+        "no column",
+        "no checkpoint",
+        "scheme",
+    ],
+)
+def test_what_users_get_wrong_ends_before_ray_starts(
+    tmp_path: Path, overrides: list[str], code: int, message: str
+):
+    path = job_file(tmp_path / "job.yaml", job(tmp_path, f"corpus.uris={CORPUS}/test.parquet"))
+    result = rookery("label", "--config", path, *(part for o in overrides for part in ("--set", o)))
+    assert (result.returncode, result.stdout) == (code, "")
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "table").exists()
+
+
+@pytest.mark.s3
+def test_a_missing_bucket_ends_before_ray_starts(s3: S3Server, tmp_path: Path):
+    settings = job(
+        tmp_path, "corpus.uris=s3://no-such-bucket/x", f"storage.endpoint_url={s3.endpoint}"
+    )
+    result = rookery(
+        "label", "--config", job_file(tmp_path / "job.yaml", settings), **s3.environment()
+    )
+    assert (result.returncode, result.stdout) == (3, "")
+    assert "s3://no-such-bucket: no such bucket" in result.stderr
+
+
+@pytest.mark.s3
+def test_refused_credentials_end_before_ray_starts(s3: S3Server, tmp_path: Path):
+    if s3.kind == "moto":
+        pytest.skip("moto believes any credentials")
+    settings = job(
+        tmp_path, f"corpus.uris=s3://{s3.new_bucket()}/x", f"storage.endpoint_url={s3.endpoint}"
+    )
+    path = job_file(tmp_path / "job.yaml", settings)
+    result = rookery(
+        "label", "--config", path, **(s3.environment() | {"AWS_SECRET_ACCESS_KEY": "wrong"})
+    )
+    assert (result.returncode, result.stdout) == (3, "")
+    assert "check the credentials" in result.stderr
