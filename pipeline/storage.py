@@ -133,6 +133,12 @@ class Storage:
             else:
                 filesystem.pipe_file(path, data)
 
+    def delete(self, uri: str) -> None:
+        """Removes the object. Raises FileNotFoundError where a store tells that there was none."""
+        filesystem, path = self._at(uri)
+        with _explained(uri):
+            filesystem.rm_file(path)
+
     def copy(self, source: str, target: str) -> None:
         """Copies an object that never changes inside one store, without moving its bytes through this machine."""
         filesystem, source_path = self._at(source)

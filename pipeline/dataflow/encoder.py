@@ -11,37 +11,60 @@ import pyarrow as pa
 from pipeline.bigbird.folder import CheckpointFolder
 from pipeline.dataflow.plan import Scoring
 from pipeline.errors import CheckpointError
+from pipeline.inference.isolated import IsolatedPredictor
 from pipeline.inference.predictor import Predictor
 from pipeline.schema import LOGITS, only_list
-from pipeline.storage import Storage
+from pipeline.tables.attempts import Attempts
+
+PROCESS_DIED = {
+    "stage": "predict",
+    "reason": "process_died",
+    "message": "the process that computed it ended, twice and with this document alone; look for it in the system's log",
+}
 
 
 class Encoder:
-    """One classifier on one device; an actor, so that it loads once."""
+    """One classifier on one device; an actor, so that it loads once.
 
-    def __init__(self, storage: Storage, scoring: Scoring, device: str, threads: int) -> None:
+    A unit that was begun before and is not done may be what ended that attempt, so it is computed in a process apart.
+    """
+
+    def __init__(self, attempts: Attempts, scoring: Scoring, device: str, threads: int) -> None:
+        storage = attempts.fragments.storage
         folder = CheckpointFolder.open(storage.fetch_folder(scoring.checkpoint_uri))
         if folder.weights_digest() != scoring.weights_digest:
             raise CheckpointError(f"{scoring.checkpoint_uri}: replaced after this run was planned")
+        self._attempts = attempts
         # Ray constructs an actor in one thread and calls it in another. OpenMP keeps a team of threads for each thread
         # that computes, and lets them sleep instead of spin once there are more than cores: 18 % slower on 2 cores.
         self._one_thread = ThreadPoolExecutor(1)
         self._predictor = self._one_thread.submit(
             Predictor.load, folder.path, device=device, dtype=scoring.dtype, threads=threads
         ).result()
+        self._isolated = IsolatedPredictor(
+            folder.path, device=device, dtype=scoring.dtype, threads=threads, outputs=len(folder.head.labels)
+        )  # fmt: skip
 
     def __call__(self, packs: pa.Table) -> pa.Table:
-        logits = self._one_thread.submit(self._logits, packs).result()
+        with self._attempts.begun(packs["unit"][0].as_py()) as before:
+            if before:
+                packs, logits = self._compute_apart(packs)
+            else:
+                logits = self._one_thread.submit(self._compute, packs).result()
         kept = packs.select([name for name in LOGITS.names if name != "logits"])
         field = LOGITS.field("logits")
         return kept.append_column(field, pa.array([logits], field.type))
 
-    def _logits(self, packs: pa.Table) -> npt.NDArray[np.float32]:
+    def _compute(self, packs: pa.Table) -> npt.NDArray[np.float32]:
         """Logits of all windows, flat; one forward pass per pack."""
-        logits = self._predictor.predict_all(split_packs(packs))
-        return np.concatenate(
-            [np.empty(0, np.float32), *(logits_WL.ravel() for logits_WL in logits)]
-        )
+        return _flat(list(self._predictor.predict_all(split_packs(packs))))
+
+    def _compute_apart(self, packs: pa.Table) -> tuple[pa.Table, npt.NDArray[np.float32]]:
+        """The same, and the unit with its documents that ended the process as errors."""
+        found = list(self._isolated.predict_all(split_packs(packs)))
+        killed_W = np.concatenate([np.empty(0, bool), *(killed for _, killed in found)])
+        killed = only_list(packs, "window_documents")[killed_W].tolist()
+        return _failed(packs, set(killed)), _flat([logits_WL for logits_WL, _ in found])
 
 
 def split_packs(packs: pa.Table) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[np.int32]]]:
@@ -51,3 +74,18 @@ def split_packs(packs: pa.Table) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray
         n_tokens = int(lengths[:n_windows].sum())
         yield tokens[:n_tokens], lengths[:n_windows]
         tokens, lengths = tokens[n_tokens:], lengths[n_windows:]
+
+
+def _flat(logits: list[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+    return np.concatenate([np.empty(0, np.float32), *(logits_WL.ravel() for logits_WL in logits)])
+
+
+def _failed(packs: pa.Table, indices: set[int]) -> pa.Table:
+    if not indices:
+        return packs
+    at = packs.schema.get_field_index("documents")
+    (records,) = packs["documents"].to_pylist()
+    marked = [record | PROCESS_DIED if i in indices else record for i, record in enumerate(records)]
+    return packs.set_column(
+        at, packs.schema.field(at), pa.array([marked], packs.schema.field(at).type)
+    )

@@ -24,6 +24,7 @@ from pipeline.dataflow.reader import Reader
 from pipeline.dataflow.sink import Keeper
 from pipeline.dataflow.source import UnitSource
 from pipeline.errors import RetryableError, RookeryError
+from pipeline.tables.attempts import Attempts
 
 RESTARTS = 3  # of an actor, and retries of a task: Ray's default for actors is for ever
 UNITS_IN_FLIGHT = 4  # per actor: the next unit's packs lie ready when one is done
@@ -60,7 +61,7 @@ def _label_wave(plan: Plan, units: list[tuple[str, Unit]]) -> Iterator[UnitDone]
     logits = packs.map_batches(
         Encoder,
         fn_constructor_args=(
-            plan.storage, plan.scoring, "cuda" if compute.num_gpus else "cpu", threads(compute)
+            Attempts(plan.fragments), plan.scoring, "cuda" if compute.num_gpus else "cpu", threads(compute)
         ),
         batch_size=1,
         batch_format="pyarrow",

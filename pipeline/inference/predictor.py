@@ -88,7 +88,7 @@ class Predictor:
     def _start(self, tokens: Tokens, lengths: Lengths) -> list[Running]:
         """Starts a pack, in halves if it is larger than the device can hold."""
         if len(tokens) > self.token_budget and len(lengths) > 1:
-            return [run for half in _halves(tokens, lengths) for run in self._start(*half)]
+            return [run for half in halves(tokens, lengths) for run in self._start(*half)]
         try:
             return [self._start_whole(tokens, lengths)]
         except RuntimeError as error:
@@ -123,7 +123,7 @@ def _logits(halves: list[Running]) -> Logits:
     return np.concatenate([half.logits() for half in halves])
 
 
-def _halves(tokens: Tokens, lengths: Lengths) -> tuple[tuple[Tokens, Lengths], ...]:
+def halves(tokens: Tokens, lengths: Lengths) -> tuple[tuple[Tokens, Lengths], ...]:
     """Cut where about half of the tokens are on each side, between two windows."""
     ends = np.cumsum(lengths)
     first = int(np.clip(np.searchsorted(ends, len(tokens) / 2, side="right"), 1, len(lengths) - 1))

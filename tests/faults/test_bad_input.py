@@ -25,6 +25,7 @@ from pipeline.dataflow.plan import Plan, make_plan
 from pipeline.dataflow.reader import Reader
 from pipeline.dataflow.sink import Keeper
 from pipeline.errors import CheckpointError
+from pipeline.tables.attempts import Attempts
 from pipeline.tables.publish import publish
 from pipeline.text.tokenizer import Tokenizer
 
@@ -65,7 +66,7 @@ def line(id_: object, text: object) -> bytes:
 def label_here(planned: Plan) -> None:
     """What Ray's tasks and actors do with each unit, one after the other in this process."""
     reader = Reader(planned.storage, planned.scoring)
-    encoder = Encoder(planned.storage, planned.scoring, "cpu", 2)
+    encoder = Encoder(Attempts(planned.fragments), planned.scoring, "cpu", 2)
     keeper = Keeper(planned.fragments, planned.scoring.aggregation)
     for id_, unit in planned.missing:
         keeper(encoder(reader(id_, unit)))
