@@ -109,7 +109,7 @@ class Storage:
         """Writes the object unless there is one. True if the object now holds these bytes, False if it holds others."""
         filesystem, path = self._at(uri)
         if len(data) >= MAX_SINGLE_PUT:
-            raise StorageError(
+            raise ConfigError(
                 f"{uri}: {len(data):,} bytes; a conditional PUT takes at most 5 GiB: raise table.buckets"
             )
         with _explained(uri):

@@ -19,6 +19,7 @@ from pipeline.inference.budget import default_budget
 from pipeline.inference.dtype import Dtype, resolve_dtype
 from pipeline.schema import predictions_schema
 from pipeline.storage import Storage
+from pipeline.tables.files import partition_path
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.groups import SourceUnit, TableLayout
 from pipeline.tables.publish import Publication
@@ -28,6 +29,7 @@ from pipeline.text.tokenizer import Tokenizer
 from pipeline.text.windows import WindowPolicy
 
 SCORING_VERSION = 3  # raise it when the same settings give other scores
+LONGEST_NAME = 255  # bytes, of a folder on a disk; percent signs triple what is not ASCII
 FIRST_FILES = 5  # of a format, asked whether they have the columns that the job names
 
 
@@ -179,6 +181,7 @@ def _layout(job: Job, files: list[CorpusFile], classification: Classification) -
     wanted = (
         found if job.corpus.carry is None else [key for key in found if key in job.corpus.carry]
     )
+    _check_partition_names(files, job.table.partition_by)
     carried = tuple(key for key in wanted if key not in job.table.partition_by)
     own = {
         "snapshot",
@@ -192,6 +195,16 @@ def _layout(job: Job, files: list[CorpusFile], classification: Classification) -
             f"corpus.carry: the corpus's hive keys {sorted(clash)} are columns of the table; list the keys to carry without them"
         )
     return TableLayout(job.table.partition_by, carried, job.table.buckets)
+
+
+def _check_partition_names(files: list[CorpusFile], partition_by: tuple[str, ...]) -> None:
+    for key, value, uri in {(*pair, file.uri) for file in files for pair in file.partitions}:
+        folder = partition_path([(key, value)]).rstrip("/")
+        if key in partition_by and len(folder) > LONGEST_NAME:
+            raise CorpusError(
+                f"{uri}: as a folder of the table the value of {key!r} has {len(folder)} bytes; expected at most "
+                f"{LONGEST_NAME}: leave {key!r} out of table.partition_by, and it becomes a column"
+            )
 
 
 def _check_first_records(storage: Storage, units: list[Unit]) -> None:

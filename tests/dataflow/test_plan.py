@@ -173,3 +173,15 @@ def test_a_file_of_another_kind_that_comes_first_does_not_end_the_job(
     (tmp_path / "corpus" / "a.jsonl").write_bytes(first)
     (tmp_path / "corpus" / "b.jsonl").write_text('{"id": 1, "text": "x"}\n')
     assert len(plan(checkpoint, corpus=tmp_path / "corpus").units) == 2
+
+
+def test_a_partition_value_that_no_disk_can_hold_is_refused(checkpoint: Path, tmp_path: Path):
+    folder = tmp_path / f"kind={'字' * 80}"  # 240 bytes here, 720 where they are escaped
+    folder.mkdir()
+    (folder / "a.txt").write_text("text")
+    corpus = tmp_path / "kind*" / "*"
+    with pytest.raises(
+        CorpusError, match=r"'kind' has 725 bytes; expected at most 255: leave 'kind' out"
+    ):
+        plan(checkpoint, "table.partition_by=kind", corpus=corpus)
+    assert plan(checkpoint, corpus=corpus).layout.carried == ("kind",)
