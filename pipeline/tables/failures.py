@@ -79,7 +79,7 @@ def check_budget(
     )
     raise ErrorBudgetError(
         f"{fragments.table_uri}: {errors:,} of {documents:,} documents could not be labelled, max_errors allows {allowed}; "
-        f"most frequent: {named}. Nothing was published; finished units are kept. Look at them with `rookery errors` and this job file, "
+        f"most frequent: {named}. Nothing was published; finished units are kept. Look at them with `rookery errors --config` and this job file, "
         "fix the documents or raise max_errors, then run again"
     )
 
