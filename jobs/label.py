@@ -52,6 +52,7 @@ def run_job(job: Job, *, dry_run: bool = False, limit: int | None = None) -> Man
         show.up_to_date(plan, current)
         return current
     work = label_missing(plan)
+    plan = plan.cut_streams()
     manifest = publish(plan.snapshots, plan.fragments, plan.publication, run_record(plan, started))
     show.summary(plan, manifest, work, time.time() - started)
     return manifest

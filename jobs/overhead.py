@@ -52,7 +52,8 @@ def overhead(
             ],
         )
         plan = make_plan(job, documents)
-        packs = [Reader(plan.storage, plan.scoring)(id_, unit) for id_, unit in plan.missing]
+        reader = Reader(plan.storage, plan.scoring, plan.fragments, plan.cuts)
+        packs = [unit for units in plan.passes for unit in reader(units)]
         tokens = sum(len(unit["tokens"][0]) for unit in packs)
         console.print(
             f"{documents} documents, {tokens:,} tokens, {len(packs)} units, {plan.scoring.dtype}"

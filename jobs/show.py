@@ -51,9 +51,7 @@ def plan(plan: Plan, current: Manifest | None) -> None:
         f"{plan.job.checkpoint.uri}  ({len(plan.classification.labels)} labels, {plan.scoring.dtype})",
     )
     grid.add_row("table", plan.job.table.uri)
-    grid.add_row(
-        "units", f"{len(plan.units):,}, of which {len(plan.units) - len(plan.missing):,} are done"
-    )
+    grid.add_row("units", _units(plan))
     grid.add_row("keys", f"scoring {plan.scoring.key}, decision {plan.classification.key}")
     if plan.limit is not None:
         grid.add_row(
@@ -118,7 +116,7 @@ def failures(
     console.print(f"{plan.job.table.uri}: {_whose(plan, published)}", soft_wrap=True, markup=False)
     if plan.missing:
         console.print(
-            f"{len(plan.missing):,} of {len(plan.units):,} units are not labelled yet: `rookery label` would label them",
+            f"units: {_units(plan)}. `rookery label` would label the others",
             soft_wrap=True,
         )
     if not counts:
@@ -165,7 +163,7 @@ class Progress:
         self.work = Work()
         self._started = time.perf_counter()
         self._last_line = self._started
-        self._units = len(plan.missing)
+        self._units = None if plan.streams else len(plan.missing)  # who knows, before they are cut
         columns = (
             "units",
             BarColumn(),
@@ -203,10 +201,15 @@ class Progress:
             now - self._last_line > LOG_EVERY_S or work.units == self._units
         ):
             self._last_line = now
-            console.print(
-                f"{work.units:,}/{self._units:,} units, {rates}, {now - self._started:.0f} s",
-                soft_wrap=True,
-            )
+            units = f"{work.units:,}" + (f"/{self._units:,}" if self._units else "")
+            console.print(f"{units} units, {rates}, {now - self._started:.0f} s", soft_wrap=True)
+
+
+def _units(plan: Plan) -> str:
+    cut = len(plan.units) - plan.streams
+    done = f"{cut:,}, of which {len(plan.units) - len(plan.missing):,} are done"
+    files = f"{plan.streams:,} file{'' if plan.streams == 1 else 's'}"
+    return f"{done}; {files} more to be cut while read" if plan.streams else done
 
 
 def _documents(plan: Plan) -> str:

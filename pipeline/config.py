@@ -25,6 +25,8 @@ SIZE_UNITS = {
     "gib": 2**30,
 }
 
+MAX_DOCUMENT_BYTES = 256 * 2**20
+
 
 def _size(value: object) -> object:
     match = (
@@ -91,6 +93,11 @@ class CorpusSettings(Settings):
     carry: Names | None = Field(
         default=None,
         description="Hive partition keys to carry into the table; by default every one found.",
+    )
+    max_document_bytes: Size = Field(
+        default=MAX_DOCUMENT_BYTES,
+        le=2**30,
+        description="A larger document becomes an error and is not held in memory.",
     )
 
 

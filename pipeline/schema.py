@@ -51,7 +51,7 @@ def packs_schema(token_type: pa.DataType) -> pa.Schema:
     return pa.schema(
         [
             pa.field("unit", pa.string(), nullable=False),
-            pa.field("documents", pa.list_(DOCUMENT_RECORD), nullable=False),
+            pa.field("documents", pa.list_(DOCUMENT_RECORD)),  # null: the unit is done already
             pa.field("tokens", pa.list_(token_type), nullable=False),  # all windows end to end
             pa.field(
                 "window_tokens", pa.list_(pa.int32()), nullable=False
@@ -69,10 +69,18 @@ def packs_schema(token_type: pa.DataType) -> pa.Schema:
     )
 
 
+def done_already(unit: str) -> pa.Table:
+    """PACKS of a unit that an attempt before this one has labelled: one row like any other, and no work."""
+    schema = packs_schema(pa.uint16())
+    nothing: dict[str, Any] = {name: [] for name in schema.names}
+    row = nothing | {"unit": unit, "documents": None}
+    return pa.Table.from_pylist([row], schema=schema)
+
+
 LOGITS = pa.schema(
     [
         pa.field("unit", pa.string(), nullable=False),
-        pa.field("documents", pa.list_(DOCUMENT_RECORD), nullable=False),
+        pa.field("documents", pa.list_(DOCUMENT_RECORD)),
         pa.field("window_tokens", pa.list_(pa.int32()), nullable=False),
         pa.field("window_documents", pa.list_(pa.int32()), nullable=False),
         pa.field("window_ordinals", pa.list_(pa.int32()), nullable=False),

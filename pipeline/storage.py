@@ -98,12 +98,22 @@ class Storage:
     def open(self, planned: StoredFile) -> Iterator[BinaryIO]:
         """Opens the version that was planned. Raises SourceChangedError where the object is no longer that one."""
         filesystem, path = self._at(planned.uri)
-        self._check_unchanged(planned)
+        self.check_unchanged(planned)
         try:
             with _explained(planned.uri), filesystem.open(path, "rb") as file:
                 yield file
         finally:  # it may have changed in between, which can look like damage to the reader
-            self._check_unchanged(planned)
+            self.check_unchanged(planned)
+
+    def check_unchanged(self, planned: StoredFile) -> None:
+        """Raises SourceChangedError where the object is no longer the one that was planned."""
+        now = self.stat(planned.uri)
+        if now != planned:
+            state = "is gone" if now is None else "was replaced"
+            raise SourceChangedError(
+                f"{planned.uri} {state} after this run was planned (planned version {planned.version}, "
+                f"now {now.version if now else 'none'}); run again: finished units are kept"
+            )
 
     def put_if_absent(self, uri: str, data: bytes) -> bool:
         """Writes the object unless there is one. True if the object now holds these bytes, False if it holds others."""
@@ -192,15 +202,6 @@ class Storage:
         except OSError:  # another process of this machine was first
             shutil.rmtree(partial)
         return target
-
-    def _check_unchanged(self, planned: StoredFile) -> None:
-        now = self.stat(planned.uri)
-        if now != planned:
-            state = "is gone" if now is None else "was replaced"
-            raise SourceChangedError(
-                f"{planned.uri} {state} after this run was planned (planned version {planned.version}, "
-                f"now {now.version if now else 'none'}); run again: finished units are kept"
-            )
 
     def _at(self, uri: str) -> tuple[Any, str]:
         scheme = uri.partition("://")[0] if "://" in uri else "file"

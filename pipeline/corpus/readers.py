@@ -22,27 +22,32 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.corpus.files import damage_explained
-from pipeline.corpus.units import Bytes, RowGroups, Rows, Unit, Unreadable
+from pipeline.corpus.parts import Row, numbered
+from pipeline.corpus.units import Bytes, Part, RowGroups, Rows, Unit, Unreadable
 from pipeline.errors import CorpusError, StorageError
 from pipeline.schema import DOCUMENTS
 from pipeline.storage import Storage
 
 BUFFER = 2**20
-BATCH_ROWS = 1024  # of Parquet, decoded at a time
+STORED_BYTES = 2**24  # of a large Parquet row group's column, fetched at a time
+BATCH_ROWS, DECODED_BYTES = 1024, 2**24  # of Parquet, decoded at a time, at most
 DAMAGED = "damaged_file"
 FIRST_RECORDS = 20  # of a file, which tell whether its columns are those that the job names
 NAMES_SHOWN, NAME_LENGTH = 20, 40
 STRINGS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
-Row = dict[str, Any]
 
 
 def read(storage: Storage, unit: Unit) -> pa.Table:
-    """All documents of a unit. Raises SourceChangedError where the file is no longer the one that was planned.
+    """All documents of a unit. Raises what `rows` and `table` raise."""
+    return table(storage, unit, list(rows(storage, unit)))
+
+
+def table(storage: Storage, unit: Unit, found: list[Row]) -> pa.Table:
+    """What was found in a unit, as DOCUMENTS.
 
     Damage is believed when it is seen twice: a row of it stays in the table for as long as the file does. StorageError
     otherwise.
     """
-    found = list(rows(storage, unit))
     if (damaged := _damaged(found)) and _damaged(rows(storage, unit)) != damaged:
         raise StorageError(
             f"{unit.file.uri}: damaged when read once, and not or elsewhere when read again; run again"
@@ -55,13 +60,21 @@ def _damaged(found: Iterable[Row]) -> list[Row]:
 
 
 def rows(storage: Storage, unit: Unit) -> Generator[Row]:
-    """The same, one at a time."""
+    """All documents of a unit, one at a time; SourceChangedError where the file is no longer the one that was planned."""
     if isinstance(unit.slice, Unreadable):
         reader = _unreadable_rows
     else:
         reader = _parquet if unit.file.format == "parquet" else _streamed
     with storage.open(unit.file.stored) as file, closing(reader(file, unit)) as found:
-        yield from itertools.islice(found, unit.limit)
+        yield from itertools.islice(_of_part(found, unit), unit.limit)
+
+
+def _of_part(found: Iterator[Row], unit: Unit) -> Iterator[Row]:
+    if not isinstance(unit.slice, Part):
+        return found
+    wanted, parts = unit.slice.number, numbered(found, unit.slice.text_bytes)
+    up_to_it = itertools.takewhile(lambda numbered_row: numbered_row[0] <= wanted, parts)
+    return (row for number, row in up_to_it if number == wanted)
 
 
 def first_records_problem(storage: Storage, unit: Unit) -> str | None:
@@ -160,8 +173,12 @@ class _Zstandard(io.RawIOBase):
 
 
 def _parquet(file: BinaryIO, unit: Unit) -> Generator[Row]:
+    # a row group that is cut into rows is too large to lie in memory, even as it is stored
+    buffering = (
+        {"buffer_size": STORED_BYTES} if isinstance(unit.slice, Rows) else {"pre_buffer": True}
+    )
     with damage_explained(unit.file):
-        parquet = pq.ParquetFile(file, pre_buffer=True, page_checksum_verification=True)
+        parquet = pq.ParquetFile(file, page_checksum_verification=True, **buffering)
     if isinstance(unit.slice, Rows):
         start, stop = unit.slice.start, unit.slice.stop
         groups = range(unit.slice.row_group, unit.slice.row_group + 1)
@@ -169,7 +186,10 @@ def _parquet(file: BinaryIO, unit: Unit) -> Generator[Row]:
         assert isinstance(unit.slice, RowGroups)
         groups = range(unit.slice.first, unit.slice.stop)
         start, stop = 0, sum(parquet.metadata.row_group(group).num_rows for group in groups)
-    yield from _row_groups(parquet, unit, groups, start, stop, unit.slice.first_row)
+    n_bytes = sum(parquet.metadata.row_group(group).total_byte_size for group in groups)
+    n_rows = sum(parquet.metadata.row_group(group).num_rows for group in groups)
+    batch_rows = min(BATCH_ROWS, max(1, n_rows * DECODED_BYTES // max(1, n_bytes)))
+    yield from _row_groups(parquet, unit, groups, start, stop, unit.slice.first_row, batch_rows)
 
 
 def _row_groups(
@@ -179,7 +199,7 @@ def _row_groups(
     start: int,
     stop: int,
     first_row: int,
-    batch_rows: int = BATCH_ROWS,
+    batch_rows: int,
 ) -> Generator[Row]:
     """Rows [start, stop) of row groups, counted from `first_row`, their first.
 
@@ -198,7 +218,7 @@ def _row_groups(
                     start += 1
     except CorpusError as error:
         if len(groups) == 1 and batch_rows > 1 and start < reached + batch_rows:
-            yield from _row_groups(parquet, unit, groups, start, stop, first_row, batch_rows=1)
+            yield from _row_groups(parquet, unit, groups, start, stop, first_row, 1)
             return
         if len(groups) == 1:
             for position in range(first_row + start, first_row + stop):
@@ -209,7 +229,9 @@ def _row_groups(
             if start < n_rows:
                 alone = range(group, group + 1)
                 due = max(start, 0)
-                yield from _row_groups(parquet, unit, alone, due, min(stop, n_rows), first_row)
+                yield from _row_groups(
+                    parquet, unit, alone, due, min(stop, n_rows), first_row, batch_rows
+                )
             start, stop, first_row = start - n_rows, stop - n_rows, first_row + n_rows
 
 

@@ -1,9 +1,10 @@
 """Cut files into units without reading text.
 
 Parquet is cut by its footer: whole row groups up to the wanted size, and rows where one row group is larger than that.
-Plain JSON Lines is cut by byte ranges; a line belongs to the range that its first byte lies in. Everything else is one
-unit per file. A Parquet file that can't be cut, among others that can, becomes units of errors: it must not keep the
-rest of the corpus from being labelled, nor leave in silence.
+Plain JSON Lines is cut by byte ranges; a line belongs to the range that its first byte lies in. Compressed files and CSV
+can only be read from their beginning: they are cut into parts as they stream by, and nobody knows how many there are
+before that. A text file is one unit. A Parquet file that can't be cut, among others that can, becomes units of errors:
+it must not keep the rest of the corpus from being labelled, nor leave in silence.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.config import CorpusSettings
+from pipeline.config import MAX_DOCUMENT_BYTES, CorpusSettings
 from pipeline.corpus.files import CorpusFile, damage_explained
 from pipeline.errors import CorpusError
 from pipeline.storage import TRANSFERS, Storage
@@ -55,6 +56,21 @@ class WholeFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Stream:
+    """Every part of a file that nobody has read to its end yet."""
+
+    text_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The documents of a stream from where part `number - 1` ends until they weigh `text_bytes`."""
+
+    number: int
+    text_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Unreadable:
     """Rows [start, stop) of a file that planning found to be of no use, each an error; one row if not even their number is known."""
 
@@ -64,9 +80,11 @@ class Unreadable:
     stop: int
 
 
-Slice = RowGroups | Rows | Bytes | WholeFile | Unreadable
+Slice = RowGroups | Rows | Bytes | WholeFile | Stream | Part | Unreadable
 
-MAX_DOCUMENT_BYTES = 256 * 2**20
+DOCUMENT_BYTES = (
+    512  # what a document weighs beside its text, or a unit of empty ones would fill the memory
+)
 UNREADABLE_ROWS = 10_000  # in one unit: they weigh next to nothing
 
 
@@ -98,6 +116,11 @@ class Unit:
         identity = json.dumps([stored.uri, stored.size, stored.version, read, cut, scoring_key])
         return hashlib.sha256(identity.encode()).hexdigest()[:32]
 
+    def part(self, number: int) -> "Unit":
+        """A stream's part."""
+        assert isinstance(self.slice, Stream)
+        return replace(self, slice=Part(number, self.slice.text_bytes))
+
 
 def cut(
     storage: Storage, files: list[CorpusFile], settings: CorpusSettings, text_bytes: int
@@ -125,14 +148,22 @@ def _refuse_if_none_is_readable(units: list[Unit]) -> None:
 def _cut_file(
     storage: Storage, file: CorpusFile, settings: CorpusSettings, text_bytes: int
 ) -> Iterator[Unit]:
-    whole = Unit(file, WholeFile(), settings.id_column, settings.text_column)
+    whole = Unit(
+        file,
+        WholeFile(),
+        settings.id_column,
+        settings.text_column,
+        max_document_bytes=settings.max_document_bytes,
+    )
     if file.format == "parquet":
         yield from _cut_parquet(storage, whole, text_bytes)
     elif file.format == "jsonl" and not file.compression:
         for start, stop in even_ranges(file.stored.size, text_bytes):
             yield replace(whole, slice=Bytes(start, stop))
+    elif file.format == "text":
+        yield replace(whole, documents=1)
     else:
-        yield replace(whole, documents=1 if file.format == "text" else None)
+        yield replace(whole, slice=Stream(text_bytes))
 
 
 def _cut_parquet(storage: Storage, whole: Unit, text_bytes: int) -> Iterator[Unit]:
@@ -147,11 +178,12 @@ def _cut_parquet(storage: Storage, whole: Unit, text_bytes: int) -> Iterator[Uni
     except CorpusError as error:
         yield from _unreadable(whole, "no_column", str(error), metadata.num_rows)
         return
+    groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
+    rows = [group.num_rows for group in groups]
     sizes = [
-        metadata.row_group(i).column(column).total_uncompressed_size
-        for i in range(metadata.num_row_groups)
+        group.column(column).total_uncompressed_size + DOCUMENT_BYTES * group.num_rows
+        for group in groups
     ]
-    rows = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
     for slice_, n_rows in parquet_slices(sizes, rows, text_bytes):
         yield replace(whole, slice=slice_, documents=n_rows)
 

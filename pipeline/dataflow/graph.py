@@ -16,7 +16,7 @@ from ray.data import ActorPoolStrategy, DataContext
 from ray.util.annotations import RayDeprecationWarning
 
 from pipeline.config import ComputeSettings
-from pipeline.corpus.units import Unit
+from pipeline.corpus.passes import Pass
 from pipeline.dataflow.cluster import threads
 from pipeline.dataflow.encoder import Encoder
 from pipeline.dataflow.plan import Plan
@@ -48,16 +48,16 @@ def label_units(plan: Plan) -> Iterator[UnitDone]:
         RookeryError: what a stage raised, as it raised it.
         RetryableError: Ray lost a worker more often than it may.
     """
-    missing, wave = plan.missing, plan.job.units.wave
+    missing, wave = plan.passes, plan.job.units.wave
     for start in range(0, len(missing), wave):
         yield from _label_wave(plan, missing[start : start + wave])
 
 
-def _label_wave(plan: Plan, units: list[tuple[str, Unit]]) -> Iterator[UnitDone]:
+def _label_wave(plan: Plan, missing: list[Pass]) -> Iterator[UnitDone]:
     _configure_ray_data()
     compute = plan.job.compute
-    source = UnitSource(units, Reader(plan.storage, plan.scoring))
-    packs = ray.data.read_datasource(source, override_num_blocks=len(units))
+    reader = Reader(plan.storage, plan.scoring, plan.fragments, plan.cuts)
+    packs = ray.data.read_datasource(UnitSource(missing, reader), override_num_blocks=len(missing))
     logits = packs.map_batches(
         Encoder,
         fn_constructor_args=(
@@ -107,7 +107,8 @@ def _configure_ray_data() -> None:
         "ignore", message="`ray_remote_args` is deprecated", category=RayDeprecationWarning
     )
     context = DataContext.get_current()
-    context.target_max_block_size = None  # a unit is one block, however large
+    # each row that a task yields is a block of its own, at once and however large: None would hold back all of them
+    context.target_max_block_size = 1
     context.enable_progress_bars = False  # the job shows its own, in documents and tokens
     context.execution_options.verbose_progress = False
     context.raise_original_map_exception = True  # Ray's wrapper loses what a stage raised

@@ -5,20 +5,22 @@ Everything that can be wrong with the job is found here, before the first unit.
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from pipeline.bigbird.folder import CheckpointFolder
 from pipeline.config import Job, TextSettings
 from pipeline.corpus.files import CorpusFile, discover, partition_keys
-from pipeline.corpus.readers import first_records_problem, rows
-from pipeline.corpus.units import Unit, cut
+from pipeline.corpus.passes import Pass, passes, read_pass
+from pipeline.corpus.readers import first_records_problem
+from pipeline.corpus.units import Stream, Unit, cut
 from pipeline.errors import ConfigError, CorpusError
 from pipeline.inference.budget import default_budget
 from pipeline.inference.dtype import Dtype, resolve_dtype
 from pipeline.schema import predictions_schema
 from pipeline.storage import Storage
+from pipeline.tables.cuts import Cuts
 from pipeline.tables.files import partition_path
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.groups import SourceUnit, TableLayout
@@ -67,7 +69,7 @@ class Plan:
 
     @cached_property
     def missing(self) -> list[tuple[str, Unit]]:
-        """Ids and units that have no fragment yet, in order."""
+        """Ids and units that have no fragment yet, in order; a stream never has one, its parts have."""
         return [
             (id_, unit)
             for id_, unit in zip(self.unit_ids, self.units, strict=True)
@@ -75,8 +77,28 @@ class Plan:
         ]
 
     @property
+    def passes(self) -> list[Pass]:
+        """The missing units, those together that are read together."""
+        return passes(unit for _, unit in self.missing)
+
+    @property
     def fragments(self) -> Fragments:
         return Fragments(self.storage, self.job.table.uri, self.scoring.key)
+
+    @property
+    def cuts(self) -> Cuts:
+        return Cuts(self.storage, self.job.table.uri)
+
+    @property
+    def streams(self) -> int:
+        """How many files have parts that nobody has counted yet."""
+        return sum(isinstance(unit.slice, Stream) for unit in self.units)
+
+    def cut_streams(self) -> "Plan":
+        """The same plan with the parts of those streams that were read to their end by now."""
+        if not self.streams:
+            return self
+        return replace(self, units=tuple(_cut_streams(self.units, self.cuts)))
 
     @property
     def snapshots(self) -> Snapshots:
@@ -108,6 +130,7 @@ def make_plan(job: Job, limit: int | None = None) -> Plan:
     files = discover(storage, job.corpus)
     units = cut(storage, files, job.corpus, job.units.text_bytes)
     _check_first_records(storage, units)
+    units = list(_cut_streams(units, Cuts(storage, job.table.uri)))
     if limit is not None:
         units = list(_limited(storage, units, limit))
     classification = _classification(checkpoint)
@@ -219,17 +242,35 @@ def _check_first_records(storage: Storage, units: list[Unit]) -> None:
             )
 
 
-def _limited(storage: Storage, units: list[Unit], limit: int) -> Iterable[Unit]:
-    """The units that hold the first `limit` documents, the last of them cut short."""
+def _cut_streams(units: Iterable[Unit], cuts: Cuts) -> Iterator[Unit]:
+    known = cuts.read()
     for unit in units:
+        parts = known.get(unit.id("")) if isinstance(unit.slice, Stream) else None
+        if parts is None:
+            yield unit
+        else:
+            yield from (unit.part(number) for number in range(parts))
+
+
+def _limited(storage: Storage, units: list[Unit], limit: int) -> Iterator[Unit]:
+    """The units that hold the first `limit` documents, the last of them cut short."""
+    for unit, documents in _counted(storage, units):
+        taken = min(documents, limit)
+        yield replace(
+            unit,
+            limit=None if documents < limit else limit,
+            documents=taken if unit.documents is not None else None,
+        )
+        limit -= taken
         if limit <= 0:
             return
-        unit = replace(unit, limit=limit)
-        documents = (
-            unit.documents if unit.documents is not None else sum(1 for _ in rows(storage, unit))
-        )
-        if documents < limit:
-            unit = replace(unit, limit=None)
-        taken = min(documents, limit)
-        yield replace(unit, documents=taken if unit.documents is not None else None)
-        limit -= taken
+
+
+def _counted(storage: Storage, units: list[Unit]) -> Iterator[tuple[Unit, int]]:
+    """Units and their documents, which are counted where no footer does; streams in parts."""
+    for together in passes(units):
+        known = [(unit, unit.documents) for unit in together if unit.documents is not None]
+        if len(known) == len(together):
+            yield from known
+        else:
+            yield from ((unit, len(read)) for unit, read in read_pass(storage, together))

@@ -7,6 +7,11 @@ import pyarrow as pa
 from pipeline.schema import only_list
 from pipeline.tables.fragments import Fragments, Windows, fragment
 
+DONE = pa.schema(
+    [pa.field("unit", pa.string())]
+    + [pa.field(name, pa.int64()) for name in ("documents", "errors", "windows", "tokens")]
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Keeper:
@@ -17,6 +22,8 @@ class Keeper:
 
     def __call__(self, logits: pa.Table) -> pa.Table:
         unit = logits["unit"][0].as_py()
+        if not logits["documents"][0].is_valid:  # done already
+            return DONE.empty_table()
         records = pa.Table.from_struct_array(logits["documents"].chunk(0).flatten())
         windows = Windows(
             *(only_list(logits, f"window_{name}") for name in ("tokens", "documents", "ordinals"))
@@ -32,4 +39,4 @@ class Keeper:
             "windows": n_windows,
             "tokens": int(windows.tokens.sum()),
         }
-        return pa.Table.from_pylist([done])
+        return pa.Table.from_pylist([done], schema=DONE)

@@ -1,4 +1,4 @@
-"""Units into Ray Data: one read task, one block and one row per unit.
+"""Units into Ray Data: one read task for those that are read in one pass, one block and one row for each unit.
 
 `Datasource` and `ReadTask` are Ray's developer API (ray==2.60.*). A block of one row can't be split, and with
 `batch_size=1` downstream neighbouring units are never bundled, so a unit stays whole from here to its fragment.
@@ -11,16 +11,14 @@ import pyarrow as pa
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
-from pipeline.corpus.units import Unit
+from pipeline.corpus.passes import Pass
 
 
 class UnitSource(Datasource):  # type: ignore[misc]  # Ray's classes have no types
-    """Reads each unit with `read`, a picklable function of its id and itself that gives one row."""
+    """Reads each pass with `read`, a picklable function that gives one row for each of its units."""
 
-    def __init__(
-        self, units: list[tuple[str, Unit]], read: Callable[[str, Unit], pa.Table]
-    ) -> None:
-        self._units = units
+    def __init__(self, passes: list[Pass], read: Callable[[Pass], Iterable[pa.Table]]) -> None:
+        self._passes = passes
         self._read = read
 
     def estimate_inmemory_data_size(self) -> int | None:
@@ -29,15 +27,14 @@ class UnitSource(Datasource):  # type: ignore[misc]  # Ray's classes have no typ
     def get_read_tasks(
         self, parallelism: int, per_task_row_limit: int | None = None, data_context: Any = None
     ) -> list[ReadTask]:
-        return [self._task(id_, unit) for id_, unit in self._units]
+        return [self._task(units) for units in self._passes]
 
-    def _task(self, id_: str, unit: Unit) -> ReadTask:
+    def _task(self, units: Pass) -> ReadTask:
         read = self._read
 
         def blocks() -> Iterable[pa.Table]:
-            yield read(id_, unit)
+            return read(units)
 
-        metadata = BlockMetadata(
-            num_rows=1, size_bytes=None, input_files=[unit.file.uri], exec_stats=None
-        )
+        files = [units[0].file.uri]
+        metadata = BlockMetadata(num_rows=None, size_bytes=None, input_files=files, exec_stats=None)
         return ReadTask(blocks, metadata)

@@ -54,6 +54,10 @@ class Fragments:
         names = (file.uri.rpartition("/")[2] for file in self.storage.find(self.folder))
         return {name.removesuffix(".parquet") for name in names if name.endswith(".parquet")}
 
+    def has(self, unit: str) -> bool:
+        """Whether a unit is done by now."""
+        return self.storage.stat(self.uri(unit)) is not None
+
     def write(self, unit: str, fragment: pa.Table) -> bool:
         """False where another attempt wrote other bytes first; its fragment stands."""
         return self.storage.put_if_absent(self.uri(unit), parquet_bytes(fragment))

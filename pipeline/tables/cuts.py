@@ -1,0 +1,36 @@
+"""How streams are cut: of each file that was read to its end, how many parts it has.
+
+    <table>/_units/cuts/<xx>/<stream>-<parts>
+
+The name says it all, so that one listing tells of every stream. A cut is a function of the file, whatever scores it: the
+next checkpoint's run knows all parts from the start.
+"""
+
+from dataclasses import dataclass
+
+from pipeline.storage import Storage
+
+
+@dataclass(frozen=True, slots=True)
+class Cuts:
+    """The cuts that one table knows."""
+
+    storage: Storage
+    table_uri: str
+
+    @property
+    def folder(self) -> str:
+        return f"{self.table_uri.rstrip('/')}/_units/cuts"
+
+    def read(self) -> dict[str, int]:
+        """The number of parts of each stream, by the stream's digest: a listing, nothing is read."""
+        names = (file.uri.rpartition("/")[2] for file in self.storage.find(self.folder))
+        found: dict[str, int] = {}
+        for name in names:
+            stream, _, parts = name.partition("-")
+            if parts.isdigit():  # two that differ: the shorter reading missed something
+                found[stream] = max(int(parts), found.get(stream, 0))
+        return found
+
+    def write(self, stream: str, parts: int) -> None:
+        self.storage.put_if_absent(f"{self.folder}/{stream[:2]}/{stream}-{parts}", b"")
