@@ -116,7 +116,7 @@ def failures(
     console.print(f"{plan.job.table.uri}: {_whose(plan, published)}", soft_wrap=True, markup=False)
     if plan.missing:
         console.print(
-            f"units: {_units(plan)}. `rookery label` would label the others",
+            f"{len(plan.missing):,} of {len(plan.units):,} units are not labelled yet: `rookery label` would label them",
             soft_wrap=True,
         )
     if not counts:

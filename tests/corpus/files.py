@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from pipeline.config import CorpusSettings
 from pipeline.corpus.files import CorpusFile, discover
+from pipeline.corpus.passes import passes, read_pass
 from pipeline.corpus.readers import read
 from pipeline.corpus.units import Unit, cut
 from pipeline.storage import Storage
@@ -34,8 +35,14 @@ def read_units(units: list[Unit]) -> list[Row]:
 
 
 def rows_of(path: Path, text_bytes: int = 16_000_000, **settings: Any) -> list[Row]:
-    """All documents of all units of a corpus."""
-    return read_units(units_of(path, text_bytes, **settings))
+    """All documents of all units of a corpus, read as the job reads them."""
+    together = passes(units_of(path, text_bytes, **settings))
+    return [
+        row
+        for units in together
+        for _, table in read_pass(STORAGE, units)
+        for row in table.to_pylist()
+    ]
 
 
 def texts_of(path: Path, text_bytes: int = 16_000_000, **settings: Any) -> list[str | None]:

@@ -13,9 +13,11 @@ from hypothesis import given, settings, strategies as st
 
 from pipeline.corpus.units import (
     Bytes,
+    Part,
     RowGroups,
     Rows,
     Slice,
+    Stream,
     Unit,
     Unreadable,
     WholeFile,
@@ -146,12 +148,12 @@ def test_rows_deep_in_a_large_row_group_are_found(tmp_path: Path) -> None:
     assert [row["text"] for row in read_units(units[-2:])] == texts[-sum(u.documents or 0 for u in units[-2:]) :]  # fmt: skip
 
 
-def test_json_lines_are_cut_by_bytes_and_the_rest_by_file(tmp_path: Path) -> None:
+def test_json_lines_are_cut_by_bytes_and_streams_when_they_are_read(tmp_path: Path) -> None:
     for name in ("a.jsonl", "b.jsonl.gz", "c.csv", "d.txt"):
         put(tmp_path / name, b"x" * 100)
     units = units_of(tmp_path, 30)
     assert [unit.slice for unit in units] == [
-        Bytes(0, 33), Bytes(33, 66), Bytes(66, 100), WholeFile(), WholeFile(), WholeFile()
+        Bytes(0, 33), Bytes(33, 66), Bytes(66, 100), Stream(30), Stream(30), WholeFile()
     ]  # fmt: skip
     assert [unit.documents for unit in units] == [None] * 5 + [1]
 
@@ -285,6 +287,10 @@ def test_the_id_says_nothing_of_how_many_documents_there_are(unit: Unit) -> None
         {"slice": Bytes(0, 2)},
         {"slice": RowGroups(0, 3, 0)},
         {"slice": WholeFile()},
+        {"slice": Stream(3)},
+        {"slice": Part(0, 3)},
+        {"slice": Part(1, 3)},
+        {"slice": Part(0, 4)},
         {"text_column": "body"},
         {"id_column": "id"},
         {"limit": 1},

@@ -65,16 +65,17 @@ def line(id_: object, text: object) -> bytes:
 
 def label_here(planned: Plan) -> None:
     """What Ray's tasks and actors do with each unit, one after the other in this process."""
-    reader = Reader(planned.storage, planned.scoring)
+    reader = Reader(planned.storage, planned.scoring, planned.fragments, planned.cuts)
     encoder = Encoder(Attempts(planned.fragments), planned.scoring, "cpu", 2)
     keeper = Keeper(planned.fragments, planned.scoring.aggregation)
-    for id_, unit in planned.missing:
-        keeper(encoder(reader(id_, unit)))
+    for units in planned.passes:
+        for packs in reader(units):
+            keeper(encoder(packs))
 
 
 def fragment_rows(planned: Plan) -> dict[str, dict[str, Any]]:
     label_here(planned)
-    tables = planned.fragments.read(list(planned.unit_ids))
+    tables = planned.fragments.read(list(planned.cut_streams().unit_ids))
     return {row["id"]: row for table in tables for row in table.to_pylist()}
 
 
@@ -171,6 +172,7 @@ def test_a_file_that_was_repaired_is_labelled_by_the_next_run(tmp_path: Path):
     put(tmp_path / "corpus" / "good.jsonl", line("c", GOOD))
     broken = make_plan(job(tmp_path))
     label_here(broken)
+    broken = broken.cut_streams()
     first = publish(broken.snapshots, broken.fragments, broken.publication, {})
     assert first.counts["errors"] > 0
 
@@ -178,6 +180,7 @@ def test_a_file_that_was_repaired_is_labelled_by_the_next_run(tmp_path: Path):
     repaired = make_plan(job(tmp_path))
     assert [unit.file.uri.rpartition("/")[2] for _, unit in repaired.missing] == ["cut.jsonl.gz"]
     label_here(repaired)
+    repaired = repaired.cut_streams()
     second = publish(repaired.snapshots, repaired.fragments, repaired.publication, {})
     assert (second.counts["predictions"], second.counts["errors"]) == (3, 0)
 

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
+import zstandard
 
 from jobs.label import run_job
 from jobs.sample import CHECKPOINT, CORPUS
@@ -192,13 +193,12 @@ def test_dry_run_shows_the_plan_and_writes_nothing(
 
 @pytest.mark.ray
 def test_killed_and_run_again_gives_the_bytes_of_an_undisturbed_run(tmp_path: Path):
-    """kill -9 of the driver in the middle: units that were done are not done again."""
+    """kill -9 of the driver in the middle: units that were done are not done again, be they rows or parts of a stream."""
     (tmp_path / "corpus").mkdir()
-    pq.write_table(
-        pq.read_table(CORPUS / "test.parquet").slice(0, 40),
-        tmp_path / "corpus" / "a.parquet",
-        row_group_size=2,
-    )
+    found = pq.read_table(CORPUS / "test.parquet").slice(0, 40)
+    pq.write_table(found.slice(0, 20), tmp_path / "corpus" / "b.parquet", row_group_size=2)
+    lines = "".join(json.dumps(row) + "\n" for row in found.slice(20).to_pylist())
+    (tmp_path / "corpus" / "a.jsonl.zst").write_bytes(zstandard.compress(lines.encode()))
     path = job_file(tmp_path / "job.yaml", job(tmp_path, "compute.num_cpus=1"))
     table = tmp_path / "table"
     driver = subprocess.Popen(
