@@ -46,14 +46,19 @@ class Encoder:
         )  # fmt: skip
 
     def __call__(self, packs: pa.Table) -> pa.Table:
-        with self._attempts.begun(packs["unit"][0].as_py()) as before:
-            if before:
-                packs, logits = self._compute_apart(packs)
-            else:
-                logits = self._one_thread.submit(self._compute, packs).result()
+        if packs["documents"][0].is_valid:
+            packs, logits = self._label(packs)
+        else:  # done already
+            logits = np.empty(0, np.float32)
         kept = packs.select([name for name in LOGITS.names if name != "logits"])
         field = LOGITS.field("logits")
         return kept.append_column(field, pa.array([logits], field.type))
+
+    def _label(self, packs: pa.Table) -> tuple[pa.Table, npt.NDArray[np.float32]]:
+        with self._attempts.begun(packs["unit"][0].as_py()) as before:
+            if before:
+                return self._compute_apart(packs)
+            return packs, self._one_thread.submit(self._compute, packs).result()
 
     def _compute(self, packs: pa.Table) -> npt.NDArray[np.float32]:
         """Logits of all windows, flat; one forward pass per pack."""
