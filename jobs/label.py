@@ -51,26 +51,21 @@ def run_job(job: Job, *, dry_run: bool = False, limit: int | None = None) -> Man
     if current:
         show.up_to_date(plan, current)
         return current
-    work = label_missing(plan)
-    plan = plan.cut_streams()
-    manifest = publish(plan.snapshots, plan.fragments, plan.publication, run_record(plan, started))
-    show.summary(plan, manifest, work, time.time() - started)
-    return manifest
-
-
-def label_missing(plan: Plan) -> show.Work:
-    """Labels the units that have no fragment, and shows progress."""
-    if not plan.missing:
-        return show.Work()
-    check_checkpoint(plan)
+    if plan.missing:
+        check_checkpoint(plan)
     with show.Progress(plan) as progress, ray_cluster(plan.job):
-        from pipeline.dataflow.graph import (
-            label_units,
-        )  # imports ray, which the cluster has prepared
+        # these import ray, which the cluster has prepared
+        from pipeline.dataflow.graph import label_units
+        from pipeline.dataflow.publisher import map_on_ray
 
         for unit in label_units(plan):
             progress.add(unit.documents, unit.errors, unit.windows, unit.tokens)
-    return progress.work
+        progress.publishing()
+        plan = plan.cut_streams()
+        run = run_record(plan, started)
+        manifest = publish(plan.snapshots, plan.fragments, plan.publication, run, map_on_ray)
+    show.summary(plan, manifest, progress.work, time.time() - started)
+    return manifest
 
 
 def check_checkpoint(plan: Plan) -> None:

@@ -185,7 +185,6 @@ class Progress:
         trace: TracebackType | None,
     ) -> None:
         self._bar.stop()
-        self.work.seconds = time.perf_counter() - self._started
 
     def add(self, documents: int, errors: int, windows: int, tokens: int) -> None:
         """One more unit is done."""
@@ -195,6 +194,7 @@ class Progress:
         work.errors += errors
         work.windows += windows
         work.tokens += tokens
+        work.seconds = now - self._started
         rates = f"{work.documents:,} documents, {work.tokens / (now - self._started):,.0f} tokens/s, {_errors(work.errors)}"
         self._bar.update(self._task, advance=1, rates=rates)
         if not console.is_terminal and (
@@ -210,6 +210,10 @@ def _units(plan: Plan) -> str:
     done = f"{cut:,}, of which {len(plan.units) - len(plan.missing):,} are done"
     files = f"{plan.streams:,} file{'' if plan.streams == 1 else 's'}"
     return f"{done}; {files} more to be cut while read" if plan.streams else done
+
+    def publishing(self) -> None:
+        """Every unit is done."""
+        self._bar.update(self._task, rates="publishing …")
 
 
 def _documents(plan: Plan) -> str:

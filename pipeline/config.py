@@ -138,11 +138,12 @@ class TableSettings(Settings):
         default=(),
         description="Hive keys of the corpus that the table is partitioned by, in this order.",
     )
-    buckets: int = Field(
-        default=16,
+    buckets: int | None = Field(
+        default=None,
         ge=1,
         le=4096,
-        description="Data files per partition at most; documents stay with their source file.",
+        description="Data files per partition at most, for fewer and larger ones; default: one per 64 units at most, "
+        "which bounds the memory of a publishing task.",
     )
 
 

@@ -161,11 +161,6 @@ class Storage:
             with contextlib.suppress(FileExistsError):
                 os.link(source_path, target_path)
 
-    def copy_all(self, pairs: list[tuple[str, str]]) -> None:
-        """Copies many objects, several at a time."""
-        with ThreadPoolExecutor(TRANSFERS) as pool:
-            list(pool.map(lambda pair: self.copy(*pair), pairs))
-
     def read_all(self, uris: list[str]) -> list[bytes]:
         """Reads many small objects, several at a time, in the order asked for."""
         with ThreadPoolExecutor(TRANSFERS) as pool:

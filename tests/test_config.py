@@ -29,7 +29,7 @@ def test_the_smallest_job_file_is_filled_with_defaults() -> None:
     assert job.corpus.uris == ("s3://bucket/corpus/",)
     assert job.corpus.format == "auto"
     assert (job.corpus.id_column, job.corpus.text_column, job.corpus.carry) == (None, "text", None)
-    assert (job.table.buckets, job.table.partition_by) == (16, ())
+    assert (job.table.buckets, job.table.partition_by) == (None, ())
     assert (job.units.text_bytes, job.units.wave) == (16_000_000, 10_000)
     assert (job.compute.actors, job.compute.num_gpus, job.compute.dtype) == (1, 0, "auto")
     assert job.ray.address is None

@@ -74,7 +74,8 @@ def test_put_replaces(store: Store):
 def test_copy(store: Store):
     storage, folder = store
     storage.put(f"{folder}/a", b"data")
-    storage.copy_all([(f"{folder}/a", f"{folder}/b/{n}") for n in range(20)])
+    for n in range(20):
+        storage.copy(f"{folder}/a", f"{folder}/b/{n}")
     assert storage.read_all([f"{folder}/b/{n}" for n in range(20)]) == [b"data"] * 20
 
 

@@ -19,11 +19,11 @@ from pipeline.config import ComputeSettings
 from pipeline.corpus.passes import Pass
 from pipeline.dataflow.cluster import threads
 from pipeline.dataflow.encoder import Encoder
+from pipeline.dataflow.errors import ray_errors_explained
 from pipeline.dataflow.plan import Plan
 from pipeline.dataflow.reader import Reader
 from pipeline.dataflow.sink import Keeper
 from pipeline.dataflow.source import UnitSource
-from pipeline.errors import RetryableError, RookeryError
 from pipeline.tables.attempts import Attempts
 
 RESTARTS = 3  # of an actor, and retries of a task: Ray's default for actors is for ever
@@ -74,24 +74,9 @@ def _label_wave(plan: Plan, missing: list[Pass]) -> Iterator[UnitDone]:
     done = logits.map_batches(
         Keeper(plan.fragments, plan.scoring.aggregation), batch_size=1, batch_format="pyarrow"
     )
-    try:
+    with ray_errors_explained():
         for row in done.iter_rows():
             yield UnitDone(**row)
-    except ray.exceptions.RayTaskError as error:
-        raise _stage_error(error) or error from error
-    except ray.exceptions.RayError as error:
-        reason = str(error).strip().splitlines()[-1]  # the lines before it are the worker's stack
-        raise RetryableError(
-            f"Ray gave up: {reason}; run again: finished units are kept"
-        ) from error
-
-
-def _stage_error(error: BaseException) -> RookeryError | None:
-    """What a stage raised, from under Ray's wrappers; None if it is no error of ours."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, RookeryError):
-        cause = getattr(cause, "cause", None) or cause.__cause__
-    return cause
 
 
 def _pool(compute: ComputeSettings) -> ActorPoolStrategy:

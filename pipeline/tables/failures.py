@@ -7,7 +7,7 @@ have more of them than memory holds.
 import io
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -17,6 +17,7 @@ from pipeline.errors import ErrorBudgetError
 from pipeline.storage import TRANSFERS
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.groups import Group, SourceUnit
+from pipeline.tables.mapped import Mapped
 from pipeline.tables.snapshots import Manifest, Snapshots
 
 COLUMNS = ["id", "source_uri", "source_position", "stage", "reason", "message"]
@@ -55,8 +56,30 @@ def summarize(
     return counts, first
 
 
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """Counts what failed in a group of units."""
+
+    fragments: Fragments
+
+    def __call__(self, group: Group) -> tuple[int, Counter[tuple[str, str]]]:
+        """Documents in all; how many of them failed, for each stage and reason."""
+        documents, reasons = 0, Counter[tuple[str, str]]()
+        for some in _few([unit.id for unit in group.units]):
+            for table in self.fragments.read_reasons(some):
+                documents += len(table)
+                counted = table.drop_null().group_by(["stage", "reason"])
+                for row in counted.aggregate([([], "count_all")]).to_pylist():
+                    reasons[row["stage"], row["reason"]] += row["count_all"]
+        return documents, reasons
+
+
 def check_budget(
-    limit: int | float, fragments: Fragments, groups: dict[str, Group], parent: Manifest | None
+    limit: int | float,
+    fragments: Fragments,
+    groups: dict[str, Group],
+    parent: Manifest | None,
+    mapped: Mapped = map,
 ) -> None:
     """Raises ErrorBudgetError where more documents of the groups failed than `limit`: a count, or as a float a share.
 
@@ -66,12 +89,26 @@ def check_budget(
         groups: by the digest of their inputs; the parent's manifest knows the rows of those that it has too, so that a
             small change of the corpus reads few fragments.
         parent: the newest snapshot.
+        mapped: counts several groups at a time.
     """
-    documents, errors = _count(fragments, groups, parent)
+    known: dict[str, Counter[str]] = defaultdict(Counter)
+    for file in parent.files if parent else []:
+        if file.inputs in groups:
+            known[file.inputs][file.kind] += file.rows
+    documents = sum(rows.total() for rows in known.values())
+    errors = sum(rows["errors"] for rows in known.values())
+    reasons: Counter[tuple[str, str]] = Counter()
+    count = Failures(fragments)
+    unknown = [group for inputs, group in groups.items() if inputs not in known]
+    for group_documents, group_reasons in mapped(count, unknown):
+        documents += group_documents
+        errors += group_reasons.total()
+        reasons += group_reasons
     if errors == 0 or (errors if isinstance(limit, int) else errors / documents) <= limit:
         return
-    units = (unit for group in groups.values() for unit in group.units)
-    reasons, _ = summarize(of_units(fragments, units), 0)
+    of_kept = [groups[inputs] for inputs, rows in known.items() if rows["errors"]]
+    for _, group_reasons in mapped(count, of_kept):
+        reasons += group_reasons
     allowed = f"{limit:,}" if isinstance(limit, int) else f"{limit * 100:g}% of them"
     named = ", ".join(
         f"{reason} ({stage}) {count:,}"
@@ -82,23 +119,6 @@ def check_budget(
         f"most frequent: {named}. Nothing was published; finished units are kept. Look at them with `rookery errors --config` and this job file, "
         "fix the documents or raise max_errors, then run again"
     )
-
-
-def _count(
-    fragments: Fragments, groups: dict[str, Group], parent: Manifest | None
-) -> tuple[int, int]:
-    """Documents of the groups, and how many of them failed."""
-    known: dict[str, Counter[str]] = defaultdict(Counter)
-    for file in parent.files if parent else []:
-        known[file.inputs][file.kind] += file.rows
-    rows = sum((known[inputs] for inputs in groups if inputs in known), Counter())
-    documents, errors = rows.total(), rows["errors"]
-    unknown = (group.units for inputs, group in groups.items() if inputs not in known)
-    for some in _few([unit.id for unit in chain.from_iterable(unknown)]):
-        for reasons in fragments.read_reasons(some):
-            documents += len(reasons)
-            errors += len(reasons) - reasons.null_count
-    return documents, errors
 
 
 def _few(items: list[T]) -> Iterator[list[T]]:

@@ -67,10 +67,10 @@ class Fragments:
         blobs = self.storage.read_all([self.uri(unit) for unit in units])
         return [pq.read_table(io.BytesIO(blob)).cast(FRAGMENT) for blob in blobs]
 
-    def read_reasons(self, units: list[str]) -> list[pa.ChunkedArray]:
-        """Why each document of the units failed, null where it did not; nothing else is decoded."""
+    def read_reasons(self, units: list[str]) -> list[pa.Table]:
+        """`stage` and `reason` of each document of the units, null where it did not fail; nothing else is decoded."""
         blobs = self.storage.read_all([self.uri(unit) for unit in units])
-        return [pq.read_table(io.BytesIO(blob), columns=["reason"])["reason"] for blob in blobs]
+        return [pq.read_table(io.BytesIO(blob), columns=["stage", "reason"]) for blob in blobs]
 
 
 def fragment(

@@ -3,12 +3,20 @@
 Documents are grouped by their partition values and a stable hash of their source file, so that a small change of the
 corpus changes few data files. A group's `inputs` digest says all that decides its bytes: two groups with the same digest
 have the same files, so a file is copied from the last snapshot instead of written again.
+
+A partition's units are one bucket until they are too many for one task's memory. Then it is halved by the next bit of the
+hash, and so is each half:
+
+    1 ── 2 ── 4 …      A bucket that a new unit makes too large splits in two, and the others stay what they are.
+    │    └─── 5 …      Numbers are those of the tree, so that a bucket's number says which units can be in it.
+    └─── 3 …
 """
 
 import hashlib
 import json
-from collections import defaultdict
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -20,6 +28,9 @@ from pipeline.schema import errors_schema, predictions_schema
 from pipeline.tables.files import parquet_bytes, partition_path
 
 LAYOUT_VERSION = 1  # raise it when the same fragments give other bytes
+BUCKET_UNITS = 64  # in a bucket at most: 64,000 documents of 16 kB are 100 MB while they are sorted and encoded
+STRETCH_UNITS = 16  # of one source file stay together; a larger file is spread over several buckets
+HASHES = 2**64
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +59,67 @@ class TableLayout:
 
     partition_by: tuple[str, ...]
     carried: tuple[str, ...]  # hive keys that become columns
-    buckets: int
+    buckets: int | None  # of a partition; None: as many as keep each at BUCKET_UNITS
 
     def groups(self, units: Iterable[SourceUnit]) -> list["Group"]:
-        """Units by partition values and bucket, in a stable order."""
-        grouped: dict[tuple[tuple[str | None, ...], int], list[SourceUnit]] = defaultdict(list)
+        """Units by partition values and bucket, in a stable order. The order of one file's units counts, and no other."""
+        partitions: dict[tuple[tuple[str, str | None], ...], list[SourceUnit]] = defaultdict(list)
         for unit in units:
             values = dict(unit.partitions)
-            partition = tuple(values.get(key) for key in self.partition_by)
-            grouped[partition, self._bucket(unit.source_uri)].append(unit)
-        ordered = sorted(grouped, key=lambda key: (partition_path(self._named(key[0])), key[1]))
-        return [Group(tuple(self._named(p)), b, tuple(grouped[p, b])) for p, b in ordered]
+            partitions[tuple((key, values.get(key)) for key in self.partition_by)].append(unit)
+        ordered = sorted(partitions.items(), key=lambda item: partition_path(list(item[0])))
+        return [
+            Group(partition, bucket, tuple(bucket_units))
+            for partition, members in ordered
+            for bucket, bucket_units in self._buckets(members)
+        ]
 
-    def _bucket(self, source_uri: str) -> int:
-        return int.from_bytes(hashlib.sha256(source_uri.encode()).digest()[:8]) % self.buckets
+    def _buckets(self, units: list[SourceUnit]) -> list[tuple[int, list[SourceUnit]]]:
+        if self.buckets is None:
+            return sorted(halved(units, list(_stretch_hashes(units))), key=lambda bucket: bucket[0])
+        fixed: dict[int, list[SourceUnit]] = defaultdict(list)
+        for unit in units:
+            fixed[_hash(unit.source_uri) % self.buckets].append(unit)
+        return sorted(fixed.items())
 
-    def _named(self, partition: tuple[str | None, ...]) -> list[tuple[str, str | None]]:
-        return list(zip(self.partition_by, partition, strict=True))
+
+def halved(units: list[SourceUnit], hashes: list[int]) -> Iterator[tuple[int, list[SourceUnit]]]:
+    """Units in buckets of at most BUCKET_UNITS, each with its number; units with one hash stay together.
+
+    Args:
+        units: of one partition.
+        hashes: of each unit, below HASHES.
+    """
+    order = sorted(range(len(units)), key=lambda n: hashes[n])
+    ascending = [hashes[n] for n in order]
+    pending = [(1, 0, len(units), 0, HASHES)]
+    while pending:
+        bucket, start, stop, low, high = pending.pop()
+        if stop - start > BUCKET_UNITS and high - low > 1:
+            middle = (low + high) // 2
+            cut = bisect_left(ascending, middle, start, stop)
+            pending += [
+                (2 * bucket, start, cut, low, middle),
+                (2 * bucket + 1, cut, stop, middle, high),
+            ]
+        elif start < stop:
+            yield bucket, [units[n] for n in sorted(order[start:stop])]
+
+
+def _stretch_hashes(units: list[SourceUnit]) -> Iterator[int]:
+    """Of each unit: the same for STRETCH_UNITS neighbours in one file."""
+    seen: Counter[str] = Counter()
+    latest: dict[str, int] = {}
+    for unit in units:
+        stretch, inside = divmod(seen[unit.source_uri], STRETCH_UNITS)
+        if inside == 0:
+            latest[unit.source_uri] = _hash(f"{unit.source_uri}#{stretch}")
+        seen[unit.source_uri] += 1
+        yield latest[unit.source_uri]
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])
 
 
 @dataclass(frozen=True, slots=True)

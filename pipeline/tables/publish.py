@@ -5,21 +5,31 @@
 3. stop if more documents failed than the job allows
 4. claim a number; copy the files whose inputs the parent has, write the others
 5. check rows and files; put the manifest
+
+Steps 3 and 4 touch documents, a group at a time and apart from each other, so `mapped` may spread them over a cluster: a
+group goes out, and one small record for each of its files comes back.
 """
 
 import hashlib
 import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 from pipeline.errors import ConflictError, RetryableError, RookeryError
+from pipeline.storage import TRANSFERS
 from pipeline.tables.failures import check_budget
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.groups import Decision, Group, SourceUnit, TableLayout, build
+from pipeline.tables.mapped import Mapped
 from pipeline.tables.snapshots import MANIFEST_VERSION, Manifest, SnapshotFile, Snapshots
 
 ATTEMPTS = 20  # other runs that may publish while this one does, before it gives up
+KEPT_TOGETHER = 256  # groups whose files are copied by one call: it only waits for the store
 
 
 @dataclass(frozen=True)
@@ -38,14 +48,20 @@ class Publication:
         return self.layout.groups(self.units)
 
     @cached_property
+    def inputs(self) -> list[str]:
+        """Digest of each group's inputs."""
+        key = self.decision.key
+        return [group.inputs(self.layout, key) for group in self.groups]
+
+    @cached_property
     def content(self) -> str:
         """Digest of everything in the snapshot but its number."""
-        inputs = [self._inputs(group) for group in self.groups]
+        inputs = [
+            [group.folder, group.bucket, digest]
+            for group, digest in zip(self.groups, self.inputs, strict=True)
+        ]
         keys = [self.scoring_key, self.decision.key, list(self.layout.partition_by), self.partial]
         return hashlib.sha256(json.dumps([inputs, keys]).encode()).hexdigest()
-
-    def _inputs(self, group: Group) -> list[Any]:
-        return [group.folder, group.bucket, group.inputs(self.layout, self.decision.key)]
 
 
 def is_current(snapshots: Snapshots, publication: Publication) -> Manifest | None:
@@ -55,7 +71,11 @@ def is_current(snapshots: Snapshots, publication: Publication) -> Manifest | Non
 
 
 def publish(
-    snapshots: Snapshots, fragments: Fragments, publication: Publication, run: dict[str, Any]
+    snapshots: Snapshots,
+    fragments: Fragments,
+    publication: Publication,
+    run: dict[str, Any],
+    mapped: Mapped = map,
 ) -> Manifest:
     """Publishes a snapshot and returns its manifest.
 
@@ -63,10 +83,13 @@ def publish(
     runs kept publishing meanwhile.
     """
     _check_complete(fragments, publication)
-    _check_errors(snapshots, fragments, publication)
+    if publication.max_errors is not None:
+        groups = dict(zip(publication.inputs, publication.groups, strict=True))
+        check_budget(publication.max_errors, fragments, groups, snapshots.latest(), mapped)
     for _ in range(ATTEMPTS):
         snapshot, parent = snapshots.claim(publication.content), snapshots.latest()
-        manifest = _write_files(snapshots, fragments, publication, snapshot, parent, run)
+        files = _put_files(snapshots, fragments, publication, snapshot, parent, mapped)
+        manifest = _manifest(publication, snapshot, parent, files, run)
         if snapshot > max(snapshots.published(), default=0):
             return snapshots.publish(manifest)
         if current := is_current(snapshots, publication):
@@ -86,32 +109,54 @@ def _check_complete(fragments: Fragments, publication: Publication) -> None:
         )
 
 
-def _check_errors(snapshots: Snapshots, fragments: Fragments, publication: Publication) -> None:
-    if publication.max_errors is None:
-        return
-    layout, key = publication.layout, publication.decision.key
-    groups = {group.inputs(layout, key): group for group in publication.groups}
-    check_budget(publication.max_errors, fragments, groups, snapshots.latest())
-
-
-def _write_files(
+def _put_files(
     snapshots: Snapshots,
     fragments: Fragments,
     publication: Publication,
     snapshot: int,
     parent: Manifest | None,
+    mapped: Mapped,
+) -> list[SnapshotFile]:
+    """Puts every group's files into the snapshot's folder: copied from the parent where they are the same, else written."""
+    groups = publication.groups
+    same = list(_same_files(publication, parent))
+    batches = (
+        [files for _, files in same[start : start + KEPT_TOGETHER]]
+        for start in range(0, len(same), KEPT_TOGETHER)
+    )
+    copied = chain.from_iterable(mapped(_Copier(snapshots, snapshot), batches))
+    done = {n: kept for (n, _), kept in zip(same, copied, strict=True) if kept}
+    write = _Writer(snapshots, fragments, publication.layout, publication.decision, snapshot)
+    missing = [n for n in range(len(groups)) if n not in done]
+    done |= zip(missing, mapped(write, (groups[n] for n in missing)), strict=True)
+    return [file for n in range(len(groups)) for file in done[n]]
+
+
+def _same_files(
+    publication: Publication, parent: Manifest | None
+) -> Iterator[tuple[int, list[SnapshotFile]]]:
+    """Groups, by their place among all, that the parent has, and its files of each."""
+    files = defaultdict(list)
+    for file in parent.files if parent else []:
+        files[file.inputs, tuple(file.partition.items()), file.bucket].append(file)
+    for n, (inputs, group) in enumerate(zip(publication.inputs, publication.groups, strict=True)):
+        if found := files.get((inputs, group.partition, group.bucket)):
+            yield n, found
+
+
+def _manifest(
+    publication: Publication,
+    snapshot: int,
+    parent: Manifest | None,
+    files: list[SnapshotFile],
     run: dict[str, Any],
 ) -> Manifest:
-    writer = _Writer(snapshots, fragments, publication, snapshot, parent)
-    files = [file for group in publication.groups for file in writer.files(group)]
     now = {file.sha256 for file in files}
-    labels: dict[str, int] = {}
+    rows: Counter[str] = Counter()
+    labels: Counter[str] = Counter()
     for file in files:
-        for label, count in file.labels.items():
-            labels[label] = labels.get(label, 0) + count
-    rows = {
-        kind: sum(file.rows for file in files if file.kind == kind) for kind in ("data", "errors")
-    }
+        rows[file.kind] += file.rows
+        labels.update(file.labels)
     return Manifest(
         version=MANIFEST_VERSION,
         snapshot=snapshot,
@@ -136,57 +181,56 @@ def _write_files(
 
 
 @dataclass(frozen=True, slots=True)
-class _Writer:
-    """Puts a group's files into a snapshot's folder: copied from the parent where they are the same, else written."""
+class _Copier:
+    """Copies files of earlier snapshots into a snapshot's folder, inside the store."""
 
     snapshots: Snapshots
-    fragments: Fragments
-    publication: Publication
     snapshot: int
-    parent: Manifest | None
 
-    def files(self, group: Group) -> list[SnapshotFile]:
-        inputs = group.inputs(self.publication.layout, self.publication.decision.key)
-        return self._kept(group, inputs) or self._written(group, inputs)
+    def __call__(self, groups: list[list[SnapshotFile]]) -> list[list[SnapshotFile]]:
+        """Of each group its new files, or none where somebody tidied the old ones away: its fragments still hold all of it."""
+        with ThreadPoolExecutor(TRANSFERS) as pool:
+            return list(pool.map(self._copy, groups))
 
-    def _kept(self, group: Group, inputs: str) -> list[SnapshotFile]:
-        partition = dict(group.partition)
-        same = [
-            file
-            for file in (self.parent.files if self.parent else [])
-            if (file.inputs, file.partition, file.bucket) == (inputs, partition, group.bucket)
-        ]
-        kept = [
-            replace(
-                file, path=self._path(file.kind, group, file.path.rpartition("/")[2]), state="kept"
-            )
-            for file in same
-        ]
-        pairs = [(old.path, new.path) for old, new in zip(same, kept, strict=True)]
+    def _copy(self, files: list[SnapshotFile]) -> list[SnapshotFile]:
+        kept = [replace(file, path=self._path(file), state="kept") for file in files]
         try:
-            self.snapshots.storage.copy_all(
-                [(self.snapshots.uri(old), self.snapshots.uri(new)) for old, new in pairs]
-            )
-        except (
-            FileNotFoundError
-        ):  # somebody tidied the parent away: its fragments still hold all of it
+            for old, new in zip(files, kept, strict=True):
+                self.snapshots.storage.copy(
+                    self.snapshots.uri(old.path), self.snapshots.uri(new.path)
+                )
+        except FileNotFoundError:
             return []
         return kept
 
-    def _written(self, group: Group, inputs: str) -> list[SnapshotFile]:
-        publication = self.publication
+    def _path(self, file: SnapshotFile) -> str:
+        _kind, _snapshot, rest = file.path.split("/", 2)
+        return f"{self.snapshots.folder(file.kind, self.snapshot)}{rest}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    """Fragments of a group -> its files in a snapshot's folder."""
+
+    snapshots: Snapshots
+    fragments: Fragments
+    layout: TableLayout
+    decision: Decision
+    snapshot: int
+
+    def __call__(self, group: Group) -> list[SnapshotFile]:
         tables = self.fragments.read([unit.id for unit in group.units])
-        _check_rows(group, [len(table) for table in tables])
-        built = build(
-            group, tables, publication.layout, publication.decision, publication.scoring_key
-        )
-        if sum(file.rows for file in built) != sum(len(table) for table in tables):
+        rows = [len(table) for table in tables]
+        _check_rows(group, rows)
+        built = build(group, tables, self.layout, self.decision, self.fragments.scoring_key)
+        if sum(file.rows for file in built) != sum(rows):
             raise RookeryError(
                 f"bucket {group.bucket} of {group.folder}: rows and errors do not add up to the documents read"
             )
+        inputs = group.inputs(self.layout, self.decision.key)
         written = []
         for file in built:
-            path = self._path(file.kind, group, file.name)
+            path = f"{self.snapshots.folder(file.kind, self.snapshot)}{group.folder}{file.name}"
             self.snapshots.storage.put_if_absent(self.snapshots.uri(path), file.data)
             written.append(
                 SnapshotFile(
@@ -195,9 +239,6 @@ class _Writer:
                 )
             )  # fmt: skip
         return written
-
-    def _path(self, kind: str, group: Group, name: str) -> str:
-        return f"{self.snapshots.folder(kind, self.snapshot)}{group.folder}{name}"
 
 
 def _check_rows(group: Group, rows: list[int]) -> None:

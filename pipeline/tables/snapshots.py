@@ -13,12 +13,11 @@ two never write into one folder.
 """
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.errors import ConflictError, RookeryError
-from pipeline.storage import TRANSFERS, Storage
+from pipeline.storage import Storage
 
 MANIFEST_VERSION = 1
 DIGITS = 20
@@ -136,16 +135,20 @@ class Snapshots:
         return manifest
 
     def _check_files(self, manifest: Manifest) -> None:
-        def check(file: SnapshotFile) -> None:
-            stored = self.storage.stat(self.uri(file.path))
-            if stored is None or stored.size != file.bytes:
-                found = "nothing" if stored is None else f"{stored.size:,} bytes"
+        table = self.storage.canonical(self.table_uri).rstrip("/")
+        kinds = sorted({file.kind for file in manifest.files})
+        sizes = {
+            stored.uri: stored.size
+            for kind in kinds
+            for stored in self.storage.find(self.uri(self.folder(kind, manifest.snapshot)))
+        }
+        for file in manifest.files:
+            size = sizes.get(f"{table}/{file.path}")
+            if size != file.bytes:
+                found = "nothing" if size is None else f"{size:,} bytes"
                 raise RookeryError(
                     f"{self.uri(file.path)}: expected {file.bytes:,} bytes, found {found}; nothing was published"
                 )
-
-        with ThreadPoolExecutor(TRANSFERS) as pool:
-            list(pool.map(check, manifest.files))
 
     def _claim_uri(self, snapshot: int) -> str:
         return self.uri(f"_snapshots/{_padded(snapshot)}.claim")

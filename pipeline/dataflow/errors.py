@@ -1,0 +1,30 @@
+"""What went wrong on Ray, as this job's own errors."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+
+from pipeline.errors import RetryableError, RookeryError
+
+
+@contextmanager
+def ray_errors_explained() -> Iterator[None]:
+    """Raises what a task raised, as it raised it, and RetryableError where Ray lost a worker more often than it may."""
+    try:
+        yield
+    except ray.exceptions.RayTaskError as error:
+        raise _task_error(error) or error from error
+    except ray.exceptions.RayError as error:
+        reason = str(error).strip().splitlines()[-1]  # the lines before it are the worker's stack
+        raise RetryableError(
+            f"Ray gave up: {reason}; run again: finished units are kept"
+        ) from error
+
+
+def _task_error(error: BaseException) -> RookeryError | None:
+    """What a task raised, from under Ray's wrappers; None if it is no error of ours."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, RookeryError):
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    return cause

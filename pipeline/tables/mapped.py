@@ -1,0 +1,13 @@
+"""The seam through which publishing spreads its work: `map` here, a cluster's tasks in `pipeline.dataflow`."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, TypeVar
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+class Mapped(Protocol):
+    """`map`, or what gives the same in the same order from other processes: functions, items and results can be pickled."""
+
+    def __call__(self, function: Callable[[A], B], items: Iterable[A], /) -> Iterator[B]: ...
