@@ -1,5 +1,14 @@
 """Reads and writes a classifier's weights under the names that transformers gives them.
 
+Where transformers has no name, ours:
+
+Name                    Part
+classifier.*            the linear head
+classifier.dense.*      the dense head's first layer
+classifier.out_proj.*   its second: the two are called as in transformers' own head
+attention.dense.*       attention pooling's inner layer, if it has one
+attention.out.*         attention pooling's score
+
 Loading is strict: every tensor of the files is used, or known to be of no use, and every
 parameter is filled. Files are read one at a time, and safetensors only mapped, so that a tensor is
 copied once, into its place.
@@ -9,6 +18,7 @@ import json
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,9 +28,11 @@ from torch import Tensor, nn
 from pipeline.bigbird.classifier import Classifier
 from pipeline.bigbird.encoder import Layer
 from pipeline.bigbird.folder import CheckpointFolder
+from pipeline.bigbird.heads import DenseHead, LinearHead
+from pipeline.bigbird.poolings import Pooler
 from pipeline.errors import CheckpointError
 
-# What transformers stores and a classifier on [CLS] does not use.
+# What transformers stores and not every classifier uses.
 UNUSED = (
     "bert.pooler.weight",
     "bert.pooler.bias",
@@ -46,15 +58,29 @@ def load(folder: CheckpointFolder, dtype: torch.dtype) -> Classifier:
             found.add(name)
             if name in places:
                 _fill(places[name], tensor, stored_name, file)
-    _refuse_other_names(folder.path, found, set(places))
+    what = f"a BigBird with the head {folder.head.head!r} on {folder.head.pooling!r}"
+    _refuse_other_names(folder.path, what, found, set(places))
     return classifier.eval()
 
 
-def save(classifier: Classifier, path: Path, *, dtype: torch.dtype = torch.float32) -> None:
-    """Writes config.json and model.safetensors into `path`, for us and for transformers alike."""
+def save(
+    classifier: Classifier,
+    path: Path,
+    *,
+    dtype: torch.dtype = torch.float32,
+    settings: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes config.json, rookery.json and model.safetensors into `path`.
+
+    transformers loads what is its own of it: the encoder, and the head if that is "bigbird" on "cls". `settings` are further keys of
+    rookery.json, such as thresholds and windows.
+    """
     path.mkdir(parents=True, exist_ok=True)
     config = classifier.encoder_config.to_json() | classifier.head_config.to_json()
-    (path / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    _write_json(path / "config.json", config)
+    _write_json(
+        path / "rookery.json", classifier.head_config.to_rookery_json() | dict(settings or {})
+    )
     tensors = {
         name: tensor.detach().to("cpu", dtype, copy=True)
         for name, tensor in stored_tensors(classifier).items()
@@ -62,28 +88,46 @@ def save(classifier: Classifier, path: Path, *, dtype: torch.dtype = torch.float
     # transformers' model has a pooler, computes it and throws it away. The identity keeps it from
     # reporting missing weights, and from drawing random ones.
     size = classifier.encoder_config.hidden_size
-    tensors |= {
-        "bert.pooler.weight": torch.eye(size, dtype=dtype),
-        "bert.pooler.bias": torch.zeros(size, dtype=dtype),
-    }
+    tensors.setdefault("bert.pooler.weight", torch.eye(size, dtype=dtype))
+    tensors.setdefault("bert.pooler.bias", torch.zeros(size, dtype=dtype))
     save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
 
 
+def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
 def stored_tensors(classifier: Classifier) -> dict[str, Tensor]:
-    """Transformers' name -> the classifier's parameter, or the part of it, that it stands for."""
+    """A file's name -> the classifier's parameter, or the part of it, that it stands for."""
     embeddings = classifier.encoder.embeddings
     tensors = {
         "bert.embeddings.word_embeddings.weight": embeddings.word.weight,
         "bert.embeddings.position_embeddings.weight": embeddings.position.weight,
         "bert.embeddings.token_type_embeddings.weight": embeddings.token_type.weight,
         **_module("bert.embeddings.LayerNorm", embeddings.norm),
-        **_module("classifier.dense", classifier.head.dense),
-        **_module("classifier.out_proj", classifier.head.out),
+        **_pooling(classifier.pooling),
+        **_head(classifier.head),
     }
     for number, layer in enumerate(classifier.encoder.layers):
         assert isinstance(layer, Layer)
         tensors |= _layer(f"bert.encoder.layer.{number}", layer)
     return tensors
+
+
+def _pooling(pooling: nn.Module) -> dict[str, Tensor]:
+    if isinstance(pooling, Pooler):
+        return _module("bert.pooler", pooling.dense)
+    return _module("attention", pooling)  # the others have no parameters
+
+
+def _head(head: nn.Module) -> dict[str, Tensor]:
+    if isinstance(head, DenseHead):
+        return {
+            **_module("classifier.dense", head.dense),
+            **_module("classifier.out_proj", head.out),
+        }
+    assert isinstance(head, LinearHead)
+    return _module("classifier", head.out)
 
 
 def _layer(prefix: str, layer: Layer) -> dict[str, Tensor]:
@@ -127,11 +171,11 @@ def _fill(place: Tensor, tensor: Tensor, name: str, file: Path) -> None:
         place.copy_(tensor)
 
 
-def _refuse_other_names(path: Path, found: set[str], expected: set[str]) -> None:
+def _refuse_other_names(path: Path, what: str, found: set[str], expected: set[str]) -> None:
     missing, surplus = expected - found, found - expected - set(UNUSED)
     if missing or surplus:
         raise CheckpointError(
-            f"{path}: the weights are not those of BigBirdForSequenceClassification with this "
+            f"{path}: the weights are not those of {what} with this "
             f"config.json; missing: {_listed(missing)}; not expected: {_listed(surplus)}"
         )
 

@@ -13,12 +13,13 @@ from pipeline.bigbird.encoder import Encoder
 from pipeline.bigbird.heads import build_head
 from pipeline.bigbird.layout import Layout
 from pipeline.bigbird.operators import Operators
+from pipeline.bigbird.poolings import FIRST_ROW_POOLINGS, build_pooling
 
 INITIAL_STANDARD_DEVIATION = 0.02  # transformers' initializer_range
 
 
 class Classifier(nn.Module):
-    """The encoder has `dtype`; the head is float32 always: it is small, and logits keep their bits.
+    """The encoder has `dtype`; pooling and head are float32 always: they are small, and logits keep their bits.
 
     Its parameters are uninitialised: see `fresh`, and `load` in checkpoint.py.
     """
@@ -36,6 +37,7 @@ class Classifier(nn.Module):
         self.head_config = head
         with torch.device("meta"):  # nobody needs torch's own initial values
             self.encoder = Encoder(encoder, dropout)
+            self.pooling = build_pooling(encoder, head)
             self.head = build_head(encoder, head, dropout)
         self.encoder.to(dtype)
         self.to_empty(device="cpu")
@@ -47,28 +49,26 @@ class Classifier(nn.Module):
         """For training from scratch: weights normal(0, 0.02), biases 0, norms 1; float32."""
         classifier = cls(encoder, head, dropout=dropout)
         generator = torch.Generator().manual_seed(seed)
-        for module in classifier.modules():
-            if isinstance(module, nn.LayerNorm):
-                nn.init.ones_(module.weight)
-            elif isinstance(module, nn.Linear | nn.Embedding):
-                nn.init.normal_(module.weight, 0, INITIAL_STANDARD_DEVIATION, generator)
-            if isinstance(module, nn.LayerNorm | nn.Linear) and module.bias is not None:
-                nn.init.zeros_(module.bias)
+        for name, parameter in classifier.named_parameters():
+            if parameter.dim() > 1:
+                nn.init.normal_(parameter, 0, INITIAL_STANDARD_DEVIATION, generator)
+            else:  # the weight of a norm, or a bias
+                nn.init.constant_(parameter, float(name.endswith("weight")))
         return classifier
 
     def use(self, operators: Operators) -> None:
         """Computes with `operators` from now on; if they are for inference, there is no way back."""
-        self.encoder.use(operators, first_rows=self.head_config.pooling == "cls")
+        self.encoder.use(operators, first_rows=self._looks_at_first_rows)
 
     def forward(self, token_id_T: Tensor, layout: Layout) -> Tensor:
-        """logits_WL, float32.
+        """logits_WL, float32, before any softmax or sigmoid.
 
         token_id_T is on the classifier's device, as is the layout; `Layout.spread` makes it.
         """
-        logits_WL: Tensor = self.head(self._pool(token_id_T, layout).float())
+        encode = self.encoder.first_rows if self._looks_at_first_rows else self.encoder
+        logits_WL: Tensor = self.head(self.pooling(encode(token_id_T, layout), layout))
         return logits_WL
 
-    def _pool(self, token_id_T: Tensor, layout: Layout) -> Tensor:
-        if self.head_config.pooling == "cls":
-            return self.encoder.first_rows(token_id_T, layout)
-        raise NotImplementedError(self.head_config.pooling)  # HeadConfig.from_json refuses it
+    @property
+    def _looks_at_first_rows(self) -> bool:
+        return self.head_config.pooling in FIRST_ROW_POOLINGS

@@ -36,11 +36,11 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
     "multi_label_classification": "multi_label",
     "regression": "regression",
 }
-SUPPORTED_POOLINGS = ("cls",)
-SUPPORTED_HEADS = ("bigbird",)
 ROOKERY_KEYS = (
     "pooling",
+    "attention_size",
     "head",
+    "dense_size",
     "problem_type",
     "labels",
     "thresholds",
@@ -132,34 +132,59 @@ class EncoderConfig:
 
 @dataclass(frozen=True, slots=True)
 class HeadConfig:
-    """Where the head looks, what it computes, and what its outputs are called, in their order."""
+    """Where the head looks, what it computes, and what its outputs are called, in their order.
+
+    pooling    cls        the first token's hidden state
+               pooler     the same through dense and tanh
+               mean, max  of all tokens of the window
+               attention  their mean, weighted by a softmax of linear(hidden), or, where there is an
+                          `attention_size`, of linear(tanh(dense(hidden))) with so many inner units
+    head       linear     linear(pooled)
+               dense      linear(relu(dense(pooled))), with `dense_size` inner units, or the hidden size
+               bigbird    linear(activation(dense(pooled))), with the encoder's activation
+    """
 
     pooling: Pooling
     head: HeadKind
     problem_type: ProblemType
     labels: tuple[str, ...]
+    attention_size: int | None = None
+    dense_size: int | None = None
 
     @classmethod
     def from_json(cls, config: JsonFile, rookery: JsonFile) -> Self:
         """rookery.json decides; what it leaves out comes from transformers' config.json.
 
         Raises:
-            CheckpointError: an unknown or not yet supported choice, or labels that do not fit.
+            CheckpointError: an unknown choice, a size without its part, or labels that do not fit.
         """
         pooling = rookery.choice("pooling", get_args(Pooling), "cls")
         head = rookery.choice("head", get_args(HeadKind), "bigbird")
-        _refuse_unsupported(rookery, "pooling", pooling, SUPPORTED_POOLINGS)
-        _refuse_unsupported(rookery, "head", head, SUPPORTED_HEADS)
         labels = _labels(config, rookery)
-        return cls(pooling, head, _problem_type(config, rookery, labels), labels)
+        return cls(
+            pooling=pooling,
+            head=head,
+            problem_type=_problem_type(config, rookery, labels),
+            labels=labels,
+            attention_size=_size_of(rookery, "pooling", pooling, "attention"),
+            dense_size=_size_of(rookery, "head", head, "dense"),
+        )
 
     def to_json(self) -> dict[str, Any]:
-        """The keys of transformers' config.json that describe this head."""
+        """The keys of transformers' config.json that describe this head, if it is transformers' own."""
+        own = (self.pooling, self.head) == ("cls", "bigbird")
         return {
-            "architectures": ["BigBirdForSequenceClassification"],
+            "architectures": ["BigBirdForSequenceClassification" if own else "BigBirdModel"],
             "problem_type": _first_name(self.problem_type, PROBLEM_TYPES),
             "id2label": {str(i): label for i, label in enumerate(self.labels)},
             "label2id": {label: i for i, label in enumerate(self.labels)},
+        }
+
+    def to_rookery_json(self) -> dict[str, Any]:
+        """The keys of rookery.json that say what config.json cannot."""
+        sizes = {"attention_size": self.attention_size, "dense_size": self.dense_size}
+        return {"pooling": self.pooling, "head": self.head} | {
+            key: size for key, size in sizes.items() if size is not None
         }
 
 
@@ -229,11 +254,12 @@ def _first_name(value: str, names: Mapping[str, str]) -> str:
     return next(name for name, ours in names.items() if ours == value)
 
 
-def _refuse_unsupported(file: JsonFile, key: str, value: str, supported: tuple[str, ...]) -> None:
-    if value not in supported:
-        raise CheckpointError(
-            f"{file.path}: {key} {value!r} is not supported yet; expected {', '.join(supported)}"
-        )
+def _size_of(rookery: JsonFile, key: str, found: str, part: str) -> int | None:
+    """The inner size of a part that may have one; refused beside another part."""
+    size = rookery.optional_integer(f"{part}_size", minimum=1)
+    if size is not None and found != part:
+        raise rookery.wrong(f"{part}_size", f"none, because {key} is {found!r}: remove it")
+    return size
 
 
 def _problem_type(config: JsonFile, rookery: JsonFile, labels: tuple[str, ...]) -> ProblemType:

@@ -95,6 +95,20 @@ class Layout:
         """The row of each window's first token."""
         return self.first_block_W * self.block_size
 
+    @property
+    def real_T(self) -> Tensor:
+        """False in the padding rows."""
+        padding_T = torch.zeros(self.rows, dtype=torch.bool, device=self.row_N.device)
+        return padding_T.index_fill_(0, self.row_N, True)
+
+    @property
+    def window_T(self) -> Tensor:
+        """The window that a row belongs to, padding rows included."""
+        rows_W = self.blocks_W * self.block_size
+        return torch.repeat_interleave(
+            rows_W, output_size=self.rows
+        )  # without it a GPU is waited for
+
     @cached_property
     def wide(self) -> tuple[Group, ...]:
         """A group for each number of blocks that windows have: the blocks that see all of their window.

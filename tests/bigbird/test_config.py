@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,18 @@ def test_an_encoder_survives_its_json(activation: str) -> None:
     assert EncoderConfig.from_json(config_file(**config.to_json())) == config
 
 
-def test_a_head_survives_its_json() -> None:
-    assert HeadConfig.from_json(config_file(**HEAD.to_json()), rookery_file()) == HEAD
+@pytest.mark.parametrize(
+    "head",
+    [
+        HEAD,
+        replace(HEAD, pooling="mean", head="linear", problem_type="multi_label"),
+        replace(HEAD, pooling="attention", attention_size=8, head="dense", dense_size=16),
+    ],
+    ids=["transformers' own", "without sizes", "with sizes"],
+)
+def test_a_head_survives_its_json(head: HeadConfig) -> None:
+    config, rookery = config_file(**head.to_json()), rookery_file(**head.to_rookery_json())
+    assert HeadConfig.from_json(config, rookery) == head
 
 
 def test_labels_are_ordered_by_id_not_by_place() -> None:
@@ -113,9 +124,10 @@ def test_problem_type(config: dict[str, Any], rookery: dict[str, Any], expected:
 @pytest.mark.parametrize(
     ("config", "rookery", "message"),
     [
-        ({}, {"pooling": "mean"}, "pooling 'mean' is not supported yet; expected cls"),
+        ({}, {"attention_size": 8}, "attention_size is 8; expected none, because pooling is 'cls'"),
+        ({}, {"dense_size": 8}, "dense_size is 8; expected none, because head is 'bigbird'"),
+        ({}, {"head": "dense", "dense_size": 0}, "dense_size is 0; expected a whole number"),
         ({}, {"pooling": "max_pool"}, "pooling is 'max_pool'; expected one of cls, pooler"),
-        ({}, {"head": "dense"}, "head 'dense' is not supported yet; expected bigbird"),
         ({}, {"head": "big"}, "head is 'big'; expected one of bigbird"),
         ({}, {"problem_type": "ranking"}, "problem_type is 'ranking'; expected one of"),
         ({}, {"labels": ["one"]}, "expected 2 labels"),
