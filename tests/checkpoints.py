@@ -14,8 +14,10 @@ import torch
 from transformers import BigBirdConfig, BigBirdForSequenceClassification
 from transformers.utils import logging
 
+from pipeline.bigbird.classifier import Classifier
 from pipeline.bigbird.config import EncoderConfig, HeadConfig
 from pipeline.bigbird.json_file import JsonFile
+from pipeline.bigbird.layout import Layout
 
 logging.set_verbosity_error()  # it tells of each window that it computes with full attention
 logging.disable_progress_bar()
@@ -30,11 +32,16 @@ TINY = {
 }
 
 
-def random_transformers_model(seed: int = 0, std: float = 0.2, **config: Any) -> Any:
-    """A small BigBirdForSequenceClassification in eval mode; `config` goes over TINY."""
+def random_transformers_model(
+    seed: int = 0,
+    std: float = 0.2,
+    model_class: Any = BigBirdForSequenceClassification,
+    **config: Any,
+) -> Any:
+    """A small model of transformers' in eval mode; `config` goes over TINY."""
     torch.manual_seed(seed)
     config = TINY | {"id2label": {0: "rook", 1: "jackdaw", 2: "crow"}} | config
-    model = BigBirdForSequenceClassification(BigBirdConfig(**config)).eval()
+    model = model_class(BigBirdConfig(**config)).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:
@@ -77,6 +84,12 @@ def random_tokens(lengths: list[int], seed: int = 0) -> list[npt.NDArray[np.int6
     return [generator.integers(0, VOCABULARY, length) for length in lengths]
 
 
+def pack_of(classifier: Classifier, windows: list[Any]) -> tuple[torch.Tensor, Layout]:
+    """Windows as the classifier takes them: token ids, laid out, and the layout."""
+    layout = Layout.of([len(window) for window in windows], classifier.encoder_config)
+    return layout.spread(torch.from_numpy(np.concatenate(windows))), layout
+
+
 @torch.inference_mode()
 def transformers_hidden(model: Any, ids: npt.NDArray[np.int64]) -> torch.Tensor:
     """The last hidden states [tokens, hidden] of one window, alone.
@@ -84,8 +97,9 @@ def transformers_hidden(model: Any, ids: npt.NDArray[np.int64]) -> torch.Tensor:
     The attention type is set before every call: a short window switches transformers' model to full
     attention for good (notes/encoder-speed.md, section 1.2).
     """
-    model.bert.set_attention_type(model.config.attention_type)
-    hidden: torch.Tensor = model.bert(torch.from_numpy(ids)[None]).last_hidden_state[0]
+    encoder = model.base_model
+    encoder.set_attention_type(model.config.attention_type)
+    hidden: torch.Tensor = encoder(torch.from_numpy(ids)[None]).last_hidden_state[0]
     return hidden
 
 

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from pipeline.bigbird.classifier import Classifier
 from pipeline.bigbird.encoder import Layer
 from pipeline.bigbird.folder import CheckpointFolder
-from pipeline.bigbird.heads import DenseHead, LinearHead
+from pipeline.bigbird.heads import DenseHead, LinearHead, MaskedLmHead, QuestionAnsweringHead
 from pipeline.bigbird.poolings import Pooler
 from pipeline.errors import CheckpointError
 
@@ -39,6 +39,26 @@ UNUSED = (
     "bert.embeddings.position_ids",
     "bert.embeddings.token_type_ids",
 )
+NEXT_SENTENCE = ("cls.seq_relationship.weight", "cls.seq_relationship.bias")
+MASKED_LM = (
+    "cls.predictions.transform.dense.weight",
+    "cls.predictions.transform.dense.bias",
+    "cls.predictions.transform.LayerNorm.weight",
+    "cls.predictions.transform.LayerNorm.bias",
+    "cls.predictions.bias",
+    "cls.predictions.decoder.weight",
+    "cls.predictions.decoder.bias",
+)
+UNUSED_BY: Mapping[str, tuple[str, ...]] = {
+    "masked_lm": NEXT_SENTENCE,
+    "none": (*NEXT_SENTENCE, *MASKED_LM),  # the folders that encoders are published in
+}
+# Second names that masked_lm's tensors may have, or have alone.
+TIED = {
+    "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+    "cls.predictions.decoder.bias": "cls.predictions.bias",
+}
+BARE = ("embeddings.", "encoder.", "pooler.")  # BigBirdModel alone leaves out "bert."
 OLD_NAMES = ((".LayerNorm.gamma", ".LayerNorm.weight"), (".LayerNorm.beta", ".LayerNorm.bias"))
 NAMES_SHOWN = 8
 
@@ -51,15 +71,17 @@ def load(folder: CheckpointFolder, dtype: torch.dtype) -> Classifier:
     """
     classifier = Classifier(folder.encoder, folder.head, dtype=dtype)
     places = stored_tensors(classifier)
+    tied = TIED if folder.head.head == "masked_lm" else {}
     found: set[str] = set()
     for file in folder.weight_files:
         for stored_name, tensor in _read(file):
             name = _current_name(stored_name)
-            found.add(name)
+            name = tied.get(name, name)
             if name in places:
-                _fill(places[name], tensor, stored_name, file)
-    what = f"a BigBird with the head {folder.head.head!r} on {folder.head.pooling!r}"
-    _refuse_other_names(folder.path, what, found, set(places))
+                fill_or_compare = _refuse_other_values if name in found else _fill
+                fill_or_compare(places[name], tensor, stored_name, file)
+            found.add(name)
+    _refuse_other_names(folder, found, set(places))
     return classifier.eval()
 
 
@@ -72,8 +94,8 @@ def save(
 ) -> None:
     """Writes config.json, rookery.json and model.safetensors into `path`.
 
-    transformers loads what is its own of it: the encoder, and the head if that is "bigbird" on "cls". `settings` are further keys of
-    rookery.json, such as thresholds and windows.
+    transformers loads what is its own of it: the encoder, and the head if it is one of ARCHITECTURES (config.py). `settings` are
+    further keys of rookery.json, such as thresholds and windows.
     """
     path.mkdir(parents=True, exist_ok=True)
     config = classifier.encoder_config.to_json() | classifier.head_config.to_json()
@@ -85,11 +107,12 @@ def save(
         name: tensor.detach().to("cpu", dtype, copy=True)
         for name, tensor in stored_tensors(classifier).items()
     }
-    # transformers' model has a pooler, computes it and throws it away. The identity keeps it from
-    # reporting missing weights, and from drawing random ones.
-    size = classifier.encoder_config.hidden_size
-    tensors.setdefault("bert.pooler.weight", torch.eye(size, dtype=dtype))
-    tensors.setdefault("bert.pooler.bias", torch.zeros(size, dtype=dtype))
+    if classifier.head_config.task != "question_answering":
+        # transformers' model has a pooler, computes it and throws it away. The identity keeps it from
+        # reporting missing weights, and from drawing random ones.
+        size = classifier.encoder_config.hidden_size
+        tensors.setdefault("bert.pooler.weight", torch.eye(size, dtype=dtype))
+        tensors.setdefault("bert.pooler.bias", torch.zeros(size, dtype=dtype))
     save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
 
 
@@ -121,13 +144,28 @@ def _pooling(pooling: nn.Module) -> dict[str, Tensor]:
 
 
 def _head(head: nn.Module) -> dict[str, Tensor]:
-    if isinstance(head, DenseHead):
-        return {
-            **_module("classifier.dense", head.dense),
-            **_module("classifier.out_proj", head.out),
-        }
-    assert isinstance(head, LinearHead)
-    return _module("classifier", head.out)
+    match head:
+        case LinearHead():
+            return _module("classifier", head.out)
+        case DenseHead():
+            return {
+                **_module("classifier.dense", head.dense),
+                **_module("classifier.out_proj", head.out),
+            }
+        case QuestionAnsweringHead():
+            return {
+                **_module("qa_classifier.intermediate.dense", head.up),
+                **_module("qa_classifier.output.dense", head.down),
+                **_module("qa_classifier.output.LayerNorm", head.norm),
+                **_module("qa_classifier.qa_outputs", head.out),
+            }
+        case MaskedLmHead():
+            return {
+                **_module("cls.predictions.transform.dense", head.dense),
+                **_module("cls.predictions.transform.LayerNorm", head.norm),
+                "cls.predictions.bias": head.bias,
+            }
+    return {}
 
 
 def _layer(prefix: str, layer: Layer) -> dict[str, Tensor]:
@@ -157,8 +195,8 @@ def _fused(prefix: str, qkv: nn.Linear) -> dict[str, Tensor]:
 def _current_name(name: str) -> str:
     for old, new in OLD_NAMES:
         if name.endswith(old):
-            return name.removesuffix(old) + new
-    return name
+            name = name.removesuffix(old) + new
+    return f"bert.{name}" if name.startswith(BARE) else name
 
 
 def _fill(place: Tensor, tensor: Tensor, name: str, file: Path) -> None:
@@ -171,12 +209,22 @@ def _fill(place: Tensor, tensor: Tensor, name: str, file: Path) -> None:
         place.copy_(tensor)
 
 
-def _refuse_other_names(path: Path, what: str, found: set[str], expected: set[str]) -> None:
-    missing, surplus = expected - found, found - expected - set(UNUSED)
+def _refuse_other_values(place: Tensor, tensor: Tensor, name: str, file: Path) -> None:
+    if not torch.equal(place, tensor.to(place.dtype)):
+        raise CheckpointError(
+            f"{file}: {name} stands for a tensor that is there under another name with other values; expected the same: weights "
+            "that are not tied cannot be run"
+        )
+
+
+def _refuse_other_names(folder: CheckpointFolder, found: set[str], expected: set[str]) -> None:
+    head = folder.head
+    unused = {*UNUSED, *UNUSED_BY.get(head.head, ())}
+    missing, surplus = expected - found, found - expected - unused
     if missing or surplus:
         raise CheckpointError(
-            f"{path}: the weights are not those of {what} with this "
-            f"config.json; missing: {_listed(missing)}; not expected: {_listed(surplus)}"
+            f"{folder.path}: the weights are not those of {head.to_json()['architectures'][0]} with this config.json (pooling "
+            f"{head.pooling}, head {head.head}); missing: {_listed(missing)}; not expected: {_listed(surplus)}"
         )
 
 

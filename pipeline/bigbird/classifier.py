@@ -1,6 +1,6 @@
-"""Encoder, pooling and head: token ids and a layout in, one row of logits for each window out.
+"""Encoder, pooling and head: token ids and a layout in, logits out: a row for each window, or for each token.
 
-Shapes: T rows of the pack, W windows, L outputs.
+Shapes: T rows of the pack, N real tokens, W windows, L outputs.
 """
 
 from typing import Self
@@ -14,6 +14,7 @@ from pipeline.bigbird.heads import build_head
 from pipeline.bigbird.layout import Layout
 from pipeline.bigbird.operators import Operators
 from pipeline.bigbird.poolings import FIRST_ROW_POOLINGS, build_pooling
+from pipeline.bigbird.questions import context_of, without_questions
 
 INITIAL_STANDARD_DEVIATION = 0.02  # transformers' initializer_range
 
@@ -38,7 +39,7 @@ class Classifier(nn.Module):
         with torch.device("meta"):  # nobody needs torch's own initial values
             self.encoder = Encoder(encoder, dropout)
             self.pooling = build_pooling(encoder, head)
-            self.head = build_head(encoder, head, dropout)
+            self.head = build_head(encoder, head, self.encoder.embeddings.word, dropout)
         self.encoder.to(dtype)
         self.to_empty(device="cpu")
 
@@ -61,13 +62,29 @@ class Classifier(nn.Module):
         self.encoder.use(operators, first_rows=self._looks_at_first_rows)
 
     def forward(self, token_id_T: Tensor, layout: Layout) -> Tensor:
-        """logits_WL, float32, before any softmax or sigmoid.
+        """The head's outputs, float32, before any softmax or sigmoid.
+
+        task                  outputs
+        classification        logits_WL, an output for each label
+        embedding             pooled_WL, an output for each hidden unit
+        token_classification  logits_NL, an output for each label; the N tokens are those of the windows, end to end
+        question_answering    logits_NL, outputs start and end; 1e6 less in the question, up to the window's first separator
+        masked_lm             logits_NL, an output for each word
 
         token_id_T is on the classifier's device, as is the layout; `Layout.spread` makes it.
         """
-        encode = self.encoder.first_rows if self._looks_at_first_rows else self.encoder
-        logits_WL: Tensor = self.head(self.pooling(encode(token_id_T, layout), layout))
-        return logits_WL
+        if self._looks_at_first_rows:
+            return self._outputs(self.encoder.first_rows(token_id_T, layout), layout)
+        sep_token_id = self.head_config.sep_token_id
+        if sep_token_id is None:
+            return self._outputs(self.encoder(token_id_T, layout), layout)
+        context_T = context_of(token_id_T, layout, sep_token_id)
+        hidden_TD = self.encoder(token_id_T, layout, token_type_T=context_T.long())
+        return without_questions(self._outputs(hidden_TD, layout), context_T, layout)
+
+    def _outputs(self, hidden: Tensor, layout: Layout) -> Tensor:
+        outputs: Tensor = self.head(self.pooling(hidden, layout))
+        return outputs
 
     @property
     def _looks_at_first_rows(self) -> bool:

@@ -14,8 +14,11 @@ from pipeline.errors import CheckpointError
 
 AttentionType = Literal["block_sparse", "original_full"]
 Activation = Literal["gelu_tanh", "gelu_erf", "relu"]
-Pooling = Literal["cls", "pooler", "mean", "max", "attention"]
-HeadKind = Literal["bigbird", "linear", "dense"]
+Pooling = Literal["cls", "pooler", "mean", "max", "attention", "tokens"]
+HeadKind = Literal["bigbird", "linear", "dense", "question_answering", "masked_lm", "none"]
+Task = Literal[
+    "classification", "token_classification", "question_answering", "masked_lm", "embedding"
+]
 ProblemType = Literal["single_label", "multi_label", "regression"]
 LongDocuments = Literal["windows", "head", "head_tail"]
 Aggregation = Literal["mean", "max", "first"]
@@ -35,6 +38,22 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
     "single_label_classification": "single_label",
     "multi_label_classification": "multi_label",
     "regression": "regression",
+}
+# transformers' classes that can be loaded, by what of them is computed.
+ARCHITECTURES: Mapping[str, tuple[Pooling, HeadKind]] = {
+    "BigBirdForSequenceClassification": ("cls", "bigbird"),
+    "BigBirdForTokenClassification": ("tokens", "linear"),
+    "BigBirdForQuestionAnswering": ("tokens", "question_answering"),
+    "BigBirdForMaskedLM": ("tokens", "masked_lm"),
+    "BigBirdForPreTraining": ("tokens", "masked_lm"),
+    "BigBirdModel": ("mean", "none"),
+}
+DEFAULT_ARCHITECTURE = "BigBirdForSequenceClassification"
+# Heads whose outputs are not for a checkpoint to name.
+FIXED_OUTPUTS: Mapping[HeadKind, tuple[ProblemType, tuple[str, ...]]] = {
+    "question_answering": ("single_label", ("start", "end")),
+    "masked_lm": ("single_label", ()),  # one output for each word of the vocabulary
+    "none": ("regression", ()),  # the pooled hidden state itself
 }
 ROOKERY_KEYS = (
     "pooling",
@@ -139,9 +158,15 @@ class HeadConfig:
                mean, max  of all tokens of the window
                attention  their mean, weighted by a softmax of linear(hidden), or, where there is an
                           `attention_size`, of linear(tanh(dense(hidden))) with so many inner units
+               tokens     none: one row of outputs for each token
     head       linear     linear(pooled)
                dense      linear(relu(dense(pooled))), with `dense_size` inner units, or the hidden size
                bigbird    linear(activation(dense(pooled))), with the encoder's activation
+               question_answering  transformers' own, on tokens: where an answer starts and ends
+               masked_lm  transformers' own, on tokens: which word of the vocabulary stands there
+               none       the pooled hidden state
+
+    `sep_token_id` ends the question in question answering, and is None elsewhere.
     """
 
     pooling: Pooling
@@ -150,6 +175,18 @@ class HeadConfig:
     labels: tuple[str, ...]
     attention_size: int | None = None
     dense_size: int | None = None
+    sep_token_id: int | None = None
+
+    @property
+    def task(self) -> Task:
+        """What the outputs are for."""
+        match self.head:
+            case "question_answering" | "masked_lm":
+                return self.head
+            case "none":
+                return "embedding"
+            case _:
+                return "token_classification" if self.pooling == "tokens" else "classification"
 
     @classmethod
     def from_json(cls, config: JsonFile, rookery: JsonFile) -> Self:
@@ -158,23 +195,29 @@ class HeadConfig:
         Raises:
             CheckpointError: an unknown choice, a size without its part, or labels that do not fit.
         """
-        pooling = rookery.choice("pooling", get_args(Pooling), "cls")
-        head = rookery.choice("head", get_args(HeadKind), "bigbird")
-        labels = _labels(config, rookery)
+        pooling, head = _parts(config, rookery)
+        problem_type, labels = _outputs(config, rookery, head)
+        asks = head == "question_answering"
         return cls(
             pooling=pooling,
             head=head,
-            problem_type=_problem_type(config, rookery, labels),
+            problem_type=problem_type,
             labels=labels,
+            sep_token_id=config.integer("sep_token_id", 66, minimum=0) if asks else None,
             attention_size=_size_of(rookery, "pooling", pooling, "attention"),
             dense_size=_size_of(rookery, "head", head, "dense"),
         )
 
     def to_json(self) -> dict[str, Any]:
         """The keys of transformers' config.json that describe this head, if it is transformers' own."""
-        own = (self.pooling, self.head) == ("cls", "bigbird")
-        return {
-            "architectures": ["BigBirdForSequenceClassification" if own else "BigBirdModel"],
+        parts = (self.pooling, self.head)
+        own = next((name for name, known in ARCHITECTURES.items() if known == parts), None)
+        values: dict[str, Any] = {"architectures": [own or "BigBirdModel"]}
+        if self.sep_token_id is not None:
+            values |= {"sep_token_id": self.sep_token_id}
+        if self.head in FIXED_OUTPUTS:
+            return values
+        return values | {
             "problem_type": _first_name(self.problem_type, PROBLEM_TYPES),
             "id2label": {str(i): label for i, label in enumerate(self.labels)},
             "label2id": {label: i for i, label in enumerate(self.labels)},
@@ -243,11 +286,49 @@ class WindowConfig:
 
 
 def _refuse_other_models(file: JsonFile) -> None:
+    found = ", ".join(map(str, file.get("architectures") or ["another model"]))
     if file.get("model_type") != "big_bird":
-        raise file.wrong("model_type", "'big_bird': no other model can be run")
+        raise file.wrong("model_type", f"'big_bird': {found} cannot be run, but {_accepted()}")
     for key in ("is_decoder", "add_cross_attention"):
         if file.boolean(key, False):
-            raise file.wrong(key, "false: BigBird is run as an encoder, not as a decoder")
+            expected = f"false: BigBird is run as an encoder, not as a decoder: {_accepted()}"
+            raise file.wrong(key, expected)
+
+
+def _accepted() -> str:
+    return ", ".join(ARCHITECTURES)
+
+
+def _parts(config: JsonFile, rookery: JsonFile) -> tuple[Pooling, HeadKind]:
+    """rookery.json's pooling and head; what it leaves out is that of the class that wrote config.json."""
+    pooling = rookery.choice("pooling", get_args(Pooling), None)
+    head = rookery.choice("head", get_args(HeadKind), None)
+    if pooling is None or head is None:
+        architectures = config.get("architectures") or [DEFAULT_ARCHITECTURE]
+        if not isinstance(architectures, list) or architectures[0] not in ARCHITECTURES:
+            raise config.wrong("architectures", f"one of {_accepted()}")
+        own_pooling, own_head = ARCHITECTURES[architectures[0]]
+        pooling, head = pooling or own_pooling, head or own_head
+    if (pooling == "tokens" and head == "none") or (
+        pooling != "tokens" and head in ("question_answering", "masked_lm")
+    ):
+        raise CheckpointError(
+            f"{rookery.path}: the head {head!r} has no use for the pooling {pooling!r}; expected "
+            f"{'another than tokens' if head == 'none' else 'tokens'}"
+        )
+    return pooling, head
+
+
+def _outputs(
+    config: JsonFile, rookery: JsonFile, head: HeadKind
+) -> tuple[ProblemType, tuple[str, ...]]:
+    if head not in FIXED_OUTPUTS:
+        labels = _labels(config, rookery)
+        return _problem_type(config, rookery, labels), labels
+    for key in ("problem_type", "labels"):
+        if rookery.get(key) is not None:
+            raise rookery.wrong(key, f"none, because head is {head!r}: remove it")
+    return FIXED_OUTPUTS[head]
 
 
 def _first_name(value: str, names: Mapping[str, str]) -> str:
@@ -317,6 +398,8 @@ def _thresholds(rookery: JsonFile, head: HeadConfig) -> tuple[float, ...] | None
         return None
     if head.problem_type == "regression":
         raise rookery.wrong("thresholds", "none, because a regression decides nothing: remove them")
+    if head.head in FIXED_OUTPUTS:
+        raise rookery.wrong("thresholds", f"none, because head is {head.head!r}: remove them")
     thresholds = rookery.nested("thresholds")
     thresholds.refuse_unknown_keys(head.labels)
     for label in head.labels:

@@ -15,7 +15,7 @@ from pipeline.bigbird.cache import at_once
 from pipeline.bigbird.config import EncoderConfig
 from pipeline.bigbird.layout import Layout
 from pipeline.bigbird.linear import Linear, Outputs
-from pipeline.bigbird.norm import Tables
+from pipeline.bigbird.norm import Tables, torch_embed_norm
 from pipeline.bigbird.operators import Operators
 
 # How many rows go from the attention to the layer's end at once (see cache.py).
@@ -36,9 +36,11 @@ class Encoder(nn.Module):
             assert isinstance(layer, Layer)
             layer.use(operators, first_rows=first_rows and layer is self.layers[-1])
 
-    def forward(self, token_id_T: Tensor, layout: Layout) -> Tensor:
+    def forward(
+        self, token_id_T: Tensor, layout: Layout, token_type_T: Tensor | None = None
+    ) -> Tensor:
         """The last hidden state of every row, hidden_TD; padding rows hold nothing of meaning."""
-        hidden_TD: Tensor = self.embeddings(token_id_T, layout)
+        hidden_TD: Tensor = self.embeddings(token_id_T, layout, token_type_T)
         for layer in self.layers:
             hidden_TD = layer(hidden_TD, layout)
         return hidden_TD
@@ -54,7 +56,7 @@ class Encoder(nn.Module):
 
 
 class Embeddings(nn.Module):
-    """Word, position and token type 0, normalised. Positions restart in each window."""
+    """Word, position and token type, which is 0 unless given, normalised. Positions restart in each window."""
 
     def __init__(self, config: EncoderConfig, dropout: float) -> None:
         super().__init__()
@@ -66,13 +68,14 @@ class Embeddings(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.scale = math.sqrt(config.hidden_size) if config.rescale_embeddings else None
 
-    def forward(self, token_id_T: Tensor, layout: Layout) -> Tensor:
-        tables = Tables(
-            self.word.weight, self.position.weight, self.token_type.weight[0], self.scale
-        )
-        return self.operators.norms.embed_norm(
-            token_id_T, layout.position_T, tables, self.dropout, self.norm
-        )
+    def forward(
+        self, token_id_T: Tensor, layout: Layout, token_type_T: Tensor | None = None
+    ) -> Tensor:
+        embed_norm, token_type = self.operators.norms.embed_norm, self.token_type.weight[0]
+        if token_type_T is not None:  # the kernels know one type for all rows
+            embed_norm, token_type = torch_embed_norm, self.token_type(token_type_T)
+        tables = Tables(self.word.weight, self.position.weight, token_type, self.scale)
+        return embed_norm(token_id_T, layout.position_T, tables, self.dropout, self.norm)
 
 
 class Layer(nn.Module):

@@ -71,7 +71,9 @@ class CheckpointFolder:
         That is the encoder's and the head's configuration and the bytes of the weights: not where
         the folder lies, how its files or its labels are called, nor the thresholds.
         """
-        head = {"pooling": self.head.pooling, "head": self.head.head}
+        head: dict[str, object] = {"pooling": self.head.pooling, "head": self.head.head}
+        if self.head.sep_token_id is not None:
+            head["sep_token_id"] = self.head.sep_token_id
         facts = {"encoder": asdict(self.encoder), "head": head}
         return _digest(json.dumps(facts, sort_keys=True).encode(), self.weight_files)
 

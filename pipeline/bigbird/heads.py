@@ -1,8 +1,10 @@
-"""What turns the pooled hidden state of a window into logits.
+"""What turns pooled hidden states into logits.
 
-Shapes: W windows, D hidden size, L outputs (one for each label).
+Shapes: R rows (one for each window, or for each token), D hidden size, L outputs, F intermediate size, V words.
 """
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.bigbird.config import Activation, EncoderConfig, HeadConfig
@@ -15,9 +17,9 @@ class LinearHead(nn.Module):
         self.out = nn.Linear(size, outputs)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, pooled_WD: Tensor) -> Tensor:
-        logits_WL: Tensor = self.out(self.dropout(pooled_WD))
-        return logits_WL
+    def forward(self, pooled_RD: Tensor) -> Tensor:
+        logits_RL: Tensor = self.out(self.dropout(pooled_RD))
+        return logits_RL
 
 
 class DenseHead(nn.Module):
@@ -32,13 +34,52 @@ class DenseHead(nn.Module):
         self.activation = activation
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, pooled_WD: Tensor) -> Tensor:
-        inner_WX = self.dense.activated(self.dropout(pooled_WD), self.activation)
-        logits_WL: Tensor = self.out(self.dropout(inner_WX))
-        return logits_WL
+    def forward(self, pooled_RD: Tensor) -> Tensor:
+        inner_RX = self.dense.activated(self.dropout(pooled_RD), self.activation)
+        logits_RL: Tensor = self.out(self.dropout(inner_RX))
+        return logits_RL
 
 
-def build_head(encoder: EncoderConfig, head: HeadConfig, dropout: float) -> LinearHead | DenseHead:
+class QuestionAnsweringHead(nn.Module):
+    """transformers' BigBirdForQuestionAnsweringHead: one more feed-forward layer, then the projection."""
+
+    def __init__(self, config: EncoderConfig, outputs: int, dropout: float) -> None:
+        super().__init__()
+        size = config.hidden_size
+        self.up = Linear(size, config.intermediate_size)
+        self.down = Linear(config.intermediate_size, size)
+        self.norm = nn.LayerNorm(size, config.norm_eps)
+        self.out = nn.Linear(size, outputs)
+        self.activation = config.activation
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, hidden_RD: Tensor) -> Tensor:
+        inner_RF = self.up.activated(self.dropout(hidden_RD), self.activation)
+        update_RD = self.dropout(self.down(inner_RF))
+        logits_RL: Tensor = self.out(self.norm(update_RD + hidden_RD))
+        return logits_RL
+
+
+class MaskedLmHead(nn.Module):
+    """transformers' BigBirdOnlyMLMHead, whose last weight is that of the word embeddings."""
+
+    def __init__(self, config: EncoderConfig, word: nn.Embedding) -> None:
+        super().__init__()
+        self.dense = Linear(config.hidden_size, config.hidden_size)
+        self.norm = nn.LayerNorm(config.hidden_size, config.norm_eps)
+        self.bias = nn.Parameter(torch.empty(config.vocab_size))
+        self.activation = config.activation
+        self._word = (word,)  # a tuple, because it is the encoder's part and not ours
+
+    def forward(self, hidden_RD: Tensor) -> Tensor:
+        inner_RD = self.norm(self.dense.activated(hidden_RD, self.activation))
+        return F.linear(inner_RD, self._word[0].weight.float(), self.bias)
+
+
+def build_head(
+    encoder: EncoderConfig, head: HeadConfig, word: nn.Embedding, dropout: float
+) -> nn.Module:
+    """The head that `head` describes; `word` are the encoder's word embeddings."""
     size, outputs = encoder.hidden_size, len(head.labels)
     match head.head:
         case "bigbird":
@@ -47,3 +88,9 @@ def build_head(encoder: EncoderConfig, head: HeadConfig, dropout: float) -> Line
             return DenseHead(size, head.dense_size or size, outputs, "relu", dropout)
         case "linear":
             return LinearHead(size, outputs, dropout)
+        case "question_answering":
+            return QuestionAnsweringHead(encoder, outputs, dropout)
+        case "masked_lm":
+            return MaskedLmHead(encoder, word)
+        case "none":
+            return nn.Identity()

@@ -1,9 +1,9 @@
-"""What of the hidden states a head gets: one row for each window.
+"""What of the hidden states a head gets: one row for each window, or one for each token.
 
 All in float32, whatever the encoder's dtype. Rows are reduced in each block, then the blocks of each window in their order: a
 window's result does not hang on its neighbours, and no atomic addition makes it vary. Padding rows never enter.
 
-Shapes: T rows of the pack, W windows, B blocks, b rows of a block, D hidden size, X any.
+Shapes: T rows of the pack, N real tokens, W windows, B blocks, b rows of a block, D hidden size, X any.
 """
 
 import torch
@@ -64,6 +64,11 @@ class Attention(nn.Module):
         return window_sums(weight_T1 * hidden_TD, layout) / window_sums(weight_T1, layout)
 
 
+class Tokens(nn.Module):
+    def forward(self, hidden_TD: Tensor, layout: Layout) -> Tensor:
+        return hidden_TD[layout.row_N].float()
+
+
 def window_sums(x_TX: Tensor, layout: Layout) -> Tensor:
     """sum_WX over the tokens of each window."""
     return _over_windows("sum", _blocks(x_TX, layout, 0).sum(1), layout)
@@ -97,3 +102,5 @@ def build_pooling(encoder: EncoderConfig, head: HeadConfig) -> nn.Module:
             return Max()
         case "attention":
             return Attention(encoder.hidden_size, head.attention_size)
+        case "tokens":
+            return Tokens()

@@ -15,7 +15,7 @@ from pipeline.corpus.files import CorpusFile, discover, partition_keys
 from pipeline.corpus.passes import Pass, passes, read_pass
 from pipeline.corpus.readers import first_records_problem
 from pipeline.corpus.units import Stream, Unit, cut
-from pipeline.errors import ConfigError, CorpusError
+from pipeline.errors import CheckpointError, ConfigError, CorpusError
 from pipeline.inference.budget import default_budget
 from pipeline.inference.dtype import Dtype, resolve_dtype
 from pipeline.schema import predictions_schema
@@ -188,6 +188,10 @@ def _scoring(job: Job, checkpoint: CheckpointFolder) -> Scoring:
 
 def _classification(checkpoint: CheckpointFolder) -> Classification:
     head, decision = checkpoint.head, checkpoint.decision
+    if head.task != "classification":
+        raise CheckpointError(
+            f"{checkpoint.path}: its task is {head.task}; expected classification, of which tables are made"
+        )
     thresholds = (
         dict(zip(head.labels, decision.thresholds, strict=True)) if decision.thresholds else {}
     )

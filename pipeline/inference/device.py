@@ -1,4 +1,7 @@
-"""Packs to a device and logits back. On a GPU nothing here waits for it but `Running.logits`."""
+"""Packs to a device and logits back. On a GPU nothing here waits for it but `Running.logits`.
+
+Shapes: T rows of the pack, R rows of outputs (one for each window, or for each token), L outputs.
+"""
 
 import os
 from dataclasses import dataclass
@@ -16,14 +19,14 @@ class Running:
     """A pack that is being computed. It holds the inputs: freed sooner, their memory could be given to another stream."""
 
     inputs: tuple[Tensor, Layout]
-    logits_WL: Tensor
+    logits_RL: Tensor
     done: torch.cuda.Event | None
 
     def logits(self) -> npt.NDArray[np.float32]:
         """Waits for the pack."""
         if self.done is not None:
             self.done.synchronize()
-        result: npt.NDArray[np.float32] = self.logits_WL.numpy()
+        result: npt.NDArray[np.float32] = self.logits_RL.numpy()
         return result
 
 
@@ -52,11 +55,11 @@ class Device:
         torch.cuda.current_stream(self.name).wait_stream(self._copies)
         return moved
 
-    def get(self, logits_WL: Tensor, inputs: tuple[Tensor, Layout]) -> Running:
+    def get(self, logits_RL: Tensor, inputs: tuple[Tensor, Layout]) -> Running:
         if not self.is_gpu:
-            return Running(inputs, logits_WL, None)
-        copy_WL = torch.empty(logits_WL.shape, dtype=logits_WL.dtype, pin_memory=True)
-        copy_WL.copy_(logits_WL, non_blocking=True)
+            return Running(inputs, logits_RL, None)
+        copy_RL = torch.empty(logits_RL.shape, dtype=logits_RL.dtype, pin_memory=True)
+        copy_RL.copy_(logits_RL, non_blocking=True)
         done = torch.cuda.Event()  # type: ignore[no-untyped-call]
         done.record(torch.cuda.current_stream(self.name))
-        return Running(inputs, copy_WL, done)
+        return Running(inputs, copy_RL, done)

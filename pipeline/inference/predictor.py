@@ -1,6 +1,6 @@
 """Loads a checkpoint once, then turns packs into logits.
 
-Shapes: N tokens of a pack without padding, W windows, L outputs.
+Shapes: N tokens of a pack without padding, W windows, R rows of outputs (W, or N where the head looks at every token), L outputs.
 """
 
 import logging
@@ -64,12 +64,12 @@ class Predictor:
         return predictor
 
     def predict(self, tokens: Tokens, lengths: Lengths) -> Logits:
-        """The logits of each window of one pack, [W, L]; see `predict_all`."""
+        """The logits of one pack, [R, L]; see `predict_all`."""
         return next(self.predict_all([(tokens, lengths)]))
 
     @torch.inference_mode()
     def predict_all(self, packs: Iterable[tuple[Tokens, Lengths]]) -> Iterator[Logits]:
-        """For each pack the logits of its windows, [W, L]; not finite where the computation was not.
+        """For each pack the outputs of `Classifier.forward`, [R, L]; not finite where the computation was not.
 
         `tokens` [N] are the ids of W windows end to end, `lengths` [W] how many each has. A pack that is too large for the
         device's memory is halved until it fits. On a GPU the next packs are under way while one is waited for.

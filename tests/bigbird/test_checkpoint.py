@@ -124,7 +124,7 @@ def test_weights_of_half_precision_are_read(folder: Path) -> None:
 def test_the_head_stays_float32(folder: Path) -> None:
     classifier = load(CheckpointFolder.open(folder), torch.bfloat16)
     assert classifier.encoder.embeddings.word.weight.dtype == torch.bfloat16
-    assert classifier.head.out.weight.dtype == torch.float32
+    assert classifier.head.get_parameter("out.weight").dtype == torch.float32
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,9 @@ def test_weights_may_be_stored_in_half_the_space(folder: Path, tmp_path: Path) -
     save(classifier, tmp_path / "half", dtype=torch.bfloat16)
     tensors = load_file(tmp_path / "half" / "model.safetensors")
     assert {tensor.dtype for tensor in tensors.values()} == {torch.bfloat16}
-    assert classifier.head.out.weight.dtype == torch.float32  # the model itself is as it was
+    assert (
+        classifier.head.get_parameter("out.weight").dtype == torch.float32
+    )  # the model itself is as it was
 
 
 def test_loading_warns_of_nothing(folder: Path) -> None:

@@ -50,7 +50,12 @@ def test_activations(name: str, activation: str) -> None:
     ("values", "message"),
     [
         ({"model_type": "bert"}, "model_type is 'bert'; expected 'big_bird'"),
-        ({"is_decoder": True}, "is_decoder is True; expected false"),
+        (
+            {"model_type": "longformer", "architectures": ["LongformerModel"]},
+            "model_type is 'longformer'; expected 'big_bird': LongformerModel cannot be run, but "
+            "BigBirdForSequenceClassification, .* BigBirdModel",
+        ),
+        ({"is_decoder": True}, "is_decoder is True; expected false: .* BigBirdModel"),
         ({"add_cross_attention": True}, "add_cross_attention is True; expected false"),
         ({"hidden_size": 0}, "hidden_size is 0; expected a whole number of at least 1"),
         ({"hidden_size": True}, "hidden_size is True; expected a whole number"),
@@ -80,12 +85,39 @@ def test_an_encoder_survives_its_json(activation: str) -> None:
         HEAD,
         replace(HEAD, pooling="mean", head="linear", problem_type="multi_label"),
         replace(HEAD, pooling="attention", attention_size=8, head="dense", dense_size=16),
+        replace(HEAD, pooling="tokens", head="linear"),
+        HeadConfig(
+            "tokens", "question_answering", "single_label", ("start", "end"), sep_token_id=7
+        ),
+        HeadConfig("tokens", "masked_lm", "single_label", ()),
+        HeadConfig("mean", "none", "regression", ()),
+        HeadConfig("pooler", "none", "regression", ()),
     ],
-    ids=["transformers' own", "without sizes", "with sizes"],
+    ids=lambda head: f"{head.pooling} {head.head}",
 )
 def test_a_head_survives_its_json(head: HeadConfig) -> None:
     config, rookery = config_file(**head.to_json()), rookery_file(**head.to_rookery_json())
     assert HeadConfig.from_json(config, rookery) == head
+
+
+@pytest.mark.parametrize(
+    ("architecture", "rookery", "task"),
+    [
+        ("BigBirdForSequenceClassification", {}, "classification"),
+        ("BigBirdForTokenClassification", {}, "token_classification"),
+        ("BigBirdForQuestionAnswering", {}, "question_answering"),
+        ("BigBirdForMaskedLM", {}, "masked_lm"),
+        ("BigBirdForPreTraining", {}, "masked_lm"),
+        ("BigBirdModel", {}, "embedding"),
+        ("BigBirdForPreTraining", {"pooling": "cls", "head": "none"}, "embedding"),
+        ("OurClassifier", {"pooling": "max", "head": "linear"}, "classification"),
+    ],
+)
+def test_the_task_is_that_of_the_class_unless_rookery_json_says_more(
+    architecture: str, rookery: dict[str, Any], task: str
+) -> None:
+    config = config_file(architectures=[architecture])
+    assert HeadConfig.from_json(config, rookery_file(**rookery)).task == task
 
 
 def test_labels_are_ordered_by_id_not_by_place() -> None:
@@ -125,6 +157,15 @@ def test_problem_type(config: dict[str, Any], rookery: dict[str, Any], expected:
     ("config", "rookery", "message"),
     [
         ({}, {"attention_size": 8}, "attention_size is 8; expected none, because pooling is 'cls'"),
+        ({}, {"pooling": "tokens", "head": "none"}, "no use for the pooling 'tokens'; expected an"),
+        ({}, {"head": "masked_lm"}, "no use for the pooling 'cls'; expected tokens"),
+        ({"architectures": ["BigBirdModel"]}, {"labels": ["a"]}, "expected none, because head is"),
+        (
+            {"architectures": ["BigBirdForCausalLM"]},
+            {},
+            r"architectures is \['BigBirdForCausalLM'\]; expected one of BigBirdForSequence.*Model",
+        ),
+        ({"architectures": "BigBirdModel"}, {}, "architectures is 'BigBirdModel'; expected one of"),
         ({}, {"dense_size": 8}, "dense_size is 8; expected none, because head is 'bigbird'"),
         ({}, {"head": "dense", "dense_size": 0}, "dense_size is 0; expected a whole number"),
         ({}, {"pooling": "max_pool"}, "pooling is 'max_pool'; expected one of cls, pooler"),
@@ -184,6 +225,12 @@ def test_a_regression_has_no_thresholds() -> None:
     head = HeadConfig("cls", "bigbird", "regression", ("price",))
     with pytest.raises(CheckpointError, match="a regression decides nothing"):
         DecisionConfig.from_json(rookery_file(thresholds={"price": 0.5}), head)
+
+
+def test_only_labels_have_thresholds() -> None:
+    head = HeadConfig("tokens", "masked_lm", "single_label", ())
+    with pytest.raises(CheckpointError, match="expected none, because head is 'masked_lm'"):
+        DecisionConfig.from_json(rookery_file(thresholds={}), head)
 
 
 def test_windows() -> None:

@@ -22,6 +22,7 @@ from pipeline.bigbird.operators import Operators
 from tests.bigbird.configs import HEAD, encoder_config
 from tests.checkpoints import (
     configs_of,
+    pack_of,
     random_tokens,
     random_transformers_model,
     transformers_hidden,
@@ -79,11 +80,6 @@ def classifier_of(model: Any, **options: Any) -> Classifier:
         for name, tensor in stored_tensors(classifier).items():
             tensor.copy_(stored[name])
     return classifier.eval()
-
-
-def pack_of(classifier: Classifier, windows: list[Any]) -> tuple[Tensor, Layout]:
-    layout = Layout.of([len(window) for window in windows], classifier.encoder_config)
-    return layout.spread(torch.from_numpy(np.concatenate(windows))), layout
 
 
 @torch.inference_mode()

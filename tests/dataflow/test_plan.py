@@ -96,6 +96,12 @@ def test_thresholds_change_the_decision_and_not_the_scores(checkpoint: Path):
     assert after.publication.content != before.publication.content
 
 
+def test_a_head_that_no_table_is_made_of_is_refused(checkpoint: Path):
+    say(checkpoint, pooling="tokens", head="linear")
+    with pytest.raises(CheckpointError, match="task is token_classification; expected classific"):
+        plan(checkpoint)
+
+
 def test_another_column_is_another_unit(checkpoint: Path):
     assert not set(plan(checkpoint).unit_ids) & set(
         plan(checkpoint, "corpus.text_column=title").unit_ids
