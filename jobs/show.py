@@ -204,16 +204,16 @@ class Progress:
             units = f"{work.units:,}" + (f"/{self._units:,}" if self._units else "")
             console.print(f"{units} units, {rates}, {now - self._started:.0f} s", soft_wrap=True)
 
+    def publishing(self) -> None:
+        """Every unit is done."""
+        self._bar.update(self._task, rates="publishing …")
+
 
 def _units(plan: Plan) -> str:
     cut = len(plan.units) - plan.streams
     done = f"{cut:,}, of which {len(plan.units) - len(plan.missing):,} are done"
     files = f"{plan.streams:,} file{'' if plan.streams == 1 else 's'}"
     return f"{done}; {files} more to be cut while read" if plan.streams else done
-
-    def publishing(self) -> None:
-        """Every unit is done."""
-        self._bar.update(self._task, rates="publishing …")
 
 
 def _documents(plan: Plan) -> str:
