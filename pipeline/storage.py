@@ -6,12 +6,17 @@ The only module that imports fsspec. Two rules of the stores that the table's pr
   linked into place.
 * `put_if_absent` decides by looking. A refused or failed PUT may be our own whose reply was lost, so the object is read
   back: the same bytes are success, other bytes are somebody else's.
+
+A listing that can't be had whole is an error: fsspec's own `glob` and local `find` leave out a folder that they can't list.
 """
 
 import contextlib
 import hashlib
 import os
+import re
 import shutil
+import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +32,7 @@ from botocore.exceptions import (
     PartialCredentialsError,
     ProfileNotFound,
 )
+from botocore.parsers import ResponseParserError
 
 from pipeline.config import StorageSettings
 from pipeline.errors import (
@@ -68,24 +74,17 @@ class Storage:
         Raises InputError for a bucket that does not exist.
         """
         filesystem, path = self._at(uri)
-        found: dict[str, dict[str, Any]] = {}
-        with _explained(uri), contextlib.suppress(FileNotFoundError):
-            if filesystem.isfile(path):
-                found = {path: filesystem.info(path)}
-            elif fsspec.core.has_magic(path):
-                found = filesystem.glob(path, detail=True)
-            else:
-                found = filesystem.find(path, detail=True)
-        if not found:
-            _check_bucket(filesystem, path)
-        files = [_stored(filesystem, path, info) for path, info in found.items() if _is_file(info)]
-        return sorted(files, key=lambda file: file.uri)
+        with _explained(uri):
+            found = _list(filesystem, path) or _list_glob(filesystem, path)
+        return sorted(found.values(), key=lambda file: file.uri)
 
     def stat(self, uri: str) -> StoredFile | None:
         """The object as it is now, or None."""
         filesystem, path = self._at(uri)
         with _explained(uri), contextlib.suppress(FileNotFoundError):
-            return _stored(filesystem, path, filesystem.info(path))
+            if _is_local(filesystem):
+                return _local_file(path, Path(path).stat())
+            return _remote_file(filesystem, path, filesystem.info(path))
         return None
 
     def read(self, uri: str) -> bytes:
@@ -127,7 +126,7 @@ class Storage:
                 _create(filesystem, path, data)
             except PermissionError:
                 raise
-            except (OSError, BotoCoreError):
+            except _store_errors():
                 with contextlib.suppress(FileNotFoundError):
                     return bool(filesystem.cat_file(path) == data)
                 raise
@@ -200,14 +199,13 @@ class Storage:
 
     def _at(self, uri: str) -> tuple[Any, str]:
         scheme = uri.partition("://")[0] if "://" in uri else "file"
-        options = {"use_listings_cache": False} | (
-            self._s3_options() if scheme in ("s3", "s3a") else {}
-        )
+        is_s3 = scheme in ("s3", "s3a")
+        options = {"use_listings_cache": False} | (self._s3_options() if is_s3 else {})
         try:
             with _explained(
                 uri
             ):  # and not url_to_fs, to which `::` in an object's name is a chain of other stores
-                kind = fsspec.get_filesystem_class(scheme)
+                kind = _s3_class() if is_s3 else fsspec.get_filesystem_class(scheme)
                 filesystem = kind(**kind._get_kwargs_from_urls(uri) | options)
                 path = kind._strip_protocol(uri)
         except (ValueError, ImportError) as error:
@@ -219,6 +217,8 @@ class Storage:
         return filesystem, str(path)
 
     def _s3_options(self) -> dict[str, Any]:
+        from pipeline import s3
+
         settings = self.settings
         client = {"region_name": settings.region} if settings.region else {}
         return {
@@ -226,7 +226,21 @@ class Storage:
             "profile": settings.profile,
             "anon": settings.anonymous,
             "client_kwargs": client,
+            "config_kwargs": s3.CONFIG,
         }
+
+
+def _s3_class() -> Any:
+    from pipeline import s3  # a third of a second, for those who need it
+
+    return s3.S3
+
+
+def _store_errors() -> tuple[type[Exception], ...]:
+    """What a store raises; aiohttp has errors of its own, for a reply that breaks off, and is imported with s3fs."""
+    aiohttp = sys.modules.get("aiohttp")
+    own = (aiohttp.ClientError,) if aiohttp else ()
+    return (OSError, BotoCoreError, ResponseParserError, *own)
 
 
 def _inner_name(file: StoredFile, root: str) -> str:
@@ -237,12 +251,42 @@ def _inner_name(file: StoredFile, root: str) -> str:
     return name
 
 
-def _check_bucket(filesystem: Any, path: str) -> None:
-    bucket = path.partition("/")[0]
-    if not _is_local(filesystem) and bucket and not filesystem.exists(bucket):
-        raise InputError(
-            f"{filesystem.unstrip_protocol(bucket)}: no such bucket; check the name and the endpoint"
-        )
+def _list(filesystem: Any, path: str) -> dict[str, StoredFile]:
+    """The file, or everything below the folder, by path; empty if there is neither."""
+    if _is_local(filesystem):
+        return _list_local(path)
+    try:
+        infos = filesystem.find(path, detail=True)
+    except FileNotFoundError as error:
+        bucket = filesystem.unstrip_protocol(path.partition("/")[0])
+        raise InputError(f"{bucket}: no such bucket; check the name and the endpoint") from error
+    return {
+        path: _remote_file(filesystem, path, info) for path, info in infos.items() if _is_file(info)
+    }
+
+
+def _list_local(path: str) -> dict[str, StoredFile]:
+    def unless_gone(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise error
+
+    walked = os.walk(path, onerror=unless_gone)
+    names = [os.path.join(folder, name) for folder, _, names in walked for name in names]  # noqa: PTH118 - Path costs more than stat
+    found = {}
+    for name in names or [path]:
+        with contextlib.suppress(FileNotFoundError):  # another run's hidden file, linked by now
+            status = Path(name).stat()
+            if stat.S_ISREG(status.st_mode):
+                found[name] = _local_file(name, status)
+    return found
+
+
+def _list_glob(filesystem: Any, path: str) -> dict[str, StoredFile]:
+    if not fsspec.core.has_magic(path):
+        return {}
+    folder = re.split(r"[*?[]", path, maxsplit=1)[0].rpartition("/")[0]
+    is_match = re.compile(fsspec.utils.glob_translate(path)).match
+    return {name: file for name, file in _list(filesystem, folder or "/").items() if is_match(name)}
 
 
 def _is_file(info: dict[str, Any]) -> bool:
@@ -250,20 +294,18 @@ def _is_file(info: dict[str, Any]) -> bool:
     return info["type"] == "file" and not str(info["name"]).endswith("/")
 
 
-def _stored(filesystem: Any, path: str, info: dict[str, Any]) -> StoredFile:
+def _local_file(path: str, status: os.stat_result) -> StoredFile:
+    # nanoseconds tell two quick rewrites apart
+    return StoredFile(f"file://{path}", status.st_size, f"{status.st_size}-{status.st_mtime_ns}")
+
+
+def _remote_file(filesystem: Any, path: str, info: dict[str, Any]) -> StoredFile:
     size = int(info["size"] or 0)
     etag = info.get("ETag") or info.get("etag") or info.get("version") or info.get("generation")
-    version = str(etag).strip('"') if etag else f"{size}-{_modified(path, info)}"
-    return StoredFile(uri=str(filesystem.unstrip_protocol(path)), size=size, version=version)
-
-
-def _modified(path: str, info: dict[str, Any]) -> str:
-    if (
-        "mtime" in info
-    ):  # fsspec gives local times as a float, which rounds: nanoseconds tell two quick rewrites apart
-        return str(Path(path).stat().st_mtime_ns)
-    moment = info.get("LastModified") or info.get("created") or ""
-    return str(moment.timestamp() if isinstance(moment, datetime) else moment)
+    moment = info.get("LastModified") or info.get("created") or info.get("mtime") or ""
+    moment = moment.timestamp() if isinstance(moment, datetime) else moment
+    version = str(etag).strip('"') if etag else f"{size}-{moment}"
+    return StoredFile(str(filesystem.unstrip_protocol(path)), size, version)
 
 
 def _is_local(filesystem: Any) -> bool:
@@ -334,7 +376,7 @@ def _explained(uri: str) -> Iterator[None]:
         ) from error
     except FileNotFoundError:
         raise
-    except (BotoCoreError, OSError) as error:
+    except _store_errors() as error:
         raise StorageError(
             f"{uri}: the store failed ({error}); run again: finished units are kept"
         ) from error

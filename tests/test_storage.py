@@ -15,8 +15,11 @@ from pipeline.errors import (
     ConfigError,
     InputError,
     SourceChangedError,
+    StorageError,
 )
+from pipeline.s3 import S3
 from pipeline.storage import Storage, StoredFile
+from tests.faults.proxy import Proxy, Weather
 from tests.s3 import S3Server
 
 
@@ -261,3 +264,140 @@ def test_a_checkpoint_that_is_nowhere_says_so(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(CheckpointError, match=f"checkpoint.uri {name}: no such folder"):
         Storage().fetch_folder(name)
+
+
+def through(proxy: Proxy) -> Storage:
+    return Storage(StorageSettings(endpoint_url=proxy.endpoint))
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize("pattern", ["", "/*/*.txt", "/**/*.txt", "/a.txt"])
+def test_a_listing_that_fails_is_never_a_shorter_one(
+    s3: S3Server, pattern: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Half of the requests fail and none is tried again: a listing is whole, or it is an error."""
+    monkeypatch.setattr(S3, "retries", 1)
+    monkeypatch.setattr("pipeline.s3.CONFIG", {"retries": {"total_max_attempts": 1}})
+    folder = f"s3://{s3.new_bucket()}/store"
+    with Proxy(s3.endpoint) as proxy:
+        storage = through(proxy)
+        for name in ("a.txt", "b/c.txt", "b/d.txt", "e/f.txt", "e/g/h.txt"):
+            storage.put(f"{folder}/{name}", b"x")
+        whole = storage.find(folder + pattern)
+        proxy.weather = Weather(("unavailable", "denied", "broken", "refused", "reset"), 0.5)
+        outcomes = set()
+        for _ in range(20):
+            try:
+                assert storage.find(folder + pattern) == whole
+                outcomes.add("whole")
+            except (StorageError, AccessError):
+                outcomes.add("failed")
+        assert outcomes == {"whole", "failed"}
+
+
+def test_a_local_listing_is_whole_while_files_come_and_go(tmp_path: Path):
+    """As a table's folder does while another run puts its fragments there."""
+    storage = Storage()
+    for n in range(20):
+        storage.put(str(tmp_path / f"{n % 3}" / f"{n}.parquet"), b"x")
+    stop = threading.Event()
+
+    def come_and_go() -> None:
+        while not stop.is_set():
+            storage.put(str(tmp_path / "1" / "4.parquet"), b"x")
+
+    with ThreadPoolExecutor(2) as pool:
+        writers = [pool.submit(come_and_go) for _ in range(2)]
+        for _ in range(200):
+            found = [file for file in storage.find(str(tmp_path)) if file.uri.endswith(".parquet")]
+            assert len(found) == 20
+        stop.set()
+        for writer in writers:
+            writer.result()
+
+
+def test_a_link_to_a_file_is_a_file(tmp_path: Path):
+    (tmp_path / "versions").mkdir()
+    (tmp_path / "versions" / "7.txt").write_text("seven")
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "current.txt").symlink_to(tmp_path / "versions" / "7.txt")
+    (file,) = Storage().find(str(tmp_path / "corpus"))
+    assert (file.uri, file.size) == (f"file://{tmp_path}/corpus/current.txt", 5)
+    with Storage().open(file) as opened:
+        assert opened.read() == b"seven"
+
+
+@pytest.mark.s3
+def test_requests_that_fail_now_and_then_change_nothing(s3: S3Server):
+    bucket = f"s3://{s3.new_bucket()}"
+    faults = ("lost reply", "reset", "unavailable", "broken", "refused")
+    with Proxy(s3.endpoint, weather=Weather(faults, 0.2)) as proxy:
+        storage = through(proxy)
+        for n in range(8):
+            data = b"%d" % n * 100_000
+            assert storage.put_if_absent(f"{bucket}/{n}", data)
+            assert not storage.put_if_absent(f"{bucket}/{n}", b"other")
+            storage.copy(f"{bucket}/{n}", f"{bucket}/copies/{n}")
+            assert storage.read(f"{bucket}/copies/{n}") == data
+            planned = storage.stat(f"{bucket}/{n}")
+            assert planned is not None
+            with storage.open(planned) as file:
+                assert file.read() == data
+        assert len(storage.find(bucket)) == 16
+        assert set(proxy.injected) == set(faults)
+
+
+@pytest.mark.s3
+def test_a_put_whose_replies_are_all_lost_is_ours(s3: S3Server):
+    uri = f"s3://{s3.new_bucket()}/a"
+    with Proxy(s3.endpoint, weather=Weather(("lost reply",), requests="^PUT")) as proxy:
+        assert through(proxy).put_if_absent(uri, b"mine")
+        assert not through(proxy).put_if_absent(uri, b"other")
+        assert proxy.injected["lost reply"] > 1
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize("fault", ["black hole", "unavailable", "refused", "reset", "lost reply"])
+def test_a_store_that_is_away_is_given_up(
+    s3: S3Server, fault: str, monkeypatch: pytest.MonkeyPatch
+):
+    """One attempt instead of twelve, and no more than 2 s for it: what counts is that each has an end."""
+    bucket = f"s3://{s3.new_bucket()}"
+    healthy = Storage(StorageSettings(endpoint_url=s3.endpoint))
+    healthy.put(f"{bucket}/a", b"x" * 200_000)
+    planned = healthy.stat(f"{bucket}/a")
+    assert planned is not None
+    monkeypatch.setattr(S3, "retries", 1)
+    monkeypatch.setattr("pipeline.s3.PATIENCE_SECONDS", 2)
+    once = {"read_timeout": 2, "retries": {"total_max_attempts": 1}}
+    monkeypatch.setattr("pipeline.s3.CONFIG", once)
+    with Proxy(s3.endpoint, weather=Weather((fault,))) as proxy:
+        storage = through(proxy)
+        for request in (
+            lambda: storage.find(bucket),
+            lambda: storage.stat(f"{bucket}/a"),
+            lambda: storage.read(f"{bucket}/a"),
+            lambda: storage.put(f"{bucket}/b", b"y"),
+            lambda: storage.put_if_absent(f"{bucket}/c", b"y"),
+            lambda: storage.copy(f"{bucket}/a", f"{bucket}/d"),
+        ):
+            with pytest.raises(StorageError, match="the store failed"):
+                request()
+
+
+@pytest.mark.s3
+def test_a_file_whose_bytes_never_come_is_given_up(s3: S3Server, monkeypatch: pytest.MonkeyPatch):
+    uri = f"s3://{s3.new_bucket()}/a"
+    with Proxy(s3.endpoint, weather=Weather(("reset",), requests="^GET")) as proxy:
+        storage = through(proxy)
+        storage.put(uri, b"x" * 200_000)
+        planned = storage.stat(uri)
+        assert planned is not None
+        monkeypatch.setattr(S3, "retries", 1)
+
+        def read() -> None:
+            with storage.open(planned) as file:
+                file.read()
+
+        with pytest.raises(StorageError, match="the store failed"):
+            read()
