@@ -49,6 +49,7 @@ def run_job(job: Job, *, dry_run: bool = False, limit: int | None = None) -> Man
     if dry_run:
         return None
     if current:
+        plan.snapshots.point_to_latest()
         show.up_to_date(plan, current)
         return current
     if plan.missing:

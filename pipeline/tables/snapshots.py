@@ -126,13 +126,31 @@ class Snapshots:
                 )
             manifest = there  # the same job, run twice at once: the other one was first
         if not manifest.partial:
-            hint = {
-                "snapshot": manifest.snapshot,
-                "manifest": uri,
-                "files": self.files_uri(manifest.snapshot),
-            }
-            self.storage.put(self.uri("_latest.json"), json.dumps(hint, indent=1).encode() + b"\n")
+            self.point_to_latest()
         return manifest
+
+    def point_to_latest(self) -> None:
+        """Makes the hint name the newest complete snapshot.
+
+        A run that died may have left it behind, and of two that publish at once the older may write it last: so it is
+        looked at again until it is right.
+        """
+        while (latest := self.latest()) and self._hint() != (hint := self._hint_for(latest)):
+            self.storage.put(self.uri("_latest.json"), hint)
+
+    def _hint(self) -> bytes | None:
+        try:
+            return self.storage.read(self.uri("_latest.json"))
+        except FileNotFoundError:
+            return None
+
+    def _hint_for(self, manifest: Manifest) -> bytes:
+        hint = {
+            "snapshot": manifest.snapshot,
+            "manifest": self.manifest_uri(manifest.snapshot),
+            "files": self.files_uri(manifest.snapshot),
+        }
+        return json.dumps(hint, indent=1).encode() + b"\n"
 
     def _check_files(self, manifest: Manifest) -> None:
         table = self.storage.canonical(self.table_uri).rstrip("/")

@@ -13,7 +13,7 @@ from sentencepiece import SentencePieceProcessor
 from jobs.sample import CHECKPOINT, CORPUS
 
 ROOT = Path(__file__).parent.parent.parent
-HOOKS = Path(__file__).parent / "hooks"
+HOOKS = ROOT / "tests/inference/hooks"
 KILLER = "3"  # the id of a document, in the first of two units
 
 

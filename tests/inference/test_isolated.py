@@ -13,7 +13,7 @@ from pipeline.inference.isolated import IsolatedPredictor
 from pipeline.inference.predictor import Lengths, Predictor, Tokens
 from tests.checkpoints import random_tokens, random_transformers_model, save_folder
 
-HOOKS = Path(__file__).parent.parent / "faults/hooks"
+HOOKS = Path(__file__).parent / "hooks"
 LENGTHS = [70, 300, 64, 130, 20]
 KILLER = 9  # no random token is
 

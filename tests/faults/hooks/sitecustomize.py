@@ -1,53 +1,90 @@
-"""Imported by every Python that has this folder on its PYTHONPATH: a predictor that some tokens kill, as a bad kernel would.
+"""What happens to a process at a named step: python imports this first, in the job and in every process of its Ray.
 
-ROOKERY_TEST_KILLER_TOKENS holds ids, one of which in a pack ends the process; each death is a line in ROOKERY_TEST_DEATHS.
+FAULTS is a JSON list of {"when": before|after, "call": put_if_absent|put|copy|open, "object": a pattern of its URI,
+"count": n, "do": kill|wait, "marker": a path, "in": a pattern of the process's command}. At the n-th such call of a process, and in one process only (the marker's
+file is made by one), the process kills itself or waits for the file `<marker>.go`. FAULTS_LOG: where calls are written down.
 """
 
+import contextlib
 import importlib.abc
-import importlib.machinery
+import importlib.util
+import json
 import os
+import re
 import signal
 import sys
-from collections.abc import Sequence
+import time
+from collections import Counter
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
-PREDICTOR = "pipeline.inference.predictor"
+FAULTS = json.loads(os.environ.get("FAULTS", "[]"))
+LOG = os.environ.get("FAULTS_LOG")
 
 
-class _Finder(importlib.abc.MetaPathFinder):
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        if fullname != PREDICTOR:
+def reached(when, call, uri):
+    if LOG and when == "before":
+        with Path(LOG).open("a") as log:
+            log.write(f"{call} {uri}\n")
+    for number, fault in enumerate(FAULTS):
+        if (fault["when"], fault["call"]) != (when, call) or not re.search(fault["object"], uri):
+            continue
+        if not re.search(fault.get("in", ""), " ".join(sys.orig_argv)):
+            continue
+        seen[number] += 1
+        if seen[number] < fault.get("count", 1):
+            continue
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(fault["marker"], os.O_CREAT | os.O_EXCL))
+            if fault["do"] == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            while not Path(fault["marker"] + ".go").exists():
+                time.sleep(0.02)
+
+
+seen: Counter[int] = Counter()
+
+
+def hooked(call, function):
+    def wrapper(self, first, *rest, **named):
+        uri = rest[0] if call == "copy" else first
+        reached("before", call, uri)
+        result = function(self, first, *rest, **named)
+        reached("after", call, uri)
+        return result
+
+    return wrapper
+
+
+def hooked_open(function):
+    @contextlib.contextmanager
+    def wrapper(self, planned):
+        reached("before", "open", planned.uri)
+        with function(self, planned) as file:
+            reached("after", "open", planned.uri)
+            yield file
+
+    return wrapper
+
+
+class Hook(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name != "pipeline.storage":
             return None
-        spec = importlib.machinery.PathFinder.find_spec(fullname, path)
-        assert spec is not None
-        assert spec.loader is not None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        assert spec
+        assert spec.loader
         execute = spec.loader.exec_module
 
-        def exec_module(module: ModuleType) -> None:
+        def exec_module(module):
             execute(module)
-            _make_mortal(module)
+            for call in ("put_if_absent", "put", "copy"):
+                setattr(module.Storage, call, hooked(call, getattr(module.Storage, call)))
+            module.Storage.open = hooked_open(module.Storage.open)
 
         spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
 
 
-def _make_mortal(module: ModuleType) -> None:
-    start = module.Predictor._start_whole
-    killers = [int(token) for token in os.environ["ROOKERY_TEST_KILLER_TOKENS"].split()]
-
-    def mortal(self: Any, tokens: Any, lengths: Any) -> Any:
-        if any(killer in tokens for killer in killers):
-            with Path(os.environ["ROOKERY_TEST_DEATHS"]).open("a") as deaths:
-                deaths.write(f"{os.getpid()} {len(lengths)}\n")
-            os.kill(os.getpid(), signal.SIGKILL)
-        return start(self, tokens, lengths)
-
-    module.Predictor._start_whole = mortal
-
-
-if "ROOKERY_TEST_KILLER_TOKENS" in os.environ:
-    sys.meta_path.insert(0, _Finder())
+if FAULTS or LOG:
+    sys.meta_path.insert(0, Hook())

@@ -1,0 +1,40 @@
+"""One corpus, one undisturbed run, and tables of their own for each fault."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.world import World, write_corpus
+from tests.s3 import S3Server
+
+
+@pytest.fixture(scope="session")
+def shared_world(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> World:
+    folder = tmp_path_factory.mktemp("faults")
+
+    def server() -> S3Server:
+        found: S3Server = request.getfixturevalue("s3_server")
+        return found
+
+    return World(folder, server, write_corpus(folder / "corpus"))
+
+
+@pytest.fixture
+def world(shared_world: World) -> Iterator[World]:
+    """Whatever a test started has ended when the next one begins."""
+    yield shared_world
+    for run in shared_world.runs:
+        run.clean_up()
+    shared_world.runs.clear()
+
+
+@pytest.fixture
+def local(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setattr(world, "stores", ("local",))
+    return world
+
+
+@pytest.fixture
+def on_s3(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setattr(world, "stores", ("s3",))
+    return world

@@ -1,0 +1,336 @@
+"""Each thing that may happen to a run. A fault takes a world and dice, lets it happen, and judges what is there in the end.
+
+The tests take them one by one with fixed dice, the soak in turn and with new dice each time. They return a word about how it
+went, for the soak's table; what must not be is an AssertionError.
+"""
+
+import hashlib
+import io
+import json
+import random
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jobs.sample import CHECKPOINT
+from tests.faults.judge import check_whole
+from tests.faults.proxy import FAULTS, Proxy, Weather
+from tests.faults.world import Target, World, restart_radosgw, small_disk, wait_for
+
+AGAIN = 75
+DENIED = 3
+KILLED = -9
+STEPS = {  # each object that publishing writes, in order
+    "claim": r"/_snapshots/\d+\.claim$",
+    "first data file": "/data/snapshot=.*/half=1/",
+    "last data file": "/data/snapshot=.*/half=2/",
+    "errors file": "/errors/snapshot=",
+    "files.txt": r"/_snapshots/\d+\.files\.txt$",
+    "manifest": r"/_snapshots/\d+\.json$",
+    "hint": r"/_latest\.json$",
+}
+
+
+def hook(target: Target, name: str, call: str, object_: str, **named: Any) -> dict[str, Any]:
+    markers = target.world.folder / "markers"
+    markers.mkdir(exist_ok=True)
+    marker = str(markers / f"{target.table.root.replace('/', '_')}-{name}".replace(" ", "-"))
+    return {"call": call, "object": object_, "do": "kill", "marker": marker} | named
+
+
+def step(target: Target, object_: str, when: str) -> str:
+    """Publishing is killed just before or after it writes one object."""
+    target.prefill()
+    call = "put" if object_ == "hint" else "put_if_absent"
+    with target.reader():
+        fault = hook(target, f"{when} {object_}", call, STEPS[object_], when=when)
+        code, output = target.run(faults=[fault])
+        assert Path(fault["marker"]).exists(), f"{object_} was not written:\n{output}"
+        # publishing is the driver's work, or that of workers, whose death it survives
+        assert code in (KILLED, 0), output
+        target.finish()
+    target.judge()
+    return "killed" if code else "went on"
+
+
+def any_step(world: World, dice: random.Random) -> str:
+    return step(
+        some_target(world, dice), dice.choice(list(STEPS)), dice.choice(["before", "after"])
+    )
+
+
+def some_target(world: World, dice: random.Random) -> Target:
+    return world.s3() if dice.choice(world.stores) == "s3" else world.local()
+
+
+def driver_killed(world: World, dice: random.Random, everything: bool = False) -> str:
+    """kill -9 of the driver in the middle, alone or with all its Ray: its Ray ends by itself, and done units stay done."""
+    target = some_target(world, dice)
+    fragments = dice.randrange(0, 6)
+    with target.reader():
+        run = target.start()
+        caught = wait_for(run, lambda: len(target.fragments()) >= fragments)
+        time.sleep(dice.uniform(0, 0.5))
+        if everything:
+            run.kill(run.processes())
+        run.kill_driver()
+        left = run.left_over()
+        run.clean_up()
+        assert not left, f"still there {len(left)} processes after the driver: {left}"
+        before = target.fragments()
+        target.finish()
+        assert before.items() <= target.fragments().items(), "finished units were done again"
+    target.judge()
+    return "killed" if caught else "was done before"
+
+
+def everything_killed(world: World, dice: random.Random) -> str:
+    return driver_killed(world, dice, everything=True)
+
+
+def workers_killed(world: World, dice: random.Random) -> str:
+    """kill -9 of a reader, of the actor, and of a task just before and after it keeps a fragment: the run goes on."""
+    target = some_target(world, dice)
+    in_worker = {"in": "default_worker"}
+    faults = [
+        hook(target, "reader", "open", "corpus", when="after", **in_worker),
+        hook(target, "before", "put_if_absent", "_units", when="before", count=1, **in_worker),
+        hook(target, "after", "put_if_absent", "_units", when="after", count=1, **in_worker),
+    ]
+    with target.reader():
+        run = target.start(faults=faults)
+        caught = wait_for(
+            run, lambda: bool(actors := run.named("Encoder")) and not run.kill(actors)
+        )
+        code, output = run.wait()
+        assert code in (0, AGAIN), output
+        assert all(Path(fault["marker"]).exists() for fault in faults), "not all were killed"
+        if code:
+            target.finish()
+    target.judge()
+    return ("the actor too, " if caught else "") + ("went on" if code == 0 else "again")
+
+
+def at_once(world: World, dice: random.Random, same: int = 2, prefilled: bool = False) -> str:
+    """The same job several times at once, and one with another checkpoint: every snapshot is whole, and none is lost."""
+    target = some_target(world, dice)
+    other = Path(shutil.copytree(CHECKPOINT, f"{world.folder}/{random.getrandbits(64):x}"))
+    (other / "rookery.json").write_text(json.dumps({"temperature": 2.0}))
+    override = f"checkpoint.uri={other}"
+    alone = world.local()
+    alone.prefill()
+    alone.finish(override)
+    if prefilled:
+        target.prefill()
+    with target.reader():
+        runs = [target.start() for _ in range(same)] + [target.start(override)]
+        ends = [run.wait() for run in runs]
+        assert [code for code, _ in ends] == [0] * len(runs), ends
+    contents = target.table.contents()
+    assert contents == world.undisturbed.contents() | alone.table.contents()
+    newest = max(manifest["snapshot"] for manifest in target.table.manifests().values())
+    assert json.loads(target.table.read("_latest.json"))["snapshot"] == newest
+    return f"{len(target.table.manifests())} snapshots"
+
+
+def weather(
+    world: World,
+    dice: random.Random,
+    faults: tuple[str, ...] = FAULTS[:-1],
+    *,
+    prefilled: bool = False,
+) -> str:
+    """Some requests fail, of every kind: the run gets through, or says that it should be run again."""
+    with Proxy(world.server().endpoint, seed=dice.getrandbits(32)) as proxy:
+        target = world.s3(proxy.endpoint)
+        if prefilled:
+            target.prefill()
+        proxy.weather = Weather(faults, dice.choice([0.02, 0.1]))
+        with target.reader():
+            code, output = target.run()
+            assert code in (0, AGAIN), output
+            assert "Traceback" not in output
+            if code:
+                proxy.weather = Weather()
+                target.finish()
+        target.judge()
+    return "went on" if code == 0 else "again"
+
+
+def weather_publishing(world: World, dice: random.Random) -> str:
+    return weather(world, dice, prefilled=True)
+
+
+def outage(
+    world: World,
+    dice: random.Random,
+    fault: str = "",
+    after: int | None = None,
+    prefilled: bool = True,
+) -> str:
+    """From some request on the store fails all: the run ends with the documented exit code, the next one well."""
+    fault = fault or dice.choice(["denied", "unavailable", "refused", "black hole", "lost reply"])
+    after = dice.randrange(0, 25) if after is None else after
+    with Proxy(world.server().endpoint, seed=dice.getrandbits(32)) as proxy:
+        target = world.s3(proxy.endpoint)
+        if prefilled:
+            target.prefill()
+        with target.reader():
+            run = target.start()
+            if wait_for(run, lambda: len(proxy.seen) >= after):
+                proxy.weather = Weather((fault,))
+            code, output = run.wait()
+            allowed = {DENIED} if fault == "denied" else {AGAIN}
+            assert code in allowed | ({0} if not proxy.injected else set()), output
+            assert "Traceback" not in output, output
+            proxy.weather = Weather()
+            if code:
+                target.finish()
+        target.judge()
+    return f"exit {code}"
+
+
+def denied(world: World, dice: random.Random) -> str:
+    """Permission is withdrawn while units are labelled."""
+    return outage(world, dice, "denied", after=dice.randrange(4, 12), prefilled=False)
+
+
+def server_restarted(world: World, dice: random.Random, prefilled: bool = True) -> str:
+    """The S3 server is killed and started again in the middle of a run."""
+    server = world.server()
+    with Proxy(server.endpoint, weather=Weather(("latency",))) as proxy:
+        target = world.s3(proxy.endpoint)
+        if prefilled:
+            target.prefill()
+        with target.reader() as reader:
+            reader.tolerant = True
+            run = target.start()
+            after = dice.randrange(2, 15)
+            wait_for(run, lambda: len(proxy.seen) >= after)
+            restart_radosgw(server, dice.uniform(0.5, 8))
+            code, output = run.wait()
+            assert code in (0, AGAIN), output
+            if code:
+                target.finish()
+        target.judge()
+    return "went on" if code == 0 else "again"
+
+
+def disk_full(world: World, dice: random.Random, prefilled: bool = False) -> str:
+    """No space is left on the disk at some moment; there is more when the job runs again."""
+    return on_small_disk(world, f"{dice.randrange(12, 48) * 4}k", "", prefilled)
+
+
+def read_only(world: World, dice: random.Random, prefilled: bool = True) -> str:
+    """The kernel takes a disk's permission to write away, as it does after an error."""
+    return on_small_disk(world, "64m", "ro", prefilled)
+
+
+def on_small_disk(world: World, size: str, later: str, prefilled: bool) -> str:
+    folder = world.folder / f"disk-{random.getrandbits(64):x}"
+    with small_disk(folder, size) as remount:
+        target = world.local(parent=folder)
+        if prefilled:
+            remount("size=64m")
+            target.prefill()
+        fault = hook(target, "data", "put_if_absent", "/data/", when="before", do="wait")
+        with target.reader():
+            run = target.start(faults=[fault] if later else [])
+            if later:
+                assert wait_for(run, lambda: Path(fault["marker"]).exists())
+                remount(later)
+                Path(fault["marker"] + ".go").touch()
+            code, output = run.wait()
+            assert code in (AGAIN, 0), output
+            assert code == AGAIN or not later, output
+            assert "Traceback" not in output, output
+            remount("rw,size=64m")
+            if code:
+                target.finish()
+        target.judge()
+    return f"exit {code}"
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "deleted": lambda path: path.unlink(),
+    "replaced": lambda path: rewrite(path, "Replaced. "),
+    "appended": lambda path: rewrite(path, "", more=3),
+}
+
+
+def rewrite(path: Path, before: str, more: int = 0) -> None:
+    table = pq.read_table(path)
+    texts = [before + text for text in table["text"].to_pylist()]
+    ids = table["id"].to_pylist() + [f"{path.stem}-new-{n}" for n in range(more)]
+    beside = path.with_suffix(".new")
+    written = pa.table({"id": ids, "text": texts + ["A new proposal."] * more})
+    pq.write_table(written, beside, row_group_size=5)
+    beside.replace(path)
+
+
+def corpus_changes(world: World, dice: random.Random, change: str = "", when: str = "") -> str:
+    """A file is deleted, replaced or appended to after the plan, before or while a worker reads it."""
+    change = change or dice.choice(list(CHANGES))
+    when = when or dice.choice(["before", "after"])
+    folder = world.folder / f"changing-{random.getrandbits(64):x}"
+    corpus = Path(shutil.copytree(world.corpus, folder))
+    own = World(world.folder, world.server, corpus, world.settings, world.runs)
+    target = own.local()
+    planned_ids = own.ids
+    file = sorted(corpus.rglob("*.parquet"))[-1]
+    fault = hook(
+        target, "read", "open", file.name, when=when, do="wait", **{"in": "default_worker"}
+    )
+    run = target.start(faults=[fault])
+    assert wait_for(run, lambda: Path(fault["marker"]).exists())
+    CHANGES[change](file)
+    Path(fault["marker"] + ".go").touch()
+    code, output = run.wait()
+    state = "is gone" if change == "deleted" else "was replaced"
+    assert code == AGAIN, output
+    said = " ".join(output.split())
+    assert f"{file} {state} after this run was planned" in said, output
+    assert "run again: finished units are kept" in said, output
+    assert not target.table.manifests(), "a snapshot of a corpus that never was"
+    target.finish()
+    now = World(world.folder, world.server, corpus, world.settings).ids
+    assert (now == planned_ids) == (change == "replaced")
+    (manifest,) = target.table.manifests().values()
+    check_whole(target.table, manifest, [now])
+    check_texts(target, corpus, manifest)
+    return change
+
+
+def check_texts(target: Target, corpus: Path, manifest: dict[str, Any]) -> None:
+    """Each prediction is of the text that the corpus has now."""
+
+    now = {}
+    for file in corpus.rglob("*.parquet"):
+        for row in pq.read_table(file).to_pylist():
+            now[row["id"]] = hashlib.sha256(row["text"].encode()).hexdigest()
+    files = [file["path"] for file in manifest["files"] if file["kind"] == "data"]
+    for blob in map(target.table.read, files):
+        for row in pq.read_table(io.BytesIO(blob), columns=["id", "content_sha256"]).to_pylist():
+            assert now.get(row["id"], row["content_sha256"]) == row["content_sha256"], row["id"]
+
+
+ALL: dict[str, Callable[[World, random.Random], str]] = {
+    "a step of publishing killed": any_step,
+    "driver killed": driver_killed,
+    "everything killed": everything_killed,
+    "reader, actor, keeper killed": workers_killed,
+    "runs at once": at_once,
+    "weather": weather,
+    "weather while publishing": weather_publishing,
+    "outage while publishing": outage,
+    "access withdrawn": denied,
+    "server restarted": server_restarted,
+    "disk full": disk_full,
+    "disk read-only": read_only,
+    "corpus changes": corpus_changes,
+}

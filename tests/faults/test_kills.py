@@ -1,0 +1,19 @@
+"""kill -9 of the driver, of everything, of workers in the middle of a run."""
+
+import random
+
+import pytest
+
+from tests.faults import faults
+from tests.faults.world import World
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.mark.parametrize("everything", [False, True], ids=["driver", "everything"])
+def test_killed_and_run_again_is_as_if_nothing_had_been(local: World, everything: bool):
+    assert faults.driver_killed(local, random.Random(3), everything) == "killed"
+
+
+def test_a_run_survives_its_workers(local: World):
+    assert faults.workers_killed(local, random.Random(1)).endswith("went on")

@@ -1,0 +1,33 @@
+"""kill -9 before and after each object that publishing writes."""
+
+import random
+import re
+
+import pytest
+
+from tests.faults.faults import STEPS, step
+from tests.faults.world import World
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("object_", STEPS)
+def test_publishing_that_dies_is_finished_by_the_next_run(world: World, object_: str, when: str):
+    step(world.local(), object_, when)
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize("object_", ["claim", "last data file", "manifest"])
+def test_publishing_that_dies_is_finished_by_the_next_run_on_s3(world: World, object_: str):
+    step(world.s3(), object_, random.Random(object_).choice(["before", "after"]))
+
+
+def test_no_object_is_forgotten(world: World):
+    """STEPS name every write of a run, in order."""
+    target = world.local()
+    target.prefill()
+    log = world.folder / "writes"
+    assert target.run(log=str(log))[0] == 0
+    written = [line for line in log.read_text().splitlines() if not line.startswith("open ")]
+    assert len(written) == len(STEPS)
+    for line, pattern in zip(written, STEPS.values(), strict=True):
+        assert re.search(pattern, line), line

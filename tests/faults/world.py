@@ -1,0 +1,269 @@
+"""What the fault tests and the soak run on: a corpus, its undisturbed table, runs of the real command line."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jobs.sample import CHECKPOINT, CORPUS
+from tests.faults.judge import Reader, Table
+from tests.s3 import S3Server
+
+ROOT = Path(__file__).parent.parent.parent
+HOOKS = ROOT / "tests" / "faults" / "hooks"
+RUN_VARIABLE = "ROOKERY_TEST_RUN"  # in the environment of a run and of all that it starts
+# Only guards against hanging. A run takes 10 s here and has been seen to take 60 s beside others; an exit for want of
+# an answer takes up to 5 minutes with the product's own patience.
+RUN_SECONDS = 280
+GONE_SECONDS = 60  # Ray's daemons look after their driver every few seconds
+SMALL = (
+    "units.text_bytes=15000", "text.max_tokens=256", "text.long_documents=head", "table.buckets=1", "table.partition_by=half",
+    "compute.num_cpus=1", "compute.dtype=fp32",
+)  # fmt: skip
+
+
+@dataclass
+class Run:
+    """One run of the command line, in processes that can be told from all others."""
+
+    process: subprocess.Popen[str]
+    name: str
+
+    def wait(self) -> tuple[int, str]:
+        """Its exit code and all that it said."""
+        try:
+            output, _ = self.process.communicate(timeout=RUN_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.clean_up()
+            raise
+        return self.process.returncode, output
+
+    def processes(self) -> list[int]:
+        """Its driver, and Ray's daemons and workers that it started."""
+        mark = f"{RUN_VARIABLE}={self.name}".encode()
+        found = []
+        for environ in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                if mark in environ.read_bytes().split(b"\0"):
+                    found.append(int(environ.parent.name))
+        return found
+
+    def named(self, title: str) -> list[int]:
+        """Those of its processes whose title contains this: Ray names workers after what they run."""
+        found = []
+        for process in self.processes():
+            with contextlib.suppress(OSError):
+                if title in Path(f"/proc/{process}/cmdline").read_text():
+                    found.append(process)
+        return found
+
+    def kill(self, processes: Sequence[int]) -> bool:
+        """False if there is none."""
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        return bool(processes)
+
+    def kill_driver(self) -> None:
+        self.kill([self.process.pid])
+        self.process.communicate()
+
+    def left_over(self) -> list[str]:
+        """What still runs of it when all should have ended by themselves."""
+        deadline = time.monotonic() + GONE_SECONDS
+        while self.processes() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        commands = []
+        for process in self.processes():
+            with contextlib.suppress(OSError):
+                commands.append(Path(f"/proc/{process}/cmdline").read_text().replace("\0", " "))
+        return commands
+
+    def clean_up(self) -> None:
+        while processes := self.processes():
+            self.kill(processes)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.communicate(timeout=1)
+
+
+@dataclass
+class Target:
+    """A table of its own to run into."""
+
+    world: "World"
+    table: Table
+    settings: tuple[str, ...]
+    environment: dict[str, str]
+
+    def start(self, *settings: str, faults: Sequence[dict[str, Any]] = (), log: str = "") -> Run:
+        """Starts `rookery label`."""
+        name = uuid.uuid4().hex
+        command = [sys.executable, "-m", "jobs.cli", "label", "--config", os.devnull]
+        every = ("corpus.id_column=id", f"checkpoint.uri={CHECKPOINT}", *self.settings, *settings)
+        environment = {
+            key: value for key, value in os.environ.items() if not key.startswith("RAY_")
+        }
+        environment |= self.environment | {
+            RUN_VARIABLE: name,
+            "FAULTS": json.dumps(faults),
+            "FAULTS_LOG": log,
+            "PYTHONPATH": f"{HOOKS}{os.pathsep}{ROOT}",
+        }
+        process = subprocess.Popen(
+            [*command, *(part for setting in every for part in ("--set", setting))],
+            cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        run = Run(process, name)
+        self.world.runs.append(run)
+        return run
+
+    def run(self, *settings: str, **named: Any) -> tuple[int, str]:
+        return self.start(*settings, **named).wait()
+
+    def finish(self, *settings: str) -> None:
+        """The run after a fault: nothing special about it, and it must end well."""
+        code, output = self.run(*settings)
+        assert code == 0, output
+
+    def prefill(self) -> None:
+        """All units done, so that a run publishes and needs no Ray."""
+        units = self.world.undisturbed.root + "/_units"
+        if "s3" in self.table.filesystem.protocol:
+            self.table.filesystem.put(units, f"{self.table.root}/_units", recursive=True)
+        else:
+            shutil.copytree(units, f"{self.table.root}/_units", dirs_exist_ok=True)
+
+    def fragments(self) -> dict[str, Any]:
+        """Finished units: their fragments, and when each was written."""
+        found = self.table.filesystem.find(f"{self.table.root}/_units", detail=True)
+        return {
+            name: info.get("LastModified") or info["mtime"]
+            for name, info in found.items()
+            if name.endswith(".parquet")
+        }
+
+    def reader(self) -> Reader:
+        return Reader(self.table, [self.world.ids])
+
+    def judge(self) -> None:
+        """The table is what an undisturbed run gives."""
+        assert self.table.published() == self.world.expected
+
+
+@dataclass
+class World:
+    """Everything that is made once."""
+
+    folder: Path
+    server: Callable[[], S3Server]
+    corpus: Path
+    settings: tuple[str, ...] = SMALL
+    runs: list[Run] = field(default_factory=list)  # to be cleaned up after
+    stores: tuple[str, ...] = ("local", "s3")  # those that the dice choose from
+
+    @cached_property
+    def ids(self) -> set[str]:
+        found: set[str] = set()
+        for file in self.corpus.glob("**/*.parquet"):
+            found |= set(pq.read_table(file, columns=["id"])["id"].to_pylist())
+        for file in self.corpus.glob("**/*.jsonl"):
+            found |= {json.loads(line)["id"] for line in file.read_text().splitlines()}
+        return found
+
+    @cached_property
+    def undisturbed(self) -> Table:
+        target = self.local("undisturbed")
+        target.finish()
+        return target.table
+
+    @cached_property
+    def expected(self) -> dict[str, Any]:
+        return self.undisturbed.published()
+
+    def local(self, name: str = "", parent: Path | None = None) -> Target:
+        folder = (parent or self.folder) / (name or uuid.uuid4().hex)
+        table = Table(fsspec.filesystem("file"), str(folder), str(folder))
+        return self._target(table, {})
+
+    def s3(self, endpoint: str = "") -> Target:
+        server = self.server()
+        filesystem, bucket = server.filesystem(), server.new_bucket()
+        table = Table(filesystem, f"{bucket}/table", f"s3://{bucket}/table")
+        target = self._target(table, server.environment())
+        target.settings += (f"storage.endpoint_url={endpoint or server.endpoint}",)
+        return target
+
+    def _target(self, table: Table, environment: dict[str, str]) -> Target:
+        settings = (f"corpus.uris={self.corpus}", f"table.uri={table.uri}", *self.settings)
+        return Target(self, table, settings, environment)
+
+
+def write_corpus(folder: Path, files: int = 4, documents: int = 10) -> Path:
+    """Real documents in several files of two partitions, and one that can't be labelled."""
+    found = pq.read_table(CORPUS / "test.parquet", columns=["id", "text"])
+    halves = [folder / "half=1", folder / "half=2"]
+    for half in halves:
+        half.mkdir(parents=True)
+    for file in range(files):
+        part = found.slice(file * documents, documents)
+        texts = [text[:3000] for text in part["text"].to_pylist()]
+        path = halves[file * 2 // files] / f"{file}.parquet"
+        pq.write_table(pa.table({"id": part["id"], "text": texts}), path, row_group_size=5)
+    lines = [{"id": "good", "text": "A proposal."}, {"id": "bad", "text": None}]
+    (halves[1] / "lines.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def wait_for(run: Run, condition: Callable[[], bool]) -> bool:
+    """Whether it came true before the run ended."""
+    deadline = time.monotonic() + RUN_SECONDS
+    while run.process.poll() is None:
+        if condition():
+            return True
+        assert time.monotonic() < deadline, "the run hangs"
+        time.sleep(0.02)
+    return False
+
+
+def restart_radosgw(server: S3Server, away: float) -> None:
+    """Kills the S3 server, and starts it again over the same objects."""
+    pid_file = server.folder / "run" / "radosgw.pid"
+    process = int(pid_file.read_text())
+    command = Path(f"/proc/{process}/cmdline").read_text().rstrip("\0").split("\0")
+    os.kill(process, signal.SIGKILL)
+    time.sleep(away)
+    with (server.folder / "log" / "radosgw-again.out").open("wb") as log:
+        again = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    pid_file.write_text(str(again.pid))
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Callable[[str], object]]:
+    """A tmpfs, and what mounts it again with other options. Raises OSError where mounting is refused."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "rookery-test", str(folder)]
+    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    if mounted.returncode != 0:
+        raise OSError(mounted.stderr.strip())
+    try:
+        yield lambda options: subprocess.run(
+            ["mount", "-o", f"remount,{options}", str(folder)], check=True
+        )
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
