@@ -33,6 +33,7 @@ from botocore.exceptions import (
     ProfileNotFound,
 )
 from botocore.parsers import ResponseParserError
+from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.config import StorageSettings
 from pipeline.errors import (
@@ -78,6 +79,15 @@ class Storage:
             found = _list(filesystem, path) or _list_glob(filesystem, path)
         return sorted(found.values(), key=lambda file: file.uri)
 
+    def folders_in(self, folder: str) -> list[str]:
+        """URIs of the folders right below a folder."""
+        filesystem, path = self._at(folder)
+        with _explained(folder), contextlib.suppress(FileNotFoundError):
+            below = filesystem.ls(path, detail=True)
+            names = [info["name"].rstrip("/") for info in below if info["type"] == "directory"]
+            return [str(filesystem.unstrip_protocol(name)) for name in names]
+        return []
+
     def stat(self, uri: str) -> StoredFile | None:
         """The object as it is now, or None."""
         filesystem, path = self._at(uri)
@@ -113,6 +123,18 @@ class Storage:
                 f"{planned.uri} {state} after this run was planned (planned version {planned.version}, "
                 f"now {now.version if now else 'none'}); run again: finished units are kept"
             )
+
+    def read_end(self, planned: StoredFile, size: int) -> bytes:
+        """The last `size` bytes of the version that was planned, or all. Raises SourceChangedError where it is no longer that one."""
+        filesystem, path = self._at(planned.uri)
+        if not planned.size:  # a range of nothing is refused
+            return b""
+        try:
+            with _explained(planned.uri):
+                start = max(0, planned.size - size)
+                return cast(bytes, filesystem.cat_file(path, start=start, end=planned.size))
+        finally:
+            self.check_unchanged(planned)
 
     def put_if_absent(self, uri: str, data: bytes) -> bool:
         """Writes the object unless there is one. True if the object now holds these bytes, False if it holds others."""
@@ -227,6 +249,7 @@ class Storage:
             "anon": settings.anonymous,
             "client_kwargs": client,
             "config_kwargs": s3.CONFIG,
+            "max_concurrency": 1,  # or each small object's size is asked for before it is read
         }
 
 
@@ -309,7 +332,7 @@ def _remote_file(filesystem: Any, path: str, info: dict[str, Any]) -> StoredFile
 
 
 def _is_local(filesystem: Any) -> bool:
-    return isinstance(filesystem, fsspec.implementations.local.LocalFileSystem)
+    return isinstance(filesystem, LocalFileSystem)
 
 
 def _create(filesystem: Any, path: str, data: bytes) -> None:

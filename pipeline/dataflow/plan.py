@@ -143,7 +143,7 @@ def make_plan(job: Job, limit: int | None = None) -> Plan:
         layout=_layout(job, files, classification),
         files=tuple(files),
         units=tuple(units),
-        done=frozenset(Fragments(storage, job.table.uri, scoring.key).done()),
+        done=frozenset(Fragments(storage, job.table.uri, scoring.key).done(len(units))),
         limit=limit,
     )
 

@@ -6,6 +6,7 @@ A fragment is put if absent, in one PUT. Its bytes are a function of the unit, s
 """
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.schema import FRAGMENT
-from pipeline.storage import Storage
+from pipeline.storage import TRANSFERS, Storage
 from pipeline.tables.files import parquet_bytes
 
+LISTED_AT_ONCE = 1000  # objects that stores list in one reply
 NOT_FINITE = {
     "stage": "predict",
     "reason": "not_finite",
@@ -49,9 +51,19 @@ class Fragments:
         # two characters of the digest spread the keys over 256 prefixes, which stores throttle one by one
         return f"{self.folder}/{unit[:2]}/{unit}.parquet"
 
-    def done(self) -> set[str]:
-        """Ids of the units that have a fragment: a listing, nothing is read."""
-        names = (file.uri.rpartition("/")[2] for file in self.storage.find(self.folder))
+    def done(self, expected: int = 0) -> set[str]:
+        """Ids of the units that have a fragment: a listing, nothing is read.
+
+        Args:
+            expected: about how many there are to find; many are listed by several requests at a time.
+        """
+        if expected <= LISTED_AT_ONCE:
+            return self._listed(self.folder)
+        with ThreadPoolExecutor(TRANSFERS) as pool:
+            return set().union(*pool.map(self._listed, self.storage.folders_in(self.folder)))
+
+    def _listed(self, folder: str) -> set[str]:
+        names = (file.uri.rpartition("/")[2] for file in self.storage.find(folder))
         return {name.removesuffix(".parquet") for name in names if name.endswith(".parquet")}
 
     def has(self, unit: str) -> bool:

@@ -101,7 +101,8 @@ def publish(
 
 
 def _check_complete(fragments: Fragments, publication: Publication) -> None:
-    missing = {unit.id for unit in publication.units} - fragments.done()
+    units = publication.units
+    missing = {unit.id for unit in units} - fragments.done(expected=len(units))
     if missing:
         raise RetryableError(
             f"{fragments.folder}: {len(missing)} of {len(publication.units)} units have no fragment "
@@ -124,9 +125,9 @@ def _put_files(
         [files for _, files in same[start : start + KEPT_TOGETHER]]
         for start in range(0, len(same), KEPT_TOGETHER)
     )
-    copied = chain.from_iterable(mapped(_Copier(snapshots, snapshot), batches))
+    copied = chain.from_iterable(mapped(Copier(snapshots, snapshot), batches))
     done = {n: kept for (n, _), kept in zip(same, copied, strict=True) if kept}
-    write = _Writer(snapshots, fragments, publication.layout, publication.decision, snapshot)
+    write = GroupWriter(snapshots, fragments, publication.layout, publication.decision, snapshot)
     missing = [n for n in range(len(groups)) if n not in done]
     done |= zip(missing, mapped(write, (groups[n] for n in missing)), strict=True)
     return [file for n in range(len(groups)) for file in done[n]]
@@ -181,7 +182,7 @@ def _manifest(
 
 
 @dataclass(frozen=True, slots=True)
-class _Copier:
+class Copier:
     """Copies files of earlier snapshots into a snapshot's folder, inside the store."""
 
     snapshots: Snapshots
@@ -209,7 +210,7 @@ class _Copier:
 
 
 @dataclass(frozen=True, slots=True)
-class _Writer:
+class GroupWriter:
     """Fragments of a group -> its files in a snapshot's folder."""
 
     snapshots: Snapshots
