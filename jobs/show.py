@@ -82,7 +82,7 @@ def summary(plan: Plan, manifest: Manifest, work: Work, seconds: float) -> None:
     partial = " (partial)" if manifest.partial else ""
     grid.add_row(
         "snapshot",
-        f"{manifest.snapshot}{partial}: {added} files added, {len(manifest.files) - added} kept, {len(manifest.removed)} removed",
+        f"{manifest.snapshot}{partial}: files: {added} added, {len(manifest.files) - added} kept, {len(manifest.removed)} removed",
     )
     grid.add_row(
         "documents",

@@ -183,6 +183,42 @@ def test_files_that_did_not_change_are_kept(table: Table):
     assert second.removed == []
 
 
+def test_a_kept_file_that_somebody_removed_is_written_again(table: Table):
+    units = [table.unit(1), table.unit(2, "b")]
+    first = table.publish(*units)
+    (gone,) = (file for file in first.files if file.partition == {"part": "b"})
+    (table.folder / gone.path).unlink()
+    second = table.publish(*units, table.unit(3, "c"))
+    states = {file.partition["part"]: file.state for file in second.files}
+    assert states == {"a": "kept", "b": "added", "c": "added"}
+    assert gone.sha256 in {file.sha256 for file in second.files}
+    assert second.removed == []
+    assert len(table.rows(2)) == 6
+
+
+def test_a_file_with_another_bucket_s_number_is_not_kept(table: Table):
+    """Its name and the manifest would say something else than the layout."""
+    units = [table.unit(n) for n in range(1, 4)]
+    table.publish(*units)
+    halved = replace(table.publication(*units), layout=replace(LAYOUT, buckets=None))
+    manifest = publish(table.snapshots, table.fragments, halved, RUN)
+    assert {(file.bucket, file.state) for file in manifest.files} == {(1, "added")}
+
+
+@pytest.mark.parametrize(
+    ("damage", "found"), [(Path.unlink, "nothing"), (lambda path: path.write_bytes(b"x"), "1 bytes")],
+    ids=["gone", "short"],
+)  # fmt: skip
+def test_a_file_that_is_not_as_long_as_written_stops_publishing(
+    table: Table, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], object], found: str
+):
+    unit = table.unit(1, failed=True)
+    racing(table, lambda: damage(next((table.folder / "errors").rglob("*.parquet"))), monkeypatch)
+    with pytest.raises(RookeryError, match=f"expected .* bytes, found {found}; nothing was"):
+        table.publish(unit)
+    assert table.snapshots.published() == []
+
+
 def test_a_document_that_left_the_corpus_leaves_the_table(table: Table):
     one, two = table.unit(1, "a"), table.unit(2, "b")
     first = table.publish(one, two)

@@ -1,0 +1,124 @@
+"""Requests of planning and publishing: as many as the README says, on the simulated store and on a real one."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import s3fs
+
+from jobs.sample import CHECKPOINT
+from jobs.scale import (
+    CHANGED,
+    UNITS_PER_FILE,
+    Cost,
+    SimulatedStore,
+    World,
+    corpus_file,
+    cost_table,
+    fragment_bytes,
+    label,
+    measure,
+)
+from pipeline.config import parse_job
+from pipeline.dataflow.plan import Plan, make_plan
+from pipeline.tables.publish import is_current, publish
+from tests.s3 import S3Server
+
+NAMES = {
+    "head_object": "HEAD", "head_bucket": "HEAD", "list_objects_v2": "LIST", "get_object": "GET", "put_object": "PUT",
+    "copy_object": "COPY",
+}  # fmt: skip
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    """An empty simulated store."""
+    world = World()
+    monkeypatch.setattr(SimulatedStore, "world", world)
+    return world
+
+
+def by_phase(costs: list[Cost]) -> dict[str, Cost]:
+    return {cost.phase: cost for cost in costs}
+
+
+def test_requests_grow_with_the_corpus_and_no_faster(world: World, monkeypatch: pytest.MonkeyPatch):
+    small = by_phase(measure(200))
+    monkeypatch.setattr(SimulatedStore, "world", World())
+    large = by_phase(measure(400))
+    for cost in (*small.values(), *large.values()):
+        files, units, sent = cost.files, cost.files * UNITS_PER_FILE, cost.requests
+        assert cost.units == units
+        # each finished unit's folder, and a few for the corpus, the table and its snapshots
+        assert sent["LIST"] <= 256 + units // 1000 + 8
+        if cost.phase.startswith("plan"):
+            assert sent["HEAD"] - files in range(8)
+            assert sent["GET"] - files in range(2)
+            assert sent["PUT"] == sent["COPY"] == 0
+        elif cost.phase == "publish the first snapshot":
+            assert sent["GET"] == units
+            assert sent["PUT"] == cost.groups + 4  # claim, files.txt, manifest, _latest.json
+            assert sent["COPY"] == 0
+        else:
+            added = sent["PUT"] - 4
+            assert added <= UNITS_PER_FILE * -(-files // CHANGED)
+            assert sent["COPY"] == cost.groups - added
+    assert cost_table([*small.values(), *large.values()]).row_count == 2 * len(small)
+
+
+def phases(job: list[str], write: Callable[[Plan], None], sent: Counter[str]) -> Iterator[Any]:
+    """Requests of each phase on any store: plan, plan again when all is labelled, publish, plan when nothing is to do."""
+    plan = make_plan(parse_job("", job))
+    assert is_current(plan.snapshots, plan.publication) is None
+    yield "plan", dict(sent)
+    write(plan)
+    sent.clear()
+    plan = make_plan(parse_job("", job))
+    assert not plan.missing
+    yield "plan again", dict(sent)
+    sent.clear()
+    first = publish(plan.snapshots, plan.fragments, plan.publication, {})
+    yield "publish", dict(sent)
+    sent.clear()
+    assert is_current(plan.snapshots, plan.publication) == first
+    yield "nothing to do", dict(sent)
+
+
+@pytest.mark.s3
+def test_the_simulated_store_counts_what_s3_is_sent(
+    world: World, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+):
+    common = ["corpus.id_column=id", f"checkpoint.uri={CHECKPOINT}"]
+    world.files, world.file = 3, corpus_file()
+
+    def simulate(plan: Plan) -> None:
+        label(plan)
+        for id_ in plan.unit_ids:
+            uri = plan.fragments.uri(id_)
+            world.objects[uri.removeprefix("simulated://")] = fragment_bytes(uri)
+
+    simulated = ["corpus.uris=simulated://corpus", "table.uri=simulated://table", *common]
+    expected = list(phases(simulated, simulate, world.requests))
+
+    bucket, sent = s3.new_bucket(), Counter[str]()
+    filesystem = s3.filesystem()
+    for number in range(world.files):
+        filesystem.pipe_file(f"{bucket}/corpus/{number}.parquet", world.file)
+
+    def put(plan: Plan) -> None:
+        for id_ in plan.unit_ids:
+            uri = plan.fragments.uri(id_)
+            filesystem.pipe_file(uri, fragment_bytes(uri))
+
+    really = s3fs.S3FileSystem._call_s3
+
+    async def counted(self: Any, method: str, *arguments: Any, **named: Any) -> Any:
+        sent[NAMES[method]] += 1
+        return await really(self, method, *arguments, **named)
+
+    monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", counted)
+    real = [
+        f"corpus.uris=s3://{bucket}/corpus", f"table.uri=s3://{bucket}/table", f"storage.endpoint_url={s3.endpoint}"
+    ]  # fmt: skip
+    assert list(phases([*real, *common], put, sent)) == expected
