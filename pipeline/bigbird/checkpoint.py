@@ -3,33 +3,31 @@
 Where transformers has no name, ours:
 
 Name                    Part
-classifier.*            the linear head
-classifier.dense.*      the dense head's first layer
-classifier.out_proj.*   its second: the two are called as in transformers' own head
-attention.dense.*       attention pooling's inner layer, if it has one
-attention.out.*         attention pooling's score
+classifier.*       the linear head, or the dense head's second layer
+fc.*               the dense head's first layer
+attention.dense.*  attention pooling's inner layer, if it has one
+attention.out.*    attention pooling's score
 
 Loading is strict: every tensor of the files is used, or known to be of no use, and every
-parameter is filled. Files are read one at a time, and safetensors only mapped, so that a tensor is
-copied once, into its place.
+parameter is filled.
 """
 
 import json
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pipeline.bigbird.classifier import Classifier
+from pipeline.bigbird.config import HeadConfig
 from pipeline.bigbird.encoder import Layer
 from pipeline.bigbird.folder import CheckpointFolder
 from pipeline.bigbird.heads import DenseHead, LinearHead, MaskedLmHead, QuestionAnsweringHead
 from pipeline.bigbird.poolings import Pooler
+from pipeline.bigbird.weights import Stored, read_all
 from pipeline.errors import CheckpointError
 
 # What transformers stores and not every classifier uses.
@@ -62,6 +60,8 @@ BARE = ("embeddings.", "encoder.", "pooler.")  # BigBirdModel alone leaves out "
 OLD_NAMES = ((".LayerNorm.gamma", ".LayerNorm.weight"), (".LayerNorm.beta", ".LayerNorm.bias"))
 NAMES_SHOWN = 8
 
+Rename = Callable[[str], str]
+
 
 def load(folder: CheckpointFolder, dtype: torch.dtype) -> Classifier:
     """The folder's classifier on the CPU, in eval mode, its encoder as `dtype`.
@@ -70,19 +70,44 @@ def load(folder: CheckpointFolder, dtype: torch.dtype) -> Classifier:
         CheckpointError: a file cannot be read, or does not hold exactly this model.
     """
     classifier = Classifier(folder.encoder, folder.head, dtype=dtype)
-    places = stored_tensors(classifier)
-    tied = TIED if folder.head.head == "masked_lm" else {}
-    found: set[str] = set()
-    for file in folder.weight_files:
-        for stored_name, tensor in _read(file):
-            name = _current_name(stored_name)
-            name = tied.get(name, name)
-            if name in places:
-                fill_or_compare = _refuse_other_values if name in found else _fill
-                fill_or_compare(places[name], tensor, stored_name, file)
-            found.add(name)
-    _refuse_other_names(folder, found, set(places))
+    fill(classifier, read_all(folder.weight_files), folder.path)
     return classifier.eval()
+
+
+def fill(
+    classifier: Classifier,
+    stored: Iterable[Stored],
+    where: Path,
+    *,
+    rename: Rename = str,
+    original: Rename = str,
+) -> None:
+    """Fills every parameter from the tensors of files, which `where` stands for in messages.
+
+    `rename` makes our name of a tensor's, `original` the reverse, for messages.
+
+    Raises:
+        CheckpointError: they are not exactly those of this classifier.
+    """
+    places = stored_tensors(classifier)
+    found = _fill_all(places, stored, rename)
+    _refuse_other_names(where, classifier.head_config, found, {n: original(n) for n in places})
+
+
+def _fill_all(
+    places: Mapping[str, Tensor], stored: Iterable[Stored], rename: Rename = str
+) -> dict[str, str]:
+    """Fills the places that there are tensors for; returns our names of all tensors, with those in the files."""
+    tied = TIED if set(TIED.values()) <= set(places) else {}
+    found: dict[str, str] = {}
+    for file, stored_name, tensor in stored:
+        name = _current_name(rename(stored_name))
+        name = tied.get(name, name)
+        if name in places:
+            fill_or_compare = _refuse_other_values if name in found else _fill
+            fill_or_compare(places[name], tensor, stored_name, file)
+        found[name] = stored_name
+    return found
 
 
 def save(
@@ -129,7 +154,7 @@ def stored_tensors(classifier: Classifier) -> dict[str, Tensor]:
         "bert.embeddings.token_type_embeddings.weight": embeddings.token_type.weight,
         **_module("bert.embeddings.LayerNorm", embeddings.norm),
         **_pooling(classifier.pooling),
-        **_head(classifier.head),
+        **_head(classifier.head, classifier.head_config),
     }
     for number, layer in enumerate(classifier.encoder.layers):
         assert isinstance(layer, Layer)
@@ -143,10 +168,12 @@ def _pooling(pooling: nn.Module) -> dict[str, Tensor]:
     return _module("attention", pooling)  # the others have no parameters
 
 
-def _head(head: nn.Module) -> dict[str, Tensor]:
+def _head(head: nn.Module, config: HeadConfig) -> dict[str, Tensor]:
     match head:
         case LinearHead():
             return _module("classifier", head.out)
+        case DenseHead() if config.head == "dense":
+            return {**_module("fc", head.dense), **_module("classifier", head.out)}
         case DenseHead():
             return {
                 **_module("classifier.dense", head.dense),
@@ -217,59 +244,21 @@ def _refuse_other_values(place: Tensor, tensor: Tensor, name: str, file: Path) -
         )
 
 
-def _refuse_other_names(folder: CheckpointFolder, found: set[str], expected: set[str]) -> None:
-    head = folder.head
+def _refuse_other_names(
+    where: Path, head: HeadConfig, found: Mapping[str, str], expected: Mapping[str, str]
+) -> None:
+    """Each with our name -> the name to show."""
     unused = {*UNUSED, *UNUSED_BY.get(head.head, ())}
-    missing, surplus = expected - found, found - expected - unused
+    missing = [expected[name] for name in expected.keys() - found.keys()]
+    surplus = [found[name] for name in found.keys() - expected.keys() - unused]
     if missing or surplus:
         raise CheckpointError(
-            f"{folder.path}: the weights are not those of {head.to_json()['architectures'][0]} with this config.json (pooling "
+            f"{where}: the weights are not those of {head.to_json()['architectures'][0]} with this config.json (pooling "
             f"{head.pooling}, head {head.head}); missing: {_listed(missing)}; not expected: {_listed(surplus)}"
         )
 
 
-def _listed(names: set[str]) -> str:
+def _listed(names: list[str]) -> str:
     shown = ", ".join(sorted(names)[:NAMES_SHOWN]) or "none"
     more = len(names) - NAMES_SHOWN
     return f"{shown} and {more} more" if more > 0 else shown
-
-
-def _read(file: Path) -> Iterator[tuple[str, Tensor]]:
-    return _read_safetensors(file) if file.suffix == ".safetensors" else _read_pickle(file)
-
-
-def _read_safetensors(file: Path) -> Iterator[tuple[str, Tensor]]:
-    try:
-        with safe_open(file, framework="pt") as tensors:
-            for name in tensors.keys():  # noqa: SIM118 - it is no mapping
-                yield name, tensors.get_tensor(name)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{file}: cannot be read as safetensors ({error}); fetch the file again"
-        ) from error
-
-
-def _read_pickle(file: Path) -> Iterator[tuple[str, Tensor]]:
-    try:  # weights_only runs none of the code that a pickle may hold
-        state = torch.load(
-            file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file)
-        )
-    except Exception as error:  # a broken pickle raises nearly anything
-        raise CheckpointError(
-            f"{file}: cannot be read as a plain state dict ({type(error).__name__}); it is "
-            "damaged, or holds more than names and tensors, which is not loaded from a pickle: fetch the "
-            "file again, or save model.state_dict(), better as safetensors"
-        ) from error
-    if not isinstance(state, Mapping):
-        raise _no_state_dict(file, type(state).__name__)
-    for name, tensor in state.items():
-        if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            raise _no_state_dict(file, f"{name!r}: {type(tensor).__name__}")
-        yield name, tensor
-
-
-def _no_state_dict(file: Path, found: str) -> CheckpointError:
-    return CheckpointError(
-        f"{file}: holds {found}; expected a state dict, names and tensors only: save "
-        "model.state_dict()"
-    )

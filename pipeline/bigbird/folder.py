@@ -48,7 +48,7 @@ class CheckpointFolder:
         if not path.is_dir():
             raise CheckpointError(f"{path}: is not a folder; expected a checkpoint folder")
         config = JsonFile.read(_required(path, "config.json"))
-        rookery = _rookery(path / "rookery.json")
+        rookery = rookery_file(path / "rookery.json")
         encoder = EncoderConfig.from_json(config)
         head = HeadConfig.from_json(config, rookery)
         spiece, tokenizer_json = path / "spiece.model", path / "tokenizer.json"
@@ -60,7 +60,7 @@ class CheckpointFolder:
             head=head,
             decision=DecisionConfig.from_json(rookery, head),
             windows=WindowConfig.from_json(rookery, encoder),
-            weight_files=_weight_files(path),
+            weight_files=weight_files(path),
             spiece=spiece if spiece.is_file() else None,
             tokenizer_json=tokenizer_json if tokenizer_json.is_file() else None,
         )
@@ -83,13 +83,13 @@ class CheckpointFolder:
         return _digest(json.dumps([file.name for file in files]).encode(), files)
 
 
-def _rookery(path: Path) -> JsonFile:
+def rookery_file(path: Path) -> JsonFile:
     file = JsonFile.read(path) if path.is_file() else JsonFile(path, {})
     file.refuse_unknown_keys(ROOKERY_KEYS)
     return file
 
 
-def _weight_files(path: Path) -> tuple[Path, ...]:
+def weight_files(path: Path) -> tuple[Path, ...]:
     for name in WEIGHTS:
         index = path / f"{name}.index.json"
         if (path / name).is_file():

@@ -72,6 +72,12 @@ def as_old_bin(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
 
 
+def as_training_loops_save(folder: Path) -> None:
+    state = {"epoch": 3, "model_state_dict": load_file(folder / "model.safetensors")}
+    torch.save(state, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+
+
 def as_sharded_bin(folder: Path) -> None:
     index = folder / "model.safetensors.index.json"
     for shard in folder.glob("*.safetensors"):
@@ -89,9 +95,10 @@ def as_sharded_bin(folder: Path) -> None:
         ({"max_shard_size": SHARD_BYTES}, lambda folder: None),
         ({}, as_bin),
         ({}, as_old_bin),
+        ({}, as_training_loops_save),
         ({"max_shard_size": SHARD_BYTES}, as_sharded_bin),
     ],
-    ids=["safetensors", "sharded safetensors", "bin", "bin before zip", "sharded bin"],
+    ids=["safetensors", "sharded safetensors", "bin", "bin before zip", "wrapped", "sharded bin"],
 )
 def test_every_form_of_weights_gives_transformers_logits(
     model: Any, tmp_path: Path, options: dict[str, Any], change: Callable[[Path], None]
@@ -220,7 +227,7 @@ def test_a_pickle_with_code_is_refused_and_not_run(
     ("content", "found"),
     [
         ([torch.zeros(1)], "holds list"),
-        ({"state_dict": {"bert.pooler.bias": torch.zeros(1)}}, "'state_dict': dict"),
+        ({"optimizer": {"bert.pooler.bias": torch.zeros(1)}}, "'optimizer': dict"),
         ({"epoch": 3}, "'epoch': int"),
     ],
     ids=["list", "nested", "number"],

@@ -61,8 +61,10 @@ def _scores(hidden_ND: Tensor, t: dict[str, Tensor]) -> Tensor:
 
 
 def _two_layers(pooled_D: Tensor, t: dict[str, Tensor], activation: Any) -> Tensor:
-    inner = activation(F.linear(pooled_D, *_part(t, "classifier.dense")))
-    return F.linear(inner, *_part(t, "classifier.out_proj"))
+    first, second = (
+        ("fc", "classifier") if "fc.weight" in t else ("classifier.dense", "classifier.out_proj")
+    )
+    return F.linear(activation(F.linear(pooled_D, *_part(t, first))), *_part(t, second))
 
 
 def head_config(pooling: Any, head: Any, **sizes: Any) -> HeadConfig:

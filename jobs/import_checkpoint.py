@@ -1,0 +1,65 @@
+"""`rookery import`: a checkpoint folder from weights that others wrote."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from pipeline.bigbird.config import Pooling, ProblemType
+from pipeline.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from pipeline.bigbird.recognition import Recognised
+
+console = Console(highlight=False)
+
+
+def import_checkpoint(
+    source: Annotated[
+        Path, typer.Argument(exists=True, help="A folder, or a file: safetensors, or a state dict.")
+    ],
+    target: Annotated[Path, typer.Argument(help="The checkpoint folder to write.")],
+    config: Annotated[
+        Path | None,
+        typer.Option(help="The encoder's config.json, if it is not beside the weights."),
+    ] = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(
+            help="Its spiece.model or tokenizer.json, or the folder that has them, if they are not beside the weights."
+        ),
+    ] = None,
+    pooling: Annotated[
+        Pooling | None, typer.Option(help="What the head gets, where the weights don't say it.")
+    ] = None,
+    problem_type: Annotated[
+        ProblemType | None,
+        typer.Option(
+            help="What follows the last layer: softmax (single_label), sigmoid (multi_label) or nothing (regression)."
+        ),
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="The outputs' names in their order: politics,sports.")
+    ] = None,
+) -> None:
+    """Write a checkpoint folder from weights that others wrote: transformers, or plain PyTorch around BigBirdModel."""
+    from pipeline.bigbird.conversion import Source, convert  # imports torch
+
+    names = tuple(labels.split(",")) if labels else None
+    told = Source(source, config, tokenizer, pooling, problem_type, names)
+    files = told.tokenizer_files()
+    Tokenizer.load(files.get("spiece.model"), files.get("tokenizer.json"))
+    recognised, folder = convert(told, target)
+    head = folder.head
+    console.print(f"recognised  {_layers(recognised)}", soft_wrap=True, markup=False)
+    console.print(f"imported    {head.task}: pooling {head.pooling}, head {head.head}, {head.problem_type}", soft_wrap=True)  # fmt: skip
+    if head.labels:
+        console.print(f"labels      {', '.join(head.labels)}", soft_wrap=True, markup=False)
+    console.print(f"written     {target}", soft_wrap=True, markup=False)
+
+
+def _layers(recognised: "Recognised") -> str:
+    encoder = f"BigBirdModel as {recognised.wrapper + recognised.encoder!r}"
+    layers = [f"{theirs} as {ours}" for theirs, ours in recognised.layers.items()]
+    return ", ".join([encoder, *layers])

@@ -1,0 +1,155 @@
+"""Weights that others wrote -> a checkpoint folder of ours: what `rookery import` does."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from pipeline.bigbird.checkpoint import fill, save
+from pipeline.bigbird.classifier import Classifier
+from pipeline.bigbird.config import ARCHITECTURES, EncoderConfig, HeadConfig, Pooling, ProblemType
+from pipeline.bigbird.folder import CheckpointFolder, rookery_file, weight_files
+from pipeline.bigbird.json_file import JsonFile
+from pipeline.bigbird.recognition import Recognised, recognise
+from pipeline.bigbird.weights import read_all
+from pipeline.errors import ConfigError
+
+TOKENIZER_FILES = ("spiece.model", "tokenizer.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where things are, and what the weights don't say; None: as config.json and rookery.json beside the weights say.
+
+    `config` and `tokenizer` are files, or folders with files of the usual names.
+    """
+
+    weights: Path
+    config: Path | None = None
+    tokenizer: Path | None = None
+    pooling: Pooling | None = None
+    problem_type: ProblemType | None = None
+    labels: tuple[str, ...] | None = None
+
+    @property
+    def folder(self) -> Path:
+        return self.weights if self.weights.is_dir() else self.weights.parent
+
+    def config_file(self) -> JsonFile:
+        path = self.config or self.folder
+        path = path / "config.json" if path.is_dir() else path
+        if not path.is_file():
+            raise ConfigError(
+                f"{path}: there is none; give the encoder's config.json with --config"
+            )
+        return JsonFile.read(path)
+
+    def tokenizer_files(self) -> dict[str, Path]:
+        """The usual names and where the files are."""
+        path = self.tokenizer or self.folder
+        if path.is_file():
+            return {TOKENIZER_FILES[path.suffix == ".json"]: path}
+        files = {name: path / name for name in TOKENIZER_FILES if (path / name).is_file()}
+        if not files:
+            raise ConfigError(
+                f"{path}: has neither {' nor '.join(TOKENIZER_FILES)}; give the tokenizer's file with --tokenizer"
+            )
+        return files
+
+
+def convert(source: Source, target: Path) -> tuple[Recognised, CheckpointFolder]:
+    """Writes the folder `target`, which appears when it is complete.
+
+    Raises:
+        ConfigError: something that has to be told is not, or `target` is there already.
+        CheckpointError: the weights are of no known classifier, or not all of its weights.
+    """
+    if target.exists():
+        raise ConfigError(f"{target}: is there already; expected the name of a new folder")
+    config, tokenizer = source.config_file(), source.tokenizer_files()
+    encoder = EncoderConfig.from_json(config)
+    files = weight_files(source.weights) if source.weights.is_dir() else (source.weights,)
+    stored = list(read_all(files))
+    recognised = recognise({s.name: tuple(s.tensor.shape) for s in stored}, source.weights)
+    settings = rookery_file(source.folder / "rookery.json")
+    head = _head(source, recognised, config, settings)
+    classifier = Classifier(encoder, head)
+    fill(
+        classifier,
+        stored,
+        source.weights,
+        rename=recognised.rename,
+        original=recognised.original,
+    )
+    unfinished = target.with_name(f"{target.name}.unfinished")
+    save(classifier, unfinished, settings=_without_head(settings))
+    for name, file in tokenizer.items():
+        shutil.copyfile(file, unfinished / name)
+    unfinished.rename(target)
+    return recognised, CheckpointFolder.open(target)
+
+
+def _head(
+    source: Source, recognised: Recognised, config: JsonFile, settings: JsonFile
+) -> HeadConfig:
+    """The head that the weights show, with what they don't say from the source."""
+    _refuse_other(source, "head", settings.get("head"), recognised.head)
+    pooling = _pooling(source, recognised, config, settings)
+    problem_type = source.problem_type or settings.get("problem_type")
+    hand_written = recognised.head in ("linear", "dense") and pooling != "tokens"
+    if hand_written and not problem_type and not config.get("problem_type"):
+        raise ConfigError(
+            f"{source.weights}: the weights don't say what follows the last layer; give --problem-type single_label (softmax), "
+            "multi_label (sigmoid) or regression (nothing)"
+        )
+    told = {
+        "pooling": pooling,
+        "head": recognised.head,
+        "attention_size": recognised.attention_size,
+        "dense_size": recognised.dense_size,
+        "labels": list(source.labels) if source.labels else settings.get("labels"),
+        "problem_type": problem_type,
+    }
+    config = _with_outputs(config, recognised.outputs)
+    return HeadConfig.from_json(config, JsonFile(Path("command line"), told))
+
+
+def _pooling(
+    source: Source, recognised: Recognised, config: JsonFile, settings: JsonFile
+) -> Pooling:
+    told = source.pooling or settings.choice("pooling", get_args(Pooling), None)
+    if recognised.pooling:
+        _refuse_other(source, "pooling", told, recognised.pooling)
+        return recognised.pooling
+    if told:
+        return told
+    for architecture in [*(config.get("architectures") or []), "BigBirdModel"]:
+        pooling, head = ARCHITECTURES.get(architecture, (None, None))
+        if pooling and head == recognised.head:
+            return pooling
+    raise ConfigError(
+        f"{source.weights}: the weights don't say what of the tokens the head gets; give --pooling: cls (the first hidden state), "
+        "pooler (the first through dense and tanh: pooler_output), mean, max, or tokens (a label for each token)"
+    )
+
+
+def _refuse_other(source: Source, key: str, told: object, shown: str) -> None:
+    if told not in (None, shown):
+        raise ConfigError(
+            f"{source.weights}: {key} is said to be {told!r}; expected {shown!r}, which is what the weights show"
+        )
+
+
+def _with_outputs(config: JsonFile, outputs: int) -> JsonFile:
+    """An encoder's config.json knows nothing of the head; its labels are kept if there are as many as outputs."""
+    names = config.get("id2label")
+    if not outputs or (isinstance(names, dict) and len(names) == outputs):
+        return config
+    return JsonFile(config.path, {**config.values, "id2label": None, "num_labels": outputs})
+
+
+def _without_head(settings: JsonFile) -> Mapping[str, Any]:
+    """What rookery.json says beside the head, which is written anew."""
+    kept = ("thresholds", "temperature", "windows")
+    return {key: settings.values[key] for key in kept if key in settings.values}

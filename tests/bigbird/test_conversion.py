@@ -1,0 +1,483 @@
+"""Classifiers as people write them around BigBirdModel, imported, against themselves on each window alone.
+
+The tolerance is 1e-5 for probabilities, of which the worst measured is 5.5e-7, and 1e-4 for logits, as for the encoder (test_encoder.py).
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    BigBirdConfig,
+    BigBirdForCausalLM,
+    BigBirdForMaskedLM,
+    BigBirdForQuestionAnswering,
+    BigBirdForSequenceClassification,
+    BigBirdForTokenClassification,
+    BigBirdModel,
+    LongformerConfig,
+    LongformerModel,
+)
+
+from pipeline.bigbird.checkpoint import load
+from pipeline.bigbird.conversion import Source, convert
+from pipeline.bigbird.folder import CheckpointFolder
+from pipeline.errors import CheckpointError, ConfigError
+from pipeline.inference.predictor import Predictor
+from pipeline.tasks.classification import sigmoid, softmax
+from tests.checkpoints import (
+    TINY,
+    random_tokens,
+    random_transformers_model,
+    save_folder,
+    transformers_logits,
+)
+
+TOLERANCE = 1e-4
+WINDOWS = random_tokens([705, 1, 64, 1000, 63, 704, 65, 5])
+LABELS = ("rook", "jackdaw", "crow")
+H = TINY["hidden_size"]
+
+
+class MeanLinear(nn.Module):
+    def __init__(self, config: BigBirdConfig) -> None:
+        super().__init__()
+        self.bigbird = BigBirdModel(config)
+        self.dropout = nn.Dropout(0.1)
+        self.classifier = nn.Linear(H, 3)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        hidden = self.bigbird(input_ids, attention_mask=attention_mask).last_hidden_state
+        mask = attention_mask.unsqueeze(-1).float()
+        mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1e-9)
+        probabilities: Tensor = torch.softmax(self.classifier(self.dropout(mean)), dim=-1)
+        return probabilities
+
+
+class MaxLinear(nn.Module):
+    def __init__(self, config: BigBirdConfig) -> None:
+        super().__init__()
+        self.bigbird = BigBirdModel(config, add_pooling_layer=False)
+        self.linear = nn.Linear(H, 3)
+        self.softmax = nn.Softmax(dim=1)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        hidden = self.bigbird(input_ids, attention_mask=attention_mask)[0]
+        probabilities: Tensor = self.softmax(self.linear(torch.max(hidden, dim=1).values))
+        return probabilities
+
+
+class MeanDense(nn.Module):
+    def __init__(self, config: BigBirdConfig) -> None:
+        super().__init__()
+        self.bigbird = BigBirdModel(config)
+        self.fc1 = nn.Linear(H, 48)
+        self.fc2 = nn.Linear(48, 3)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        hidden = self.bigbird(input_ids, attention_mask=attention_mask)[0]
+        return torch.softmax(self.fc2(torch.relu(self.fc1(hidden.mean(dim=1)))), dim=1)
+
+
+class PooledLinear(nn.Module):
+    def __init__(self, config: BigBirdConfig) -> None:
+        super().__init__()
+        self.bert = BigBirdModel(config)
+        self.out = nn.Linear(H, 3)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        _, pooled = self.bert(input_ids, attention_mask=attention_mask, return_dict=False)
+        return torch.sigmoid(self.out(pooled))
+
+
+class PooledDense(nn.Module):
+    def __init__(self, config: BigBirdConfig) -> None:
+        super().__init__()
+        self.model = BigBirdModel(config)
+        self.classifier = nn.Sequential(
+            nn.Dropout(0.2), nn.Linear(H, 40), nn.ReLU(), nn.Dropout(0.2), nn.Linear(40, 3)
+        )
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        pooled = self.model(input_ids, attention_mask=attention_mask).pooler_output
+        return torch.sigmoid(self.classifier(pooled))
+
+
+class AttentionDense(nn.Module):
+    def __init__(self, config: BigBirdConfig) -> None:
+        super().__init__()
+        self.bert = BigBirdModel(config)
+        self.attention = nn.Linear(H, 1)
+        self.fc = nn.Linear(H, 40)
+        self.relu = nn.ReLU()
+        self.classifier = nn.Linear(40, 3)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        hidden = self.bert(input_ids, attention_mask=attention_mask).last_hidden_state
+        scores = self.attention(hidden).squeeze(-1).masked_fill(attention_mask == 0, -1e9)
+        context = (torch.softmax(scores, dim=1).unsqueeze(-1) * hidden).sum(dim=1)
+        return torch.sigmoid(self.classifier(self.relu(self.fc(context))))
+
+
+class TanhAttentionLinear(nn.Module):
+    def __init__(self, config: BigBirdConfig) -> None:
+        super().__init__()
+        self.bert = BigBirdModel(config)
+        self.attention = nn.Sequential(
+            nn.Linear(H, 24), nn.Tanh(), nn.Linear(24, 1), nn.Softmax(dim=1)
+        )
+        self.classifier = nn.Linear(H, 3)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        hidden = self.bert(input_ids, attention_mask=attention_mask).last_hidden_state
+        context = (self.attention(hidden) * hidden).sum(dim=1)
+        return torch.sigmoid(self.classifier(context))
+
+
+HAND_WRITTEN: list[tuple[Any, dict[str, Any], dict[str, Any]]] = [
+    (MeanLinear, {"pooling": "mean", "problem_type": "single_label"}, {}),
+    (MaxLinear, {"pooling": "max", "problem_type": "single_label"}, {}),
+    (MeanDense, {"pooling": "mean", "problem_type": "single_label"}, {"dense_size": 48}),
+    (PooledLinear, {"pooling": "pooler", "problem_type": "multi_label"}, {}),
+    (PooledDense, {"pooling": "pooler", "problem_type": "multi_label"}, {"dense_size": 40}),
+    (AttentionDense, {"problem_type": "multi_label"}, {"dense_size": 40}),
+    (TanhAttentionLinear, {"problem_type": "multi_label"}, {"attention_size": 24}),
+]
+
+
+def hand_written(model_class: Any, attention_type: str = "block_sparse") -> Any:
+    """In eval mode, with weights so large that each term shows (tests/checkpoints.py)."""
+    torch.manual_seed(0)
+    model = model_class(BigBirdConfig(**TINY, attention_type=attention_type)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(0, 0.2)
+            else:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+@torch.inference_mode()
+def probabilities_of(model: Any, attention_type: str) -> Tensor:
+    """What the model itself gives for each window alone."""
+    encoder = next(module for module in model.modules() if isinstance(module, BigBirdModel))
+    rows = []
+    for window in WINDOWS:
+        encoder.set_attention_type(attention_type)
+        ids = torch.from_numpy(window)[None]
+        rows.append(model(ids, torch.ones_like(ids)))
+    return torch.cat(rows)
+
+
+def beside(tmp_path: Path, model: Any) -> Path:
+    """A folder with the encoder's config.json and a tokenizer, as from_pretrained has them."""
+    encoder = next(module for module in model.modules() if isinstance(module, BigBirdModel))
+    encoder.config.save_pretrained(tmp_path)
+    (tmp_path / "spiece.model").write_bytes(b"no model")
+    return tmp_path
+
+
+def saved(model: Any, tmp_path: Path) -> Path:
+    torch.save(model.state_dict(), beside(tmp_path, model) / "best.pt")
+    return tmp_path / "best.pt"
+
+
+def imported_logits(folder: CheckpointFolder, windows: list[Any] = WINDOWS) -> Any:
+    lengths = np.array([len(window) for window in windows])
+    predictor = Predictor(load(folder, torch.float32), "cpu")
+    return predictor.predict(np.concatenate(windows), lengths)
+
+
+@pytest.mark.parametrize("attention_type", ["block_sparse", "original_full"])
+@pytest.mark.parametrize(
+    ("model_class", "told", "sizes"), HAND_WRITTEN, ids=lambda x: getattr(x, "__name__", "")
+)
+def test_as_the_model_itself_on_each_window_alone(
+    tmp_path: Path,
+    model_class: Any,
+    told: dict[str, Any],
+    sizes: dict[str, int],
+    attention_type: str,
+) -> None:
+    model = hand_written(model_class, attention_type)
+    source = Source(saved(model, tmp_path), labels=LABELS, **told)
+    _, folder = convert(source, tmp_path / "imported")
+    assert folder.head.labels == LABELS
+    assert folder.head.problem_type == told["problem_type"]
+    assert {key: getattr(folder.head, key) for key in sizes} == sizes
+    expected = probabilities_of(model, attention_type).numpy()
+    link = softmax if told["problem_type"] == "single_label" else sigmoid
+    probabilities = link(imported_logits(folder).astype(np.float64))
+    assert expected.max() - expected.min() > 0.3  # or nothing would be proved
+    assert np.abs(probabilities - expected).max() < 1e-5
+
+
+Write = Callable[[dict[str, Tensor], Path], Path]
+
+
+def as_safetensors(state: dict[str, Tensor], folder: Path) -> Path:
+    save_file(state, folder / "best.safetensors")
+    return folder / "best.safetensors"
+
+
+def as_pickle(change: Callable[[dict[str, Tensor]], object]) -> Write:
+    def write(state: dict[str, Tensor], folder: Path) -> Path:
+        torch.save(change(state), folder / "best.ckpt")
+        return folder / "best.ckpt"
+
+    return write
+
+
+def prefixed(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {prefix + name: tensor for name, tensor in state.items()}
+
+
+WRITES: dict[str, Write] = {
+    "safetensors": as_safetensors,
+    "DataParallel": as_pickle(lambda state: prefixed("module.", state)),
+    "torch.compile": as_pickle(lambda state: prefixed("_orig_mod.", state)),
+    "training loop": as_pickle(
+        lambda state: {"epoch": 3, "model_state_dict": prefixed("module.", state), "loss": 0.1}
+    ),
+    "Lightning": as_pickle(lambda state: {"state_dict": prefixed("model.", state)}),
+}
+
+
+@pytest.mark.parametrize("model_class", [MeanLinear, PooledDense])
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_forms_in_which_state_dicts_are_saved(
+    tmp_path: Path, model_class: Any, write: Write
+) -> None:
+    model = hand_written(model_class)
+    weights = write(model.state_dict(), beside(tmp_path, model))
+    _, plain = convert(
+        Source(saved(model, tmp_path), pooling="mean", problem_type="single_label"), tmp_path / "a"
+    )
+    _, folder = convert(
+        Source(weights, pooling="mean", problem_type="single_label"), tmp_path / "b"
+    )
+    assert folder.weights_digest() == plain.weights_digest()
+    assert folder.head == plain.head
+
+
+def test_config_and_tokenizer_may_lie_elsewhere(tmp_path: Path) -> None:
+    model = hand_written(AttentionDense)
+    (tmp_path / "hub").mkdir()
+    elsewhere = beside(tmp_path / "hub", model)
+    torch.save(model.state_dict(), tmp_path / "best.pt")
+    told = Source(tmp_path / "best.pt", problem_type="multi_label")
+    for missing in ("--config", "--tokenizer"):
+        with pytest.raises(ConfigError, match=missing):
+            convert(told, tmp_path / "imported")
+        told = Source(
+            told.weights,
+            config=elsewhere if missing == "--config" else told.config,
+            problem_type="multi_label",
+        )
+    told = Source(
+        told.weights, elsewhere / "config.json", elsewhere / "spiece.model", None, "multi_label"
+    )
+    _, folder = convert(told, tmp_path / "imported")
+    assert folder.head.labels == ("LABEL_0", "LABEL_1", "LABEL_2")
+
+
+OWN = [
+    (BigBirdForSequenceClassification, "classification"),
+    (BigBirdForTokenClassification, "token_classification"),
+    (BigBirdForQuestionAnswering, "question_answering"),
+    (BigBirdForMaskedLM, "masked_lm"),
+    (BigBirdModel, "embedding"),
+]
+
+
+@pytest.mark.parametrize(("model_class", "task"), OWN)
+def test_folders_of_transformers_are_imported_as_they_are_loaded(
+    tmp_path: Path, model_class: Any, task: str
+) -> None:
+    path = save_folder(random_transformers_model(model_class=model_class), tmp_path / "theirs")
+    folder = CheckpointFolder.open(path)
+    _, imported = convert(Source(path), tmp_path / "imported")
+    assert imported.head.task == task
+    assert imported.head == folder.head
+    assert imported.encoder == folder.encoder
+    assert np.array_equal(
+        imported_logits(imported, WINDOWS[:3]), imported_logits(folder, WINDOWS[:3])
+    )
+
+
+def test_a_state_dict_of_transformers_own_class_needs_nothing_told(tmp_path: Path) -> None:
+    model = random_transformers_model()
+    torch.save(model.state_dict(), beside(tmp_path, model) / "best.pt")
+    _, folder = convert(Source(tmp_path / "best.pt"), tmp_path / "imported")
+    expected = [transformers_logits(model, window) for window in WINDOWS]
+    assert np.abs(imported_logits(folder) - expected).max() < TOLERANCE
+
+
+def test_what_we_import_we_import_again(tmp_path: Path) -> None:
+    model = hand_written(AttentionDense)
+    _, first = convert(Source(saved(model, tmp_path), problem_type="multi_label"), tmp_path / "1")
+    settings = json.loads((first.path / "rookery.json").read_text()) | {"temperature": 2.0}
+    (first.path / "rookery.json").write_text(json.dumps(settings))
+    _, again = convert(Source(first.path), tmp_path / "2")
+    assert (again.head, again.decision.temperature) == (first.head, 2.0)
+    assert again.weights_digest() == first.weights_digest()
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({}, "give --pooling: cls"),
+        ({"pooling": "mean"}, "give --problem-type single_label"),
+    ],
+)
+def test_what_the_weights_do_not_say_has_to_be_told(
+    tmp_path: Path, told: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        convert(Source(saved(hand_written(MeanLinear), tmp_path), **told), tmp_path / "imported")
+    assert not (tmp_path / "imported").exists()
+
+
+Change = Callable[[dict[str, Any]], object]
+
+
+@pytest.mark.parametrize(
+    ("model_class", "change", "told", "message"),
+    [
+        (MeanLinear, lambda s: s.pop("classifier.bias"), {}, "missing: classifier.bias"),
+        (MeanDense, lambda s: s.pop("fc2.weight"), {}, "missing: fc2.weight"),
+        (MeanDense, lambda s: [s.pop("fc2.weight"), s.pop("fc2.bias")], {}, "no known classifier"),
+        (
+            MeanLinear,
+            lambda s: s.pop("bigbird.encoder.layer.1.output.dense.bias"),
+            {},
+            "missing: bigbird.encoder.layer.1.output.dense.bias; not expected: none",
+        ),
+        (
+            MeanLinear,
+            lambda s: s.update({"bigbird.adapter.weight": torch.zeros(1)}),
+            {},
+            "missing: none; not expected: bigbird.adapter.weight",
+        ),
+        (
+            MeanLinear,
+            lambda s: s.update({"norm.weight": torch.ones(H), "norm.bias": torch.ones(H)}),
+            {},
+            r"no known classifier; found .*norm.weight \[64\].*; expected .* fc1 and fc2",
+        ),
+        (
+            MeanLinear,
+            lambda s: s.update({"classifier.weight": torch.zeros(3, 7)}),
+            {},
+            r"classifier.weight is torch.float32 of shape \[3, 7\]; expected .* \[3, 64\]",
+        ),
+        (MaxLinear, lambda s: None, {"pooling": "pooler"}, "missing: bigbird.pooler.bias, bigb"),
+        (MaxLinear, lambda s: None, {"labels": ("a", "b")}, "labels is .*; expected 3 labels"),
+    ],
+    ids=[
+        "bias", "layer's weight", "layer", "encoder's bias", "surplus in the encoder", "surplus layer", "shape", "no pooler",
+        "number of labels",
+    ],
+)  # fmt: skip
+def test_every_key_is_accounted_for(
+    tmp_path: Path, model_class: Any, change: Change, told: dict[str, Any], message: str
+) -> None:
+    model = hand_written(model_class)
+    state = model.state_dict()
+    change(state)
+    torch.save(state, beside(tmp_path, model) / "best.pt")
+    told = {"pooling": "mean", "problem_type": "single_label"} | told
+    with pytest.raises(CheckpointError, match=message):
+        convert(Source(tmp_path / "best.pt", **told), tmp_path / "imported")
+    assert not (tmp_path / "imported").exists()
+
+
+def test_a_pooling_against_the_weights_is_refused(tmp_path: Path) -> None:
+    source = Source(saved(hand_written(AttentionDense), tmp_path), pooling="mean")
+    with pytest.raises(ConfigError, match="pooling is said to be 'mean'; expected 'attention'"):
+        convert(source, tmp_path / "imported")
+
+
+SMALL = {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1, "vocab_size": 500}
+CROSS = {"is_decoder": True, "add_cross_attention": True, "attention_type": "original_full"}
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (
+            lambda: BertForSequenceClassification(BertConfig(**SMALL)),
+            "model_type is 'bert'; expected 'big_bird': BertForSequenceClassification cannot be run",
+        ),
+        (
+            lambda: LongformerModel(LongformerConfig(**SMALL, attention_window=[16])),
+            "model_type is 'longformer'; expected 'big_bird': LongformerModel cannot be run",
+        ),
+        (
+            lambda: BigBirdForCausalLM(BigBirdConfig(**SMALL, is_decoder=True)),
+            "is_decoder is True; expected false: BigBird is run as an encoder",
+        ),
+        (
+            lambda: BigBirdModel(BigBirdConfig(**SMALL, **CROSS)),
+            "is_decoder is True; expected false: BigBird is run as an encoder",
+        ),
+    ],
+    ids=["BERT", "Longformer", "decoder", "cross-attention"],
+)
+def test_other_folders_are_refused_by_name(
+    tmp_path: Path, model: Callable[[], Any], message: str
+) -> None:
+    path = save_folder(model(), tmp_path / "theirs")
+    with pytest.raises(CheckpointError, match=message):
+        convert(Source(path), tmp_path / "imported")
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (
+            lambda: BigBirdModel(BigBirdConfig(**SMALL, **CROSS)),
+            "a decoder with cross-attention; expected a state dict of BigBirdForSequenceClass",
+        ),
+        (
+            lambda: nn.Linear(3, 3),
+            "holds no BigBird encoder: none of bigbird.embeddings.word_embed",
+        ),
+        (
+            lambda: LongformerModel(LongformerConfig(**SMALL, attention_window=[16])),
+            "not expected: encoder.layer.0.attention.self.key_global.bias",
+        ),
+    ],
+    ids=["cross-attention", "no encoder", "Longformer"],
+)
+def test_other_state_dicts_are_refused_by_name(
+    tmp_path: Path, model: Callable[[], Any], message: str
+) -> None:
+    config = BigBirdConfig(**SMALL, intermediate_size=3072, max_position_embeddings=512)
+    config.save_pretrained(tmp_path)
+    (tmp_path / "spiece.model").write_bytes(b"no model")
+    torch.save(model().state_dict(), tmp_path / "best.pt")
+    with pytest.raises(CheckpointError, match=message):
+        convert(Source(tmp_path / "best.pt"), tmp_path / "imported")
+
+
+def test_a_whole_pickled_model_is_refused_with_a_way_out(tmp_path: Path) -> None:
+    model = hand_written(MeanLinear)
+    torch.save(model, beside(tmp_path, model) / "best.pt")
+    with pytest.raises(CheckpointError, match=r"torch.save\(model.state_dict\(\), path\)"):
+        convert(Source(tmp_path / "best.pt"), tmp_path / "imported")
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "imported").mkdir()
+    with pytest.raises(ConfigError, match="is there already; expected the name of a new folder"):
+        convert(Source(tmp_path / "best.pt"), tmp_path / "imported")

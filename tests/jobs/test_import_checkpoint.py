@@ -1,0 +1,61 @@
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import BigBirdConfig, BigBirdModel
+from typer.testing import CliRunner
+
+from jobs.cli import app
+from jobs.sample import FOLDER
+from pipeline.bigbird.folder import CheckpointFolder
+from tests.checkpoints import TINY
+
+SAMPLE = FOLDER / "checkpoint"
+
+
+class Classifier(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.bigbird = BigBirdModel(BigBirdConfig(**TINY))
+        self.classifier = nn.Linear(64, 2)
+
+
+def saved(path: Path, change: dict[str, Tensor] | None = None) -> Path:
+    model = Classifier()
+    model.bigbird.config.save_pretrained(path)
+    torch.save(model.state_dict() | (change or {}), path / "best.pt")
+    return path / "best.pt"
+
+
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(app, ["import", *map(str, arguments)])
+
+
+TOLD = ("--tokenizer", SAMPLE, "--problem-type", "multi_label", "--labels", "politics,sports")
+
+
+def test_what_was_recognised_and_written_is_told(tmp_path: Path) -> None:
+    target = tmp_path / "imported"
+    result = run(saved(tmp_path), target, "--pooling", "mean", *TOLD)
+    assert result.exit_code == 0, result.output
+    for line in (
+        "recognised  BigBirdModel as 'bigbird.', classifier as classifier",
+        "imported    classification: pooling mean, head linear, multi_label",
+        "labels      politics, sports",
+        f"written     {target}",
+    ):
+        assert line in result.stdout
+    folder = CheckpointFolder.open(target)
+    assert folder.head.labels == ("politics", "sports")
+    assert folder.spiece
+    assert folder.spiece.read_bytes() == (SAMPLE / "spiece.model").read_bytes()
+
+
+def test_an_import_that_lacks_something_writes_nothing(tmp_path: Path) -> None:
+    target = tmp_path / "imported"
+    assert "give --pooling" in str(run(saved(tmp_path), target, *TOLD).exception)
+    surplus = saved(tmp_path, {"adapter.weight": torch.zeros(1)})
+    assert "adapter.weight" in str(run(surplus, target, "--pooling", "mean", *TOLD).exception)
+    assert run(tmp_path / "nothing.pt", target).exit_code == 2
+    assert not target.exists()
