@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+import torch
+
 from pipeline.bigbird.checkpoint import fill, save
 from pipeline.bigbird.classifier import Classifier
 from pipeline.bigbird.config import ARCHITECTURES, EncoderConfig, HeadConfig, Pooling, ProblemType
 from pipeline.bigbird.folder import CheckpointFolder, rookery_file, weight_files
 from pipeline.bigbird.json_file import JsonFile
 from pipeline.bigbird.recognition import Recognised, recognise
-from pipeline.bigbird.weights import read_all
+from pipeline.bigbird.weights import Stored, read_all
 from pipeline.errors import ConfigError
 
 TOKENIZER_FILES = ("spiece.model", "tokenizer.json")
@@ -72,6 +74,7 @@ def convert(source: Source, target: Path) -> tuple[Recognised, CheckpointFolder]
     files = weight_files(source.weights) if source.weights.is_dir() else (source.weights,)
     stored = list(read_all(files))
     recognised = recognise({s.name: tuple(s.tensor.shape) for s in stored}, source.weights)
+    stored += [Stored(source.weights, n, torch.zeros(1)) for n in recognised.absent_biases]
     settings = rookery_file(source.folder / "rookery.json")
     head = _head(source, recognised, config, settings)
     classifier = Classifier(encoder, head)

@@ -49,7 +49,8 @@ OWN: Mapping[str, HeadKind] = {
 class Recognised:
     """What is in a state dict. `pooling` is None where names don't say it; `outputs` is 0 for heads with outputs of their own.
 
-    `layers` are the head's layers as they are called there, with the names under which checkpoint.py stores them.
+    `layers` are the head's layers as they are called there, with the names under which checkpoint.py stores them. `absent_biases` are
+    zeros: the softmax of an attention does not see what is added to all scores, so people leave that bias out.
     """
 
     wrapper: str
@@ -60,6 +61,7 @@ class Recognised:
     outputs: int
     attention_size: int | None = None
     dense_size: int | None = None
+    absent_biases: tuple[str, ...] = ()
 
     def rename(self, name: str) -> str:
         """The name under which checkpoint.py stores a tensor; its own where it is none of ours."""
@@ -116,7 +118,7 @@ class _Head:
         layers = attention | head
         if not layers:
             return Recognised(wrapper, encoder, {}, None, "none", 0)
-        self._check_biases(layers)
+        self._check_layers(layers)
         sizes = {ours: self._weight(theirs) for theirs, ours in layers.items()}
         *dense, (outputs, _) = [sizes[ours] for ours in head.values()]
         return Recognised(
@@ -128,6 +130,7 @@ class _Head:
             outputs=outputs,
             attention_size=sizes["attention.dense"][0] if "attention.dense" in sizes else None,
             dense_size=dense[0][0] if dense else None,
+            absent_biases=tuple(wrapper + name for name in self._absent_biases(layers)),
         )
 
     def _attention(self) -> dict[str, str]:
@@ -150,11 +153,15 @@ class _Head:
             raise self._unknown()
         return {}
 
-    def _check_biases(self, layers: Mapping[str, str]) -> None:
+    def _absent_biases(self, layers: Mapping[str, str]) -> list[str]:
+        scores = [f"{theirs}.bias" for theirs, ours in layers.items() if ours == "attention.out"]
+        return [name for name in scores if name not in self.shapes]
+
+    def _check_layers(self, layers: Mapping[str, str]) -> None:
         for theirs in layers:
             names = {f"{theirs}.weight", f"{theirs}.bias"}
             found = {name for name in self.shapes if name.rpartition(".")[0] == theirs}
-            if found != names:
+            if found | (names & set(self._absent_biases(layers))) != names:
                 raise CheckpointError(
                     f"{self.where}: missing: {_shown(names - found)}; not expected: {_shown(found - names)}; expected weight and bias of "
                     f"each layer of the head"

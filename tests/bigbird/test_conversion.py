@@ -132,7 +132,7 @@ class TanhAttentionLinear(nn.Module):
         super().__init__()
         self.bert = BigBirdModel(config)
         self.attention = nn.Sequential(
-            nn.Linear(H, 24), nn.Tanh(), nn.Linear(24, 1), nn.Softmax(dim=1)
+            nn.Linear(H, 24), nn.Tanh(), nn.Linear(24, 1, bias=False), nn.Softmax(dim=1)
         )
         self.classifier = nn.Linear(H, 3)
 
@@ -355,6 +355,8 @@ Change = Callable[[dict[str, Any]], object]
     [
         (MeanLinear, lambda s: s.pop("classifier.bias"), {}, "missing: classifier.bias"),
         (MeanDense, lambda s: s.pop("fc2.weight"), {}, "missing: fc2.weight"),
+        (AttentionDense, lambda s: s.pop("attention.weight"), {}, "missing: attention.weight"),
+        (TanhAttentionLinear, lambda s: s.pop("attention.0.bias"), {}, "missing: attention.0.bias"),
         (MeanDense, lambda s: [s.pop("fc2.weight"), s.pop("fc2.bias")], {}, "no known classifier"),
         (
             MeanLinear,
@@ -384,7 +386,7 @@ Change = Callable[[dict[str, Any]], object]
         (MaxLinear, lambda s: None, {"labels": ("a", "b")}, "labels is .*; expected 3 labels"),
     ],
     ids=[
-        "bias", "layer's weight", "layer", "encoder's bias", "surplus in the encoder", "surplus layer", "shape", "no pooler",
+        "bias", "layer's weight", "attention's weight", "attention's inner bias", "layer", "encoder's bias", "surplus in the encoder", "surplus layer", "shape", "no pooler",
         "number of labels",
     ],
 )  # fmt: skip
