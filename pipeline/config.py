@@ -101,6 +101,21 @@ class CorpusSettings(Settings):
     )
 
 
+class LabelledCorpusSettings(CorpusSettings):
+    """Documents of which somebody says what they are."""
+
+    label_column: Name = Field(
+        description="A string, a list of strings (multi-label) or a number (regression): a column, or a hive key."
+    )
+    split_column: Name | None = Field(
+        default=None, description="Says which split a document is in: a column, or a hive key."
+    )
+    unlabelled: Literal["refuse", "skip"] = Field(
+        default="refuse",
+        description="What becomes of documents whose label is null, empty or an empty list.",
+    )
+
+
 class CheckpointSettings(Settings):
     """What labels it."""
 

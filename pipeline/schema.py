@@ -14,6 +14,9 @@ HIVE_NULL = (
     "__HIVE_DEFAULT_PARTITION__"  # how hive paths spell null, in the corpus and in the table
 )
 
+# What a person says of a document: one label, several of them, or a number.
+Label = str | float | int | bool | tuple[str, ...]
+
 # Why a document has no prediction; null in all three where it has one.
 ERROR_FIELDS = [
     pa.field("stage", pa.string()),  # read | tokenize | predict

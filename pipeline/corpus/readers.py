@@ -239,7 +239,8 @@ def _batches(
     parquet: pq.ParquetFile, unit: Unit, groups: range, stop: int, batch_rows: int
 ) -> Iterator[tuple[pa.RecordBatch, int]]:
     """Record batches up to row `stop`, and the row at which each begins."""
-    columns = [unit.text_column, *([unit.id_column] if unit.id_column else [])]
+    wanted = [unit.text_column, *filter(None, [unit.id_column]), *unit.extra_columns]
+    columns = [name for name in dict.fromkeys(wanted) if name in parquet.schema_arrow.names]
     at = 0
     for batch in parquet.iter_batches(batch_rows, row_groups=groups, columns=columns):
         yield batch.slice(0, stop - at), at
@@ -251,8 +252,10 @@ def _batches(
 def _batch_rows(unit: Unit, batch: pa.RecordBatch, position: int) -> Iterator[Row]:
     texts = _values(batch.column(unit.text_column))
     ids = _values(batch.column(unit.id_column)) if unit.id_column else itertools.repeat(None)
-    for text, id_ in zip(texts, ids, strict=False):
-        yield _document(unit, position, id_, text)
+    extra = [name for name in unit.extra_columns if name in batch.schema.names]
+    values = batch.select(extra).to_pylist() if extra else itertools.repeat({})
+    for text, id_, value in zip(texts, ids, values, strict=False):
+        yield _document(unit, position, id_, text) | ({"values": value} if extra else {})
         position += 1
 
 
@@ -397,7 +400,9 @@ def _named(unit: Unit, position: int, record: Row) -> Row:
             message = f"no column {column!r}; the record has {found}"
             return _unreadable(unit, position, None, "no_column", message)
     id_ = record[unit.id_column] if unit.id_column else None
-    return _document(unit, position, id_, record[unit.text_column])
+    row = _document(unit, position, id_, record[unit.text_column])
+    extra = {name: record[name] for name in unit.extra_columns if name in record}
+    return row | ({"values": extra} if extra else {})
 
 
 def _document(unit: Unit, position: int, id_: object, text: object) -> Row:

@@ -101,6 +101,7 @@ class Unit:
     documents: int | None = None  # where known without reading text
     limit: int | None = None  # read no more than this many: the last unit of a --limit run
     max_document_bytes: int = MAX_DOCUMENT_BYTES  # a larger one becomes an error and is not held
+    extra_columns: tuple[str, ...] = ()  # read as they are, for labelled.py; they decide no score
 
     def id(self, scoring_key: str) -> str:
         """Digest of what is read, how, and what scores it: nothing of the run or the date."""

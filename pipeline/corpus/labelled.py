@@ -1,0 +1,108 @@
+"""Documents with the labels that people gave them, for training and for measuring.
+
+A label is what its column holds: a string, a list of strings, a number. What a head makes of it is not decided here (see
+pipeline/tasks/targets.py). A column that a file does not have is looked for among the hive keys of its path.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from pipeline.config import LabelledCorpusSettings
+from pipeline.corpus.files import discover
+from pipeline.corpus.readers import Row, rows
+from pipeline.corpus.units import Unit, cut
+from pipeline.errors import CorpusError
+from pipeline.schema import Label
+from pipeline.storage import Storage
+
+SHOWN = 3
+TEXT_BYTES = 16_000_000  # of a unit: no more lies in memory at once
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledDocument:
+    id: str
+    text: str
+    label: Label
+    split: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A corpus of labelled documents, read one at a time.
+
+    `iter` raises CorpusError: a document cannot be read, or has no label where each must have one, or a label that is none.
+    """
+
+    storage: Storage
+    settings: LabelledCorpusSettings
+    units: tuple[Unit, ...]
+
+    @classmethod
+    def open(cls, storage: Storage, settings: LabelledCorpusSettings) -> "Labelled":
+        """Lists the files. Raises CorpusError, AccessError, StorageError."""
+        extra = tuple(filter(None, (settings.label_column, settings.split_column)))
+        units = cut(storage, discover(storage, settings), settings, TEXT_BYTES)
+        return cls(storage, settings, tuple(replace(unit, extra_columns=extra) for unit in units))
+
+    def __iter__(self) -> Iterator[LabelledDocument]:
+        unlabelled: list[str] = []
+        labelled = 0
+        for unit in self.units:
+            for row in rows(self.storage, unit):
+                document = self._document(unit, row)
+                if document is None:
+                    unlabelled.append(row["id"])
+                    continue
+                labelled += 1
+                yield document
+        self._refuse_unlabelled(labelled, unlabelled)
+
+    def _document(self, unit: Unit, row: Row) -> LabelledDocument | None:
+        """None if it has no label."""
+        where = f"{unit.file.uri}: document {row['id']!r}"
+        if row.get("reason"):
+            raise CorpusError(f"{where} cannot be read: {row['reason']} ({row['message']})")
+        values = dict(unit.file.partitions) | row.get("values", {})
+        label = _label(values.get(self.settings.label_column), where, self.settings.label_column)
+        if label is None:
+            return None
+        if not row["text"]:
+            raise CorpusError(f"{where} has a label but no text; leave it out of the corpus")
+        split = values.get(self.settings.split_column) if self.settings.split_column else None
+        return LabelledDocument(
+            row["id"], row["text"], label, None if split is None else str(split)
+        )
+
+    def _refuse_unlabelled(self, labelled: int, unlabelled: list[str]) -> None:
+        column = self.settings.label_column
+        if not labelled:
+            raise CorpusError(
+                f"corpus.label_column {column!r}: not one of {len(unlabelled):,} documents has a value there; "
+                "expected a column of the files, or a hive key of their paths"
+            )
+        if unlabelled and self.settings.unlabelled == "refuse":
+            first = ", ".join(map(repr, unlabelled[:SHOWN]))
+            raise CorpusError(
+                f"corpus.label_column {column!r}: {len(unlabelled):,} of {labelled + len(unlabelled):,} documents have "
+                f"no label there (null, empty or an empty list), the first of them {first}; label them, or leave them "
+                "out with corpus.unlabelled: skip"
+            )
+
+
+def _label(value: object, where: str, column: str) -> Label | None:
+    match value:
+        case None | "" | []:
+            return None
+        case list() if all(isinstance(item, str) and item for item in value):
+            return tuple(value)
+        case float() if not math.isfinite(value):
+            raise CorpusError(
+                f"{where}: column {column!r} is {value}; expected a finite number: correct it, or make it null"
+            )
+        case str() | bool() | int() | float():
+            return value
+    raise CorpusError(
+        f"{where}: column {column!r} is {value!r}; expected a string, a list of strings, or a number"
+    )
