@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from jobs import config, errors, import_checkpoint, label
+from jobs import config, errors, import_checkpoint, label, train
 from pipeline.errors import RookeryError
 
 app = typer.Typer(
@@ -14,6 +14,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("label")(label.label)
+app.command("train")(train.train)
 app.command("errors")(errors.errors)
 app.command("import")(import_checkpoint.import_checkpoint)
 app.command("config")(config.config)

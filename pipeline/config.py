@@ -8,7 +8,7 @@ it (the window policy) default to None here, which means "as the checkpoint says
 import re
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -59,6 +59,7 @@ def _count_or_share(value: object) -> object:
     return value
 
 
+Kind = TypeVar("Kind", bound=BaseModel)
 Name = Annotated[str, Field(min_length=1)]
 Size = Annotated[int, BeforeValidator(_size, json_schema_input_type=int | str), Field(gt=0)]
 Names = Annotated[
@@ -256,33 +257,44 @@ class Job(Settings):
 
 
 def load_job(path: Path, overrides: list[str] | None = None) -> Job:
-    """Reads a job file. Raises ConfigError."""
+    """Reads a labelling job's file. Raises ConfigError."""
+    return load_settings(Job, path, overrides or [])
+
+
+def parse_job(text: str, overrides: list[str], source: str = "job file") -> Job:
+    """Job file text and `path=value` overrides -> Job. Raises ConfigError."""
+    return parse_settings(Job, text, overrides, source)
+
+
+def load_settings(kind: type[Kind], path: Path, overrides: list[str]) -> Kind:
+    """Reads a job's file of any kind. Raises ConfigError."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"job file {path}: cannot be read ({error}); give an existing YAML file to --config"
         ) from error
-    return parse_job(text, overrides or [], source=str(path))
+    return parse_settings(kind, text, overrides, str(path))
 
 
-def parse_job(text: str, overrides: list[str], source: str = "job file") -> Job:
-    """Job file text and `path=value` overrides -> Job. Raises ConfigError."""
+def parse_settings(kind: type[Kind], text: str, overrides: list[str], source: str) -> Kind:
+    """Text and `path=value` overrides -> settings of a kind. Raises ConfigError."""
     try:
         tree = yaml.load(text, _Loader) or {}
     except yaml.YAMLError as error:
         raise ConfigError(f"{source}: not valid YAML: {error}") from error
     if not isinstance(tree, dict):
+        *keys, last = (name for name, field in kind.model_fields.items() if field.is_required())
         raise ConfigError(
-            f"{source}: expected keys such as corpus, checkpoint and table, found {type(tree).__name__}"
+            f"{source}: expected keys such as {', '.join(keys)} and {last}, found {type(tree).__name__}"
         )
     for override in overrides:
         _override(tree, override)
     try:
-        return Job.model_validate(tree)
+        return kind.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(
-            f"{source}:\n" + "\n".join(_explain(e) for e in error.errors())
+            f"{source}:\n" + "\n".join(_explain(kind, e) for e in error.errors())
         ) from error
 
 
@@ -319,23 +331,26 @@ def _override(tree: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set {override!r}: the value is not valid YAML: {error}") from error
 
 
-def _explain(error: Any) -> str:
+def _explain(kind: type[BaseModel], error: Any) -> str:
     path = ".".join(str(part) for part in error["loc"]) or "job"
     if error["type"] == "missing":
         return f"  {path}: missing; it is required"
     if error["type"] == "extra_forbidden":
-        section = _section(error["loc"][:-1])
+        section = _section(kind, error["loc"][:-1])
         return f"  {path}: unknown key (value {error['input']!r}); expected one of {', '.join(section.model_fields)}"
     if error["type"] == "model_type":
-        section = _section(error["loc"])
+        section = _section(kind, error["loc"])
         return f"  {path}: expected a section with {', '.join(section.model_fields)} (got {error['input']!r})"
     return f"  {path}: {error['msg'].removeprefix('Value error, ')} (got {error['input']!r})"
 
 
-def _section(loc: tuple[Any, ...]) -> type[BaseModel]:
-    model: type[BaseModel] = Job
+def _section(kind: type[BaseModel], loc: tuple[Any, ...]) -> type[BaseModel]:
     for part in loc:
-        annotation = model.model_fields[part].annotation
-        assert isinstance(annotation, type)
-        model = annotation
-    return model
+        annotation = kind.model_fields[part].annotation
+        models = [a for a in (annotation, *get_args(annotation)) if _is_model(a)]
+        kind = models[0]
+    return kind
+
+
+def _is_model(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

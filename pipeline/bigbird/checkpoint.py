@@ -57,6 +57,7 @@ TIED = {
     "cls.predictions.decoder.bias": "cls.predictions.bias",
 }
 BARE = ("embeddings.", "encoder.", "pooler.")  # BigBirdModel alone leaves out "bert."
+ENCODER = "bert."
 OLD_NAMES = ((".LayerNorm.gamma", ".LayerNorm.weight"), (".LayerNorm.beta", ".LayerNorm.bias"))
 NAMES_SHOWN = 8
 
@@ -72,6 +73,21 @@ def load(folder: CheckpointFolder, dtype: torch.dtype) -> Classifier:
     classifier = Classifier(folder.encoder, folder.head, dtype=dtype)
     fill(classifier, read_all(folder.weight_files), folder.path)
     return classifier.eval()
+
+
+def load_encoder(folder: CheckpointFolder, classifier: Classifier) -> None:
+    """Fills the encoder of `classifier`, whose head is another than the folder's; what else the files hold is not used.
+
+    Raises:
+        CheckpointError: a file cannot be read, or a tensor of the encoder is missing.
+    """
+    places = stored_tensors(classifier)
+    ours = {name: place for name, place in places.items() if name.startswith(ENCODER)}
+    missing = set(ours) - set(_fill_all(ours, read_all(folder.weight_files))) - set(UNUSED)
+    if missing:
+        raise CheckpointError(
+            f"{folder.path}: the weights are not those of a BigBird; missing: {_listed(missing)}"
+        )
 
 
 def fill(

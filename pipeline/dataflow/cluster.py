@@ -10,16 +10,22 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.config import ComputeSettings, Job
+from pipeline.config import ComputeSettings, Job, RaySettings
 from pipeline.errors import RookeryError
 
 OBJECT_STORE_BYTES = 1_000_000_000  # of a Ray of our own: the tokens of some units
 
 
-@contextlib.contextmanager
-def ray_cluster(job: Job) -> Iterator[None]:
+def ray_cluster(job: Job) -> contextlib.AbstractContextManager[None]:
     """A connection to the job's cluster, or Ray in this process where it names none. Keeps a connection that there is."""
-    address = job.ray.address or os.environ.get("RAY_ADDRESS")
+    # tokenizing takes a few percent of a core beside the encoder, so readers are counted on top of its threads
+    return connection(job.ray, job.compute.actors * threads(job.compute) + (os.cpu_count() or 1))
+
+
+@contextlib.contextmanager
+def connection(settings: RaySettings, num_cpus: int) -> Iterator[None]:
+    """The same for any job; `num_cpus` is what a Ray of our own counts with."""
+    address = settings.address or os.environ.get("RAY_ADDRESS")
     if not address:
         prepare_own_ray()
     import ray
@@ -27,7 +33,7 @@ def ray_cluster(job: Job) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    options = {} if address else _own_ray(job.compute)
+    options = {} if address else _own_ray(num_cpus)
     with _native_log_lines_hidden():
         ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **options)
     try:
@@ -55,6 +61,8 @@ def prepare_own_ray() -> None:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_USAGE_STATS_ENABLED": "0",
+        "GLOO_SOCKET_IFNAME": "lo",  # workers that train together
+        "NCCL_SOCKET_IFNAME": "lo",
         "MALLOC_ARENA_MAX": "1",  # see pipeline/inference/memory.py; read when a worker starts
         "RAY_BACKEND_LOG_LEVEL": os.environ.get(
             "RAY_BACKEND_LOG_LEVEL", "fatal"
@@ -76,10 +84,9 @@ def _native_log_lines_hidden() -> Iterator[None]:
         os.close(stderr)
 
 
-def _own_ray(compute: ComputeSettings) -> dict[str, object]:
+def _own_ray(num_cpus: int) -> dict[str, object]:
     return {
-        # tokenizing takes a few percent of a core beside the encoder, so readers are counted on top of its threads
-        "num_cpus": compute.actors * threads(compute) + (os.cpu_count() or 1),
+        "num_cpus": num_cpus,
         "include_dashboard": False,
         "object_store_memory": OBJECT_STORE_BYTES,
     }

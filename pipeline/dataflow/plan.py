@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from pipeline.bigbird.config import WindowConfig
 from pipeline.bigbird.folder import CheckpointFolder
 from pipeline.config import Job, TextSettings
 from pipeline.corpus.files import CorpusFile, discover, partition_keys
@@ -150,8 +151,13 @@ def make_plan(job: Job, limit: int | None = None) -> Plan:
 
 def window_policy(settings: TextSettings, checkpoint: CheckpointFolder) -> tuple[WindowPolicy, str]:
     """The job's settings, then the checkpoint's, then ours: policy and aggregation. Raises ConfigError."""
-    own = checkpoint.windows
-    longest = checkpoint.encoder.max_positions
+    return chosen_policy(settings, checkpoint.windows, checkpoint.encoder.max_positions)
+
+
+def chosen_policy(
+    settings: TextSettings, own: WindowConfig, longest: int
+) -> tuple[WindowPolicy, str]:
+    """The same for an encoder of `longest` positions. Raises ConfigError."""
     max_tokens = settings.max_tokens or own.max_tokens or longest
     if max_tokens > longest:
         raise ConfigError(

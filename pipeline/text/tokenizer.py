@@ -31,9 +31,9 @@ CUT_WITHIN = (
     4096  # characters before the end of a part; without a blank there, the part ends in a word
 )
 
-CLS, SEP = "[CLS]", "[SEP]"
+CLS, SEP, MASK = "[CLS]", "[SEP]", "[MASK]"
 CONTROL_TOKENS = frozenset(
-    {CLS, SEP, "[MASK]", "[PAD]", "[UNK]", "<pad>", "<unk>", "<s>", "</s>", "<mask>"}
+    {CLS, SEP, MASK, "[PAD]", "[UNK]", "<pad>", "<unk>", "<s>", "</s>", "<mask>"}
 )
 
 # Where tokenizers differ: blanks, newlines, ligatures, full-width forms, composed and combining marks, emoji, scripts.
@@ -60,6 +60,7 @@ class Tokenizer:
     cls_id: int
     sep_id: int
     vocab_size: int
+    mask_id: int | None  # only training hides tokens
 
     @classmethod
     def load(cls, spiece: Path | None, tokenizer_json: Path | None) -> "Tokenizer":
@@ -143,7 +144,15 @@ def _from_spiece(path: Path) -> Tokenizer:
             )
         return int(processor.piece_to_id(piece))
 
-    return Tokenizer(encode, control(CLS), control(SEP), processor.get_piece_size())
+    mask_id = processor.piece_to_id(MASK)
+    has_mask = processor.id_to_piece(mask_id) == MASK
+    return Tokenizer(
+        encode,
+        control(CLS),
+        control(SEP),
+        processor.get_piece_size(),
+        mask_id if has_mask else None,
+    )
 
 
 def _without_literal_control_tokens(model: bytes) -> bytes:
@@ -185,7 +194,9 @@ def _from_tokenizer_json(path: Path) -> Tokenizer:
             )
         return int(token_id)
 
-    return Tokenizer(encode, control(CLS), control(SEP), own.get_vocab_size())
+    return Tokenizer(
+        encode, control(CLS), control(SEP), own.get_vocab_size(), own.token_to_id(MASK)
+    )
 
 
 def _without_literal_control_pieces(tokenizer_json: str) -> str:

@@ -1,0 +1,62 @@
+"""A sentencepiece vocabulary from a corpus's own text: unigram, with BigBird's control tokens."""
+
+import io
+import zlib
+from collections.abc import Iterable
+
+from sentencepiece import SentencePieceTrainer
+
+from pipeline.errors import ConfigError
+from pipeline.text.tokenizer import CLS, MASK, SEP
+
+CHARACTERS = 40_000_000  # that it is trained on: more text takes longer and changes little
+LONGEST_LINE = 20_000  # bytes: sentencepiece leaves out longer ones
+THREADS = 2  # fixed: sums over threads are rounded, and must come out the same on every machine
+
+
+def train_vocabulary(texts: Iterable[tuple[str, str]], size: int) -> bytes:
+    """Ids and texts -> a serialized sentencepiece model of `size` pieces; the same texts give the same bytes.
+
+    Raises:
+        ConfigError: the texts have too little in them for so many pieces.
+    """
+    lines = [line for text in sample(texts) for line in _lines(text)]
+    model = io.BytesIO()
+    try:
+        SentencePieceTrainer.train(
+            sentence_iterator=iter(lines), model_writer=model, vocab_size=size, model_type="unigram",
+            max_sentence_length=LONGEST_LINE, pad_id=0, eos_id=1, bos_id=2, unk_id=3, pad_piece="<pad>",
+            control_symbols=[CLS, SEP, MASK], num_threads=THREADS, minloglevel=2,
+        )  # fmt: skip
+    except RuntimeError as error:
+        raise ConfigError(
+            f"init.vocabulary {size}: {len(lines):,} lines of text do not give so many pieces ({error}); set it lower"
+        ) from error
+    return model.getvalue()
+
+
+def sample(texts: Iterable[tuple[str, str]], characters: int = CHARACTERS) -> list[str]:
+    """At most so many characters, of documents that a hash of their ids chooses, in the order of the texts."""
+    kept: list[tuple[int, str]] = []
+    held, shift = 0, 0
+    for id_, text in texts:
+        number = zlib.crc32(id_.encode())
+        if number % 2**shift:
+            continue
+        kept.append((number, text))
+        held += len(text)
+        while held > characters and len(kept) > 1:
+            shift += 1
+            kept = [(number, text) for number, text in kept if not number % 2**shift]
+            held = sum(len(text) for _, text in kept)
+    return [text for _, text in kept]
+
+
+def _lines(text: str) -> list[str]:
+    """Pieces of at most LONGEST_LINE bytes: one character has at most 4."""
+    step = LONGEST_LINE // 4
+    return [
+        line[start : start + step]
+        for line in text.split("\n")
+        for start in range(0, len(line), step)
+    ]

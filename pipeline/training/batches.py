@@ -1,0 +1,140 @@
+"""What each step reads: windows, packs, and which worker has which.
+
+An epoch's steps are a function of the examples, the settings and the epoch's number. They do not depend on the number of
+workers: each takes some of a step's packs, so that one worker and several make the same step.
+
+Shapes: N tokens of a pack without padding, W windows.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pipeline.bigbird.config import EncoderConfig
+from pipeline.bigbird.layout import Layout
+from pipeline.text.packing import pack
+from pipeline.text.windows import Span, WindowPolicy
+from pipeline.training.examples import Examples
+from pipeline.training.settings import TrainingSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A part of a document; `weight` is its share of the document's target. `number` counts the document's windows."""
+
+    document: int
+    number: int
+    spans: tuple[Span, ...]
+    weight: float
+
+    @property
+    def n_tokens(self) -> int:
+        return 2 + sum(stop - start for start, stop in self.spans)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One pack, on the CPU."""
+
+    token_id_T: torch.Tensor
+    layout: Layout
+    target: torch.Tensor  # of each window's document
+    weight_W: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Batcher:
+    """Cuts documents into windows and lays them out in packs of at most `budget` tokens."""
+
+    config: EncoderConfig
+    policy: WindowPolicy
+    cls_id: int
+    sep_id: int
+    mask_id: int | None
+    budget: int
+
+    def steps(
+        self, examples: Examples, settings: TrainingSettings, epoch: int
+    ) -> list[list[list[Window]]]:
+        """The epoch's steps, each a list of packs."""
+        random = np.random.default_rng([settings.seed, epoch])
+        order = random.permutation(len(examples)).tolist()
+        length_D = examples.length_D.tolist()
+        windows = [
+            w for document in order for w in self._windows(document, length_D[document], settings, random)
+        ]  # fmt: skip
+        return [self.packs(part) for part in self._parts(windows, settings.tokens_per_step)]
+
+    def every_window(self, examples: Examples) -> list[Window]:
+        """As labelling reads the documents."""
+        return [
+            window
+            for document, length in enumerate(examples.length_D.tolist())
+            for window in self._all(document, length)
+        ]
+
+    def packs(self, windows: list[Window]) -> list[list[Window]]:
+        lengths = [window.n_tokens for window in windows]
+        packs = pack(lengths, budget=self.budget, block_size=self.config.block_size)
+        return [[windows[i] for i in members] for members in packs]
+
+    def batch(
+        self, examples: Examples, windows: list[Window], hidden: float = 0.0, seed: tuple[int, ...] = ()
+    ) -> Batch:  # fmt: skip
+        """A pack's tensors; a share `hidden` of the tokens is replaced by [MASK], the same for a window in any pack."""
+        ids = [self._ids(examples, window, hidden, seed) for window in windows]
+        layout = Layout.of(np.array([len(part) for part in ids]), self.config)
+        documents = [window.document for window in windows]
+        return Batch(
+            layout.spread(torch.from_numpy(np.concatenate(ids))),
+            layout,
+            torch.from_numpy(examples.target[documents]),
+            torch.tensor([window.weight for window in windows]),
+        )
+
+    def _windows(
+        self, document: int, length: int, settings: TrainingSettings, random: np.random.Generator
+    ) -> Iterator[Window]:
+        if settings.windows == "all" or self.policy.long_documents == "head_tail":
+            yield from self._all(document, length)
+            return
+        longest = min(length, self.policy.body)
+        size = longest
+        if settings.shortest_stretch is not None:
+            size = int(random.integers(min(settings.shortest_stretch, longest), longest + 1))
+        readable = length if self.policy.long_documents == "windows" else longest
+        start = int(random.integers(0, readable - size + 1))
+        yield Window(document, 0, ((start, start + size),), 1.0)
+
+    def _all(self, document: int, length: int) -> Iterator[Window]:
+        windows = self.policy.windows(length)
+        for number, window in enumerate(windows):
+            yield Window(document, number, window.spans, 1 / len(windows))
+
+    def _parts(self, windows: list[Window], tokens: int) -> Iterator[list[Window]]:
+        size = self.config.block_size
+        part: list[Window] = []
+        held = 0
+        for window in windows:
+            rows = -(-window.n_tokens // size) * size
+            if part and held + rows > tokens:
+                yield part
+                part, held = [], 0
+            part.append(window)
+            held += rows
+        if part:
+            yield part
+
+    def _ids(
+        self, examples: Examples, window: Window, hidden: float, seed: tuple[int, ...]
+    ) -> npt.NDArray[np.int64]:
+        ids = examples.ids(window.document)
+        body = np.concatenate([ids[start:stop] for start, stop in window.spans]).astype(np.int64)
+        if hidden:
+            assert self.mask_id is not None, "prepare.py refuses a vocabulary without it"
+            random = np.random.default_rng([*seed, window.document, window.number])
+            body[random.random(len(body)) < hidden] = self.mask_id
+        return np.concatenate([[self.cls_id], body, [self.sep_id]])

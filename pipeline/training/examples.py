@@ -1,0 +1,90 @@
+"""Documents as training reads them: token ids on disk, end to end, and a target for each.
+
+Ids are mapped, not loaded: all workers of a machine share them, and a corpus may be larger than memory.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.text.tokenizer import Tokenizer
+
+TEXTS_AT_A_TIME = 64  # tokenized per call
+
+Ids = npt.NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Document d has the ids token_N[start_D[d] : start_D[d + 1]]. `target` is that of tasks/targets.py, its first axis D."""
+
+    token_N: Ids
+    start_D: npt.NDArray[np.int64]
+    target: npt.NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.start_D) - 1
+
+    @property
+    def length_D(self) -> npt.NDArray[np.int64]:
+        """Tokens of each document, without [CLS] and [SEP]."""
+        return np.diff(self.start_D)
+
+    def ids(self, document: int) -> Ids:
+        return self.token_N[self.start_D[document] : self.start_D[document + 1]]
+
+    @classmethod
+    def load(cls, folder: Path) -> "Examples":
+        arrays = np.load(folder / "documents.npz")
+        token_N = np.memmap(folder / "tokens.bin", arrays["token_type"].dtype, "r")
+        return cls(token_N, arrays["start"], arrays["target"])
+
+
+class ExamplesWriter:
+    """Tokenizes documents one by one into a folder."""
+
+    def __init__(self, folder: Path, tokenizer: Tokenizer) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.tokenizer = tokenizer
+        self.dtype = np.dtype(np.uint16 if tokenizer.vocab_size <= 2**16 else np.int32)
+        self.lengths: list[int] = []
+        self._file: BinaryIO = (folder / "tokens.bin").open("wb")
+        self._waiting: list[str] = []
+
+    def add(self, text: str) -> None:
+        self._waiting.append(text)
+        if len(self._waiting) == TEXTS_AT_A_TIME:
+            self._flush()
+
+    def finish(self, target: npt.NDArray[Any]) -> Examples:
+        """Writes what is left; `target` has one entry for each document."""
+        self._flush()
+        self._file.close()
+        assert len(target) == len(self.lengths)
+        start_D = np.concatenate([[0], np.cumsum(self.lengths, dtype=np.int64)])
+        np.savez(
+            self.folder / "documents.npz",
+            start=start_D,
+            target=target,
+            token_type=np.empty(0, self.dtype),
+        )
+        return Examples.load(self.folder)
+
+    def _flush(self) -> None:
+        for ids in self.tokenizer.encode(self._waiting):
+            self._file.write(ids.astype(self.dtype).tobytes())
+            self.lengths.append(len(ids))
+        self._waiting = []
+
+
+def write_texts(folder: Path, tokenizer: Tokenizer, texts: Iterable[str]) -> Examples:
+    """Documents without targets, for the masked-language-model phase."""
+    writer = ExamplesWriter(folder, tokenizer)
+    for text in texts:
+        writer.add(text)
+    return writer.finish(np.zeros((len(writer.lengths) + len(writer._waiting), 0), np.float32))

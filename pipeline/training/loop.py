@@ -1,0 +1,191 @@
+"""The loop of one worker: epochs of steps, evaluated after each, stopped when it no longer helps, kept as it goes.
+
+A step is the sum over its packs, and over the workers, which each take some of them. The state is written after each epoch
+and every so often within one; a run that was killed goes on there and ends with the same weights.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.training import state
+from pipeline.training.batches import Batch, Batcher, Window
+from pipeline.training.evaluate import Evaluation
+from pipeline.training.examples import Examples
+from pipeline.training.gradients import Gradients
+from pipeline.training.schedule import optimizer_for, rate_factor
+from pipeline.training.settings import TrainingSettings
+from pipeline.training.workers import Workers
+
+STATE, BEST = "state.pt", "best.pt"
+REPORT_EVERY_S = 5.0
+
+Report = Callable[[dict[str, Any]], None]
+
+
+class Trained(Protocol):
+    """What the loop trains: a classifier, or an encoder that guesses masked tokens."""
+
+    @property
+    def module(self) -> nn.Module: ...
+
+    def train(self) -> None: ...
+
+    def sums(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """A pack's weighted loss and its weight."""
+
+
+@dataclass(slots=True)
+class Place:
+    """How far training is."""
+
+    epoch: int = 0
+    step: int = 0
+    best_loss: float = float("inf")
+    best_epoch: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """One phase of training, in a folder of its own for its state."""
+
+    phase: str
+    settings: TrainingSettings
+    batcher: Batcher
+    examples: Examples
+    workers: Workers
+    folder: Path
+    state_every_s: float
+    report: Report
+    evaluate: Callable[[], Evaluation] | None = None
+
+    def run(self, model: Trained) -> Place:
+        """Trains; afterwards the module has the best weights, and they lie in the folder as `best.pt`."""
+        gradients = Gradients(p for p in model.module.parameters() if p.requires_grad)
+        optimizer = optimizer_for(model.module, self.settings)
+        place = self._restore(model.module, optimizer)
+        while place.epoch < self.settings.epochs and not self._stops(place):
+            self._epoch(model, optimizer, gradients, place)
+        best = state.read(self.folder / BEST)
+        assert best is not None
+        model.module.load_state_dict(best)
+        return place
+
+    def _stops(self, place: Place) -> bool:
+        patience = self.settings.patience
+        return patience is not None and place.epoch - place.best_epoch >= patience
+
+    def _epoch(
+        self, model: Trained, optimizer: torch.optim.Optimizer, gradients: Gradients, place: Place
+    ) -> None:
+        steps = self.batcher.steps(self.examples, self.settings, place.epoch)
+        meter = Meter(self.phase, self.report if self.workers.rank == 0 else None)
+        saved = time.monotonic()
+        model.train()
+        while place.step < len(steps):
+            step = steps[place.step]
+            progress = (place.epoch + place.step / len(steps)) / self.settings.epochs
+            loss = self._step(model, optimizer, gradients, step, place, progress)
+            place.step += 1
+            meter.add(step, loss, place, len(steps), self.settings.epochs)
+            if time.monotonic() - saved > self.state_every_s:
+                self._save(model.module, optimizer, place)
+                saved = time.monotonic()
+        self._finish_epoch(model, place, meter)
+        self._save(model.module, optimizer, place)
+
+    def _step(
+        self,
+        model: Trained,
+        optimizer: torch.optim.Optimizer,
+        gradients: Gradients,
+        packs: list[list[Window]],
+        place: Place,
+        progress: float,
+    ) -> float:
+        settings, rank = self.settings, self.workers.rank
+        seed = (settings.seed, place.epoch)
+        torch.manual_seed(hash((*seed, place.step, rank)) % 2**63)  # what dropout draws from
+        gradients.clear()
+        for windows in packs[rank :: self.workers.count]:
+            batch = self.batcher.batch(self.examples, windows, settings.hidden_tokens, seed)
+            gradients.add(*model.sums(batch))
+        loss = gradients.finish(self.workers, settings.clip_norm)
+        factor = rate_factor(progress, settings.warm_up, settings.decay)
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * factor
+        optimizer.step()
+        return loss
+
+    def _finish_epoch(self, model: Trained, place: Place, meter: "Meter") -> None:
+        record: dict[str, Any] = {"epoch": place.epoch + 1, "loss": meter.mean_loss}
+        place.epoch, place.step = place.epoch + 1, 0
+        evaluation = self.evaluate() if self.evaluate else None
+        loss = meter.mean_loss if evaluation is None else evaluation.loss
+        if evaluation is not None:
+            record["validation"] = asdict(evaluation)
+        place.history.append(record)
+        if evaluation is None or loss < place.best_loss or not place.best_epoch:
+            place.best_loss, place.best_epoch = loss, place.epoch
+            if self.workers.rank == 0:
+                state.write(self.folder / BEST, model.module.state_dict())
+        if self.workers.rank == 0:
+            self.report({"kind": "epoch", "phase": self.phase, "epochs": self.settings.epochs} | record)  # fmt: skip
+
+    def _restore(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> Place:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        held = state.read(self.folder / STATE)
+        self.workers.wait()  # nobody writes a state before all have read this one
+        if held is None:
+            return Place()
+        module.load_state_dict(held["module"])
+        optimizer.load_state_dict(held["optimizer"])
+        return Place(**held["place"])
+
+    def _save(self, module: nn.Module, optimizer: torch.optim.Optimizer, place: Place) -> None:
+        if self.workers.rank == 0:
+            held = {"module": module.state_dict(), "optimizer": optimizer.state_dict()}
+            state.write(self.folder / STATE, held | {"place": asdict(place)})
+
+
+class Meter:
+    """Loss and speed of an epoch, reported every few seconds."""
+
+    def __init__(self, phase: str, report: Report | None) -> None:
+        self.phase = phase
+        self.report = report
+        self.losses: list[float] = []
+        self.tokens = 0
+        self.started = self.reported = time.monotonic()
+
+    @property
+    def mean_loss(self) -> float:
+        return sum(self.losses) / max(1, len(self.losses))
+
+    def add(
+        self, packs: list[list[Window]], loss: float, place: Place, steps: int, epochs: int
+    ) -> None:
+        self.losses.append(loss)
+        self.tokens += sum(window.n_tokens for windows in packs for window in windows)
+        now = time.monotonic()
+        if self.report and (now - self.reported > REPORT_EVERY_S or place.step == steps):
+            self.reported = now
+            recent = self.losses[-20:]
+            self.report(
+                {
+                    "kind": "step",
+                    "phase": self.phase,
+                    "epoch": place.epoch + 1,
+                    "epochs": epochs,
+                    "step": place.step,
+                    "steps": steps,
+                    "loss": sum(recent) / len(recent),
+                    "tokens_per_s": self.tokens / (now - self.started),
+                }
+            )

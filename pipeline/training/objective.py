@@ -1,0 +1,87 @@
+"""The loss of each problem type, as sums, so that packs and workers add up to the step of one large batch.
+
+Shapes: W windows (or documents), L labels.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pipeline.bigbird.config import ProblemType
+from pipeline.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """`weight_L`: of each label's documents (single_label), or of a label where it applies (multi_label)."""
+
+    problem_type: ProblemType
+    weight_L: Tensor | None = None
+
+    def sums(self, logits_WL: Tensor, target: Tensor, weight_W: Tensor) -> tuple[Tensor, Tensor]:
+        """The weighted sum of the losses, and the sum of the weights; their quotient is the loss."""
+        if self.problem_type == "single_label":
+            if self.weight_L is not None:
+                weight_W = weight_W * self.weight_L[target]
+            loss_W = F.cross_entropy(logits_WL, target, reduction="none")
+        elif self.problem_type == "multi_label":
+            loss_W = F.binary_cross_entropy_with_logits(
+                logits_WL, target, reduction="none", pos_weight=self.weight_L
+            ).mean(1)
+        else:
+            loss_W = F.mse_loss(logits_WL, target, reduction="none").mean(1)
+        return (loss_W * weight_W).sum(), weight_W.sum()
+
+    def to(self, device: str) -> "Objective":
+        return Objective(
+            self.problem_type, None if self.weight_L is None else self.weight_L.to(device)
+        )
+
+
+def class_weights(
+    settings: Literal["balanced"] | Mapping[str, float] | None,
+    problem_type: ProblemType,
+    labels: tuple[str, ...],
+    target: npt.NDArray[Any],
+) -> Tensor | None:
+    """training.class_weights as a tensor; `balanced` gives every label the same say.
+
+    Raises:
+        ConfigError: weights for a regression, or for other labels than there are.
+    """
+    if settings is None:
+        return None
+    if problem_type == "regression":
+        raise ConfigError("training.class_weights: a regression has no classes; remove them")
+    if settings != "balanced":
+        assert not isinstance(settings, str)
+        if set(settings) != set(labels):
+            raise ConfigError(
+                f"training.class_weights names {', '.join(sorted(settings))}; expected each label: {', '.join(labels)}"
+            )
+        return torch.tensor([settings[label] for label in labels])
+    if problem_type == "multi_label":
+        count_L = target.sum(0).clip(min=1)
+        return torch.from_numpy(((len(target) - count_L) / count_L).clip(min=1e-3)).float()
+    count_L = np.bincount(target, minlength=len(labels)).clip(min=1)
+    return torch.from_numpy(len(target) / (len(labels) * count_L)).float()
+
+
+def score(
+    problem_type: ProblemType, logits_DL: npt.NDArray[np.float32], target: npt.NDArray[Any]
+) -> tuple[str, float]:
+    """One figure for people: accuracy, micro F1 at 0.5, or the share of the variance that is explained."""
+    if problem_type == "single_label":
+        return "accuracy", float((logits_DL.argmax(1) == target).mean())
+    if problem_type == "multi_label":
+        said = logits_DL >= 0
+        hits = float((said & (target > 0)).sum())
+        return "micro F1", 2 * hits / max(1.0, float(said.sum() + target.sum()))
+    residual = float(((logits_DL - target) ** 2).sum())
+    return "R²", 1 - residual / max(1e-12, float(((target - target.mean(0)) ** 2).sum()))

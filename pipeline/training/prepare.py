@@ -1,0 +1,282 @@
+"""Everything before the first step: read, check, tokenize, once; the result lies beside the output folder.
+
+<output>.work/
+  job.json          what this work belongs to: the settings that decide the weights
+  start/            the checkpoint's tokenizer, or the vocabulary that was trained
+  train/  validation/  test/  pretraining/   token ids and targets (examples.py)
+  prepared.json     what was found; written last
+  <phase>/          state of training (loop.py)
+  progress.jsonl    what was reported
+"""
+
+import hashlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.bigbird.config import EncoderConfig, HeadConfig, WindowConfig
+from pipeline.bigbird.folder import CheckpointFolder
+from pipeline.config import CorpusSettings, LabelledCorpusSettings
+from pipeline.corpus.files import discover
+from pipeline.corpus.labelled import TEXT_BYTES, Labelled, LabelledDocument
+from pipeline.corpus.readers import rows
+from pipeline.corpus.units import cut
+from pipeline.errors import CheckpointError, ConfigError, CorpusError
+from pipeline.schema import Label
+from pipeline.storage import Storage
+from pipeline.tasks.targets import found_labels, targets
+from pipeline.text.tokenizer import Tokenizer
+from pipeline.text.vocabulary import train_vocabulary
+from pipeline.training.examples import ExamplesWriter, write_texts
+from pipeline.training.settings import HeadSettings, InitSettings, TrainJob
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+TOKENIZER_FILES = ("spiece.model", "tokenizer.json")
+# They decide where and how fast, not what comes out.
+UNDECISIVE: dict[str, Any] = {"ray": True, "storage": True, "compute": True, "output": {"state_every_s"}}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What training starts from; the same whether it was prepared now or by a run before."""
+
+    work: Path
+    encoder: EncoderConfig
+    head: HeadConfig
+    windows: WindowConfig  # as the checkpoint wants them
+    counts: dict[Split, dict[str, int]]  # documents of each label; of a regression, of all
+    documents: dict[Split, int]
+    tokens: dict[Split, int]
+    left_out: int  # documents of no split
+
+    @property
+    def start(self) -> Path:
+        return self.work / "start"
+
+    def tokenizer(self) -> Tokenizer:
+        return _tokenizer(self.start)
+
+
+def work_folder(job: TrainJob) -> Path:
+    return job.output.path.with_name(job.output.path.name + ".work")
+
+
+def job_digest(job: TrainJob) -> str:
+    """Of the settings that decide the weights."""
+    decisive = job.model_dump(mode="json", exclude=UNDECISIVE)
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def prepare(job: TrainJob) -> Prepared:
+    """Reads the corpus and the checkpoint, or takes what a run of the same job has prepared.
+
+    Raises:
+        ConfigError, InputError: something is wrong with the job; nothing has been computed yet.
+    """
+    work = work_folder(job)
+    _claim(work, job_digest(job))
+    marker = work / "prepared.json"
+    if not marker.exists():
+        facts = _prepare(job, work)
+        partial = marker.with_suffix(".partial")
+        partial.write_text(json.dumps(facts))
+        partial.replace(marker)
+    facts = json.loads(marker.read_text())
+    head = facts["head"] | {"labels": tuple(facts["head"]["labels"])}
+    return Prepared(
+        work=work,
+        encoder=EncoderConfig(**facts["encoder"]),
+        head=HeadConfig(**head),
+        windows=WindowConfig(**facts["windows"]),
+        counts=facts["counts"],
+        documents=facts["documents"],
+        tokens=facts["tokens"],
+        left_out=facts["left_out"],
+    )
+
+
+def _claim(work: Path, digest: str) -> None:
+    owner = work / "job.json"
+    if owner.exists() and json.loads(owner.read_text())["digest"] != digest:
+        raise ConfigError(
+            f"{work}: holds the state of a run with other settings; remove that folder to train anew, or give another output.folder"
+        )
+    work.mkdir(parents=True, exist_ok=True)
+    owner.write_text(json.dumps({"digest": digest}))
+
+
+def _prepare(job: TrainJob, work: Path) -> dict[str, Any]:
+    storage = Storage(job.storage)
+    start = work / "start"
+    shutil.rmtree(start, ignore_errors=True)
+    start.mkdir()
+    documents = Documents.open(storage, job)
+    folder = None
+    if job.checkpoint is not None:
+        folder = CheckpointFolder.open(storage.fetch_folder(job.checkpoint.uri))
+        for file in filter(None, (folder.spiece, folder.tokenizer_json)):
+            shutil.copyfile(file, start / file.name)
+    else:
+        assert job.init is not None
+        (start / "spiece.model").write_bytes(_vocabulary(storage, job, documents))
+    tokenizer = _tokenizer(start)
+    if job.training.hidden_tokens or job.pretraining:
+        _require_mask(tokenizer, start)
+    writers = {split: ExamplesWriter(work / split, tokenizer) for split in SPLITS}
+    labels: dict[Split, list[Label]] = {split: [] for split in SPLITS}
+    left_out = Counter[str | None]()
+    for split, document in documents:
+        if split is None:
+            left_out[document.split] += 1
+            continue
+        labels[split].append(document.label)
+        writers[split].add(document.text)
+    _require_splits(job, labels, left_out)
+    head = _head(job, folder, labels["train"])
+    for split in SPLITS:
+        writers[split].finish(targets(head.problem_type, head.labels, labels[split]))
+    if job.pretraining is not None:
+        write_texts(work / "pretraining", tokenizer, plain_texts(storage, job.pretraining.corpus))
+    encoder = _new_encoder(job.init, tokenizer.vocab_size) if job.init else _of(folder).encoder
+    return {
+        "encoder": asdict(encoder),
+        "head": asdict(head),
+        "windows": asdict(folder.windows if folder else WindowConfig(None, None, None, None)),
+        "counts": {split: _count(head, labels[split]) for split in SPLITS},
+        "documents": {split: len(labels[split]) for split in SPLITS},
+        "tokens": {split: sum(writers[split].lengths) for split in SPLITS},
+        "left_out": left_out.total(),
+    }
+
+
+def _of(folder: CheckpointFolder | None) -> CheckpointFolder:
+    assert folder is not None
+    return folder
+
+
+def _tokenizer(start: Path) -> Tokenizer:
+    spiece, other = (start / name for name in TOKENIZER_FILES)
+    return Tokenizer.load(spiece if spiece.exists() else None, other if other.exists() else None)
+
+
+def _require_mask(tokenizer: Tokenizer, start: Path) -> None:
+    if tokenizer.mask_id is None:
+        raise CheckpointError(
+            f"{start}: the vocabulary has no [MASK], which training.hidden_tokens and pretraining need; set hidden_tokens to 0"
+        )
+
+
+def _vocabulary(storage: Storage, job: TrainJob, documents: "Documents") -> bytes:
+    assert job.init is not None
+    texts: Iterator[tuple[str, str]] = (
+        (document.id, document.text) for split, document in documents if split == "train"
+    )
+    if job.pretraining is not None:
+        more = plain_texts(storage, job.pretraining.corpus)
+        texts = chain(texts, ((str(number), text) for number, text in enumerate(more)))
+    return train_vocabulary(texts, job.init.vocabulary)
+
+
+def _new_encoder(init: InitSettings, vocab_size: int) -> EncoderConfig:
+    return EncoderConfig(
+        vocab_size=vocab_size, hidden_size=init.hidden_size, layers=init.layers, heads=init.heads,
+        intermediate_size=init.intermediate_size, max_positions=init.max_positions, type_vocab_size=2,
+        block_size=init.block_size, random_blocks=init.random_blocks, attention_type=init.attention_type,
+        activation=init.activation, norm_eps=1e-12, use_bias=True, rescale_embeddings=False,
+    )  # fmt: skip
+
+
+def _head(job: TrainJob, folder: CheckpointFolder | None, labels: list[Label]) -> HeadConfig:
+    """The job's new head for the labels of the training documents, or the checkpoint's own."""
+    if job.head is None and folder is not None:
+        return folder.head
+    settings = job.head or HeadSettings()
+    return HeadConfig(
+        pooling=settings.pooling,
+        head=settings.kind,
+        problem_type=settings.problem_type,
+        labels=found_labels(settings.problem_type, labels),
+        attention_size=settings.attention_size,
+        dense_size=settings.dense_size,
+    )
+
+
+def _count(head: HeadConfig, labels: list[Label]) -> dict[str, int]:
+    if head.problem_type == "regression":
+        return {"documents": len(labels)}
+    names = (name for label in labels for name in (label if isinstance(label, tuple) else (label,)))
+    return dict(sorted(Counter(map(str, names)).items()))
+
+
+def _require_splits(
+    job: TrainJob, labels: dict[Split, list[Label]], left_out: Counter[str | None]
+) -> None:
+    for split in ("train", "validation"):
+        if not labels[split]:
+            column = job.corpus.split_column
+            seen = ", ".join(sorted(repr(name) for name in left_out)) or "none"
+            raise CorpusError(
+                f"splits.{split}: no document is for {split}: "
+                + (
+                    f"none has {getattr(job.splits, split)!r} in corpus.split_column {column!r} (others found: {seen}); name the split"
+                    if column
+                    else "the corpus is too small to share"
+                )
+                + (", or give a validation corpus" if split == "validation" else "")
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """The job's labelled documents with their splits; None for those of no split."""
+
+    job: TrainJob
+    corpora: tuple[tuple[Split, Labelled], ...]
+
+    @classmethod
+    def open(cls, storage: Storage, job: TrainJob) -> "Documents":
+        named: list[tuple[Split, LabelledCorpusSettings | None]] = [
+            ("train", job.corpus), ("validation", job.validation), ("test", job.test)
+        ]  # fmt: skip
+        return cls(
+            job,
+            tuple(
+                (split, Labelled.open(storage, settings)) for split, settings in named if settings
+            ),
+        )
+
+    def __iter__(self) -> Iterator[tuple[Split | None, LabelledDocument]]:
+        for split, corpus in self.corpora:
+            for document in corpus:
+                yield self._split(document) if split == "train" else split, document
+
+    def _split(self, document: LabelledDocument) -> Split | None:
+        """Of a document of the main corpus."""
+        if self.job.corpus.split_column is not None:
+            names: dict[str | None, Split] = {
+                getattr(self.job.splits, split): split for split in SPLITS
+            }
+            return names.get(document.split)
+        share = self.job.splits.validation_share
+        if self.job.validation is None and hashed(document.id) < share:
+            return "validation"
+        return "train"
+
+
+def hashed(id_: str) -> float:
+    """From 0 to 1, the same on every machine."""
+    return int.from_bytes(hashlib.sha256(id_.encode()).digest()[:8]) / 2**64
+
+
+def plain_texts(storage: Storage, settings: CorpusSettings) -> Iterator[str]:
+    """The texts of a corpus; what cannot be read is left out."""
+    for unit in cut(storage, discover(storage, settings), settings, TEXT_BYTES):
+        for row in rows(storage, unit):
+            if row.get("text"):
+                yield row["text"]

@@ -1,0 +1,102 @@
+"""The checkpoint folder that training leaves, with its model card; there as a whole or not at all."""
+
+import json
+import shutil
+from typing import Any
+
+import torch
+import yaml
+
+from pipeline.bigbird.checkpoint import save
+from pipeline.bigbird.classifier import Classifier
+from pipeline.training import state
+from pipeline.training.loop import BEST
+from pipeline.training.prepare import SPLITS, TOKENIZER_FILES, job_digest
+from pipeline.training.run import RESULT, Run
+
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
+
+
+def finish(run: Run) -> dict[str, Any]:
+    """Work folder -> output folder; the work folder goes. Returns the scores by split."""
+    work, output = run.prepared.work, run.job.output
+    result = json.loads((work / RESULT).read_text())
+    partial = output.path.with_name(output.path.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    classifier = Classifier(run.prepared.encoder, run.prepared.head)
+    best = state.read(work / "training" / BEST)
+    assert best is not None
+    classifier.load_state_dict(best)
+    save(classifier, partial, dtype=DTYPES[output.dtype], settings={"windows": _windows(run)})
+    for name in TOKENIZER_FILES:
+        if (run.prepared.start / name).exists():
+            shutil.copyfile(run.prepared.start / name, partial / name)
+    made_by = {"job": job_digest(run.job)} | result
+    (partial / "training.json").write_text(json.dumps(made_by, indent=2) + "\n", encoding="utf-8")
+    (partial / "README.md").write_text(card(run, result), encoding="utf-8")
+    partial.rename(output.path)
+    shutil.rmtree(work)
+    scores: dict[str, Any] = result["scores"]
+    return scores
+
+
+def _windows(run: Run) -> dict[str, Any]:
+    return {
+        "max_tokens": run.policy.max_tokens,
+        "long_documents": run.policy.long_documents,
+        "overlap": run.policy.overlap,
+        "aggregation": run.aggregation,
+    }
+
+
+def card(run: Run, result: dict[str, Any]) -> str:
+    """The model card: what it is, data, scores, settings."""
+    prepared, head = run.prepared, run.prepared.head
+    encoder = prepared.encoder
+    labels = head.labels if head.problem_type != "regression" else ("a number",)
+    settings = yaml.safe_dump(
+        run.job.model_dump(mode="json", exclude_unset=True), sort_keys=False, allow_unicode=True
+    )
+    return "\n".join(
+        [
+            f"# {run.job.output.path.name}",
+            "",
+            f"A BigBird classifier ({head.problem_type}) made by `rookery train`: {encoder.layers} layers of {encoder.hidden_size}, "
+            f"{encoder.heads} heads, a vocabulary of {encoder.vocab_size:,}, windows of up to {run.policy.max_tokens:,} tokens; "
+            f"pooling {head.pooling}, head {head.head}. It says: {', '.join(labels)}.",
+            "",
+            "## Data",
+            "",
+            "| split | documents | tokens | labels |",
+            "|---|---|---|---|",
+            *(_data_row(run, split) for split in SPLITS if prepared.documents[split]),
+            "",
+            f"Read from {', '.join(run.job.corpus.uris)}."
+            + (f" {prepared.left_out:,} documents are of no split." if prepared.left_out else ""),
+            "",
+            "## Scores",
+            "",
+            "| split | documents | loss | score |",
+            "|---|---|---|---|",
+            *(
+                f"| {split} | {s['documents']:,} | {s['loss']:.4f} | {s['name']} {s['score']:.4f} |"
+                for split, s in result["scores"].items()
+            ),
+            "",
+            f"The weights are those after epoch {result['best_epoch']} of {len(result['epochs'])}, chosen on the validation split"
+            + ("; the test split was read once, after that." if "test" in result["scores"] else "."),
+            "",
+            "## Settings",
+            "",
+            "```yaml",
+            settings.rstrip(),
+            "```",
+            "",
+        ]
+    )  # fmt: skip
+
+
+def _data_row(run: Run, split: Any) -> str:
+    prepared = run.prepared
+    counts = ", ".join(f"{name} {count:,}" for name, count in prepared.counts[split].items())
+    return f"| {split} | {prepared.documents[split]:,} | {prepared.tokens[split]:,} | {counts} |"

@@ -1,0 +1,122 @@
+"""One worker's part of a training job, from prepared examples to trained weights and their scores."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline.bigbird.checkpoint import load, load_encoder
+from pipeline.bigbird.classifier import Classifier
+from pipeline.bigbird.folder import CheckpointFolder
+from pipeline.inference.memory import keep_freed_memory
+from pipeline.storage import Storage
+from pipeline.text.windows import WindowPolicy
+from pipeline.training.batches import Batcher
+from pipeline.training.evaluate import evaluate
+from pipeline.training.examples import Examples
+from pipeline.training.loop import Loop, Report
+from pipeline.training.model import Model
+from pipeline.training.objective import Objective, class_weights
+from pipeline.training.prepare import Prepared
+from pipeline.training.settings import TrainJob
+from pipeline.training.workers import Workers
+
+PROGRESS = "progress.jsonl"
+RESULT = "result.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """All that a worker is told. `device` is cpu or cuda, `dtype` bf16 or fp32."""
+
+    job: TrainJob
+    prepared: Prepared
+    policy: WindowPolicy
+    aggregation: str
+    device: str
+    dtype: str
+    budget: int
+    threads: int
+
+
+def work(run: Run, workers: Workers, report: Report) -> None:
+    """Trains; worker 0 leaves the weights and the scores in the work folder."""
+    torch.set_num_threads(run.threads)
+    if run.device == "cpu":
+        keep_freed_memory()
+    batcher = _batcher(run)
+    splits = {name: Examples.load(run.prepared.work / name) for name in ("train", "validation", "test")}  # fmt: skip
+    model = _model(run, splits["train"])
+
+    def measured(split: str) -> Any:
+        return evaluate(model, batcher, splits[split], run.aggregation, workers)
+
+    loop = Loop(
+        phase="training",
+        settings=run.job.training,
+        batcher=batcher,
+        examples=splits["train"],
+        workers=workers,
+        folder=run.prepared.work / "training",
+        state_every_s=run.job.output.state_every_s,
+        report=report,
+        evaluate=lambda: measured("validation"),
+    )
+    place = loop.run(model)
+    scores = {name: asdict(measured(name)) for name in ("validation", "test") if len(splits[name])}
+    if workers.rank == 0:
+        result = {"scores": scores, "epochs": place.history, "best_epoch": place.best_epoch}
+        (run.prepared.work / RESULT).write_text(json.dumps(result))
+
+
+def reporter(path: Path) -> Callable[[dict[str, Any]], None]:
+    """Appends each report to a file of JSON lines, which the driver follows."""
+
+    def report(record: dict[str, Any]) -> None:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    return report
+
+
+def _batcher(run: Run) -> Batcher:
+    tokenizer = run.prepared.tokenizer()
+    return Batcher(
+        config=run.prepared.encoder,
+        policy=run.policy,
+        cls_id=tokenizer.cls_id,
+        sep_id=tokenizer.sep_id,
+        mask_id=tokenizer.mask_id,
+        budget=run.budget,
+    )
+
+
+def _model(run: Run, train: Examples) -> Model:
+    job, head = run.job, run.prepared.head
+    weight_L = class_weights(
+        job.training.class_weights, head.problem_type, head.labels, train.target
+    )
+    classifier = starting_classifier(run)
+    objective = Objective(head.problem_type, weight_L)
+    return Model(classifier, objective, run.device, run.dtype, head_only=job.training.head_only)
+
+
+def starting_classifier(run: Run) -> Classifier:
+    """The checkpoint's, its encoder with a new head, or a new one."""
+    job, encoder, head = run.job, run.prepared.encoder, run.prepared.head
+    folder = None
+    if job.checkpoint is not None:
+        folder = CheckpointFolder.open(Storage(job.storage).fetch_folder(job.checkpoint.uri))
+    if folder is not None and job.head is None:
+        classifier = load(folder, torch.float32)
+    else:
+        classifier = Classifier.fresh(encoder, head, seed=job.training.seed)
+        if folder is not None:
+            load_encoder(folder, classifier)
+    for module in classifier.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = job.training.dropout
+    return classifier
