@@ -4,7 +4,6 @@ There is no separate resume: what an earlier run of the same job prepared and le
 gone on from.
 """
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,12 +11,9 @@ import typer
 
 from jobs import show_training
 from pipeline.dataflow.cluster import connection
-from pipeline.dataflow.plan import chosen_policy
 from pipeline.errors import ConfigError
-from pipeline.inference.budget import default_budget
-from pipeline.inference.dtype import DeviceKind, resolve_dtype
 from pipeline.training.prepare import job_digest, prepare
-from pipeline.training.settings import TrainJob, load_train_job
+from pipeline.training.settings import TrainJob, load_train_job, threads
 
 
 def train(
@@ -39,32 +35,15 @@ def run_job(job: TrainJob) -> dict[str, Any] | None:
         return None
     prepared = prepare(job)
     show_training.prepared(job, prepared)
-    policy, aggregation = chosen_policy(job.text, prepared.windows, prepared.encoder.max_positions)
-    kind: DeviceKind = "cuda" if job.compute.num_gpus else "cpu"
-    threads = job.compute.num_cpus or _threads(job)
-    with connection(job.ray, job.compute.workers * threads + 1):
-        from pipeline.dataflow.trainer import fit  # imports ray, which the connection has prepared
+    with connection(job.ray, job.compute.workers * threads(job.compute) + 1):
+        from pipeline.dataflow.trainer import fit, make_run  # it imports ray, which is prepared now
         from pipeline.training.result import finish
-        from pipeline.training.run import Run
 
-        run = Run(
-            job=job,
-            prepared=prepared,
-            policy=policy,
-            aggregation=aggregation,
-            device=kind,
-            dtype=resolve_dtype(job.compute.dtype, kind),
-            budget=job.compute.token_budget or default_budget(kind),
-            threads=threads,
-        )
+        run = make_run(job, prepared)
         fit(run, show_training.progress)
     scores = finish(run)
     show_training.summary(job, scores)
     return scores
-
-
-def _threads(job: TrainJob) -> int:
-    return 1 if job.compute.num_gpus else max(1, (os.cpu_count() or 1) // job.compute.workers)
 
 
 def _refuse_other_output(job: TrainJob) -> None:

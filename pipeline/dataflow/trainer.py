@@ -20,12 +20,33 @@ import torch
 import torch.distributed
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
+from pipeline.dataflow.plan import chosen_policy
 from pipeline.errors import ConflictError, RetryableError, RookeryError
+from pipeline.inference.budget import default_budget
+from pipeline.inference.dtype import DeviceKind, resolve_dtype
+from pipeline.training.prepare import Prepared
 from pipeline.training.run import PROGRESS, Run, reporter, work
+from pipeline.training.settings import TrainJob, threads
 from pipeline.training.workers import Workers
 
 POLL_S = 0.5
 LOCK_WAIT_S = 60.0  # a worker of a run that was killed may take a while to end
+
+
+def make_run(job: TrainJob, prepared: Prepared) -> Run:
+    """What every worker is told. Raises ConfigError."""
+    kind: DeviceKind = "cuda" if job.compute.num_gpus else "cpu"
+    policy, aggregation = chosen_policy(job.text, prepared.windows, prepared.encoder.max_positions)
+    return Run(
+        job=job,
+        prepared=prepared,
+        policy=policy,
+        aggregation=aggregation,
+        device=kind,
+        dtype=resolve_dtype(job.compute.dtype, kind),
+        budget=job.compute.token_budget or default_budget(kind),
+        threads=threads(job.compute),
+    )
 
 
 def fit(run: Run, show: Callable[[dict[str, Any]], None]) -> None:

@@ -26,7 +26,8 @@ def train_vocabulary(texts: Iterable[tuple[str, str]], size: int) -> bytes:
         SentencePieceTrainer.train(
             sentence_iterator=iter(lines), model_writer=model, vocab_size=size, model_type="unigram",
             max_sentence_length=LONGEST_LINE, pad_id=0, eos_id=1, bos_id=2, unk_id=3, pad_piece="<pad>",
-            control_symbols=[CLS, SEP, MASK], num_threads=THREADS, minloglevel=2,
+            control_symbols=[CLS, SEP, MASK], num_threads=THREADS,
+            shuffle_input_sentence=False, minloglevel=2,
         )  # fmt: skip
     except RuntimeError as error:
         raise ConfigError(

@@ -10,14 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from pipeline.bigbird.config import EncoderConfig
 from pipeline.bigbird.layout import Layout
 from pipeline.text.packing import pack
 from pipeline.text.windows import Span, WindowPolicy
-from pipeline.training.examples import Examples
+from pipeline.training.examples import Examples, Ids
 from pipeline.training.settings import TrainingSettings
 
 
@@ -40,6 +39,7 @@ class Batch:
     """One pack, on the CPU."""
 
     token_id_T: torch.Tensor
+    original_id_T: torch.Tensor  # before any were hidden
     layout: Layout
     target: torch.Tensor  # of each window's document
     weight_W: torch.Tensor
@@ -85,10 +85,12 @@ class Batcher:
         self, examples: Examples, windows: list[Window], hidden: float = 0.0, seed: tuple[int, ...] = ()
     ) -> Batch:  # fmt: skip
         """A pack's tensors; a share `hidden` of the tokens is replaced by [MASK], the same for a window in any pack."""
-        ids = [self._ids(examples, window, hidden, seed) for window in windows]
+        ids = [self._ids(examples, window) for window in windows]
+        seen = [self._hide(*pair, hidden, seed) for pair in zip(ids, windows, strict=True)]
         layout = Layout.of(np.array([len(part) for part in ids]), self.config)
         documents = [window.document for window in windows]
         return Batch(
+            layout.spread(torch.from_numpy(np.concatenate(seen))),
             layout.spread(torch.from_numpy(np.concatenate(ids))),
             layout,
             torch.from_numpy(examples.target[documents]),
@@ -128,13 +130,17 @@ class Batcher:
         if part:
             yield part
 
-    def _ids(
-        self, examples: Examples, window: Window, hidden: float, seed: tuple[int, ...]
-    ) -> npt.NDArray[np.int64]:
+    def _ids(self, examples: Examples, window: Window) -> Ids:
         ids = examples.ids(window.document)
-        body = np.concatenate([ids[start:stop] for start, stop in window.spans]).astype(np.int64)
-        if hidden:
-            assert self.mask_id is not None, "prepare.py refuses a vocabulary without it"
-            random = np.random.default_rng([*seed, window.document, window.number])
-            body[random.random(len(body)) < hidden] = self.mask_id
-        return np.concatenate([[self.cls_id], body, [self.sep_id]])
+        body = [ids[start:stop] for start, stop in window.spans]
+        return np.concatenate([[self.cls_id], *body, [self.sep_id]]).astype(np.int64)
+
+    def _hide(self, ids: Ids, window: Window, share: float, seed: tuple[int, ...]) -> Ids:
+        """A share of the tokens, [CLS] and [SEP] never."""
+        if not share:
+            return ids
+        assert self.mask_id is not None, "prepare.py refuses a vocabulary without it"
+        random = np.random.default_rng([*seed, window.document, window.number])
+        hidden = random.random(len(ids)) < share
+        hidden[[0, -1]] = False
+        return np.where(hidden, self.mask_id, ids)

@@ -6,7 +6,7 @@ Ids are mapped, not loaded: all workers of a machine share them, and a corpus ma
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +40,8 @@ class Examples:
     @classmethod
     def load(cls, folder: Path) -> "Examples":
         arrays = np.load(folder / "documents.npz")
-        token_N = np.memmap(folder / "tokens.bin", arrays["token_type"].dtype, "r")
+        path, dtype = folder / "tokens.bin", arrays["token_type"].dtype
+        token_N = np.memmap(path, dtype, "r") if path.stat().st_size else np.empty(0, dtype)
         return cls(token_N, arrays["start"], arrays["target"])
 
 
@@ -53,7 +54,7 @@ class ExamplesWriter:
         self.tokenizer = tokenizer
         self.dtype = np.dtype(np.uint16 if tokenizer.vocab_size <= 2**16 else np.int32)
         self.lengths: list[int] = []
-        self._file: BinaryIO = (folder / "tokens.bin").open("wb")
+        (folder / "tokens.bin").write_bytes(b"")
         self._waiting: list[str] = []
 
     def add(self, text: str) -> None:
@@ -64,7 +65,6 @@ class ExamplesWriter:
     def finish(self, target: npt.NDArray[Any]) -> Examples:
         """Writes what is left; `target` has one entry for each document."""
         self._flush()
-        self._file.close()
         assert len(target) == len(self.lengths)
         start_D = np.concatenate([[0], np.cumsum(self.lengths, dtype=np.int64)])
         np.savez(
@@ -76,9 +76,10 @@ class ExamplesWriter:
         return Examples.load(self.folder)
 
     def _flush(self) -> None:
-        for ids in self.tokenizer.encode(self._waiting):
-            self._file.write(ids.astype(self.dtype).tobytes())
-            self.lengths.append(len(ids))
+        with (self.folder / "tokens.bin").open("ab") as file:
+            for ids in self.tokenizer.encode(self._waiting):
+                file.write(ids.astype(self.dtype).tobytes())
+                self.lengths.append(len(ids))
         self._waiting = []
 
 

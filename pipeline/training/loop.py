@@ -34,7 +34,8 @@ class Trained(Protocol):
     @property
     def module(self) -> nn.Module: ...
 
-    def train(self) -> None: ...
+    def begin(self) -> None:
+        """Train mode: dropout on."""
 
     def sums(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """A pack's weighted loss and its weight."""
@@ -87,7 +88,7 @@ class Loop:
         steps = self.batcher.steps(self.examples, self.settings, place.epoch)
         meter = Meter(self.phase, self.report if self.workers.rank == 0 else None)
         saved = time.monotonic()
-        model.train()
+        model.begin()
         while place.step < len(steps):
             step = steps[place.step]
             progress = (place.epoch + place.step / len(steps)) / self.settings.epochs

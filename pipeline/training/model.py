@@ -35,7 +35,7 @@ class Model:
     def module(self) -> Classifier:
         return self.classifier
 
-    def train(self) -> None:
+    def begin(self) -> None:
         """Dropout on, but in an encoder that does not learn."""
         self.classifier.train()
         if self.head_only:

@@ -5,7 +5,7 @@
   start/            the checkpoint's tokenizer, or the vocabulary that was trained
   train/  validation/  test/  pretraining/   token ids and targets (examples.py)
   prepared.json     what was found; written last
-  <phase>/          state of training (loop.py)
+  states/           of training's phases (loop.py)
   progress.jsonl    what was reported
 """
 
@@ -122,25 +122,21 @@ def _prepare(job: TrainJob, work: Path) -> dict[str, Any]:
         folder = CheckpointFolder.open(storage.fetch_folder(job.checkpoint.uri))
         for file in filter(None, (folder.spiece, folder.tokenizer_json)):
             shutil.copyfile(file, start / file.name)
-    else:
-        assert job.init is not None
+    labels, left_out = _labels(documents)  # before the long part: most mistakes show here
+    _require_splits(job, labels, left_out)
+    head = _head(job, folder, labels["train"])
+    target = {split: targets(head.problem_type, head.labels, labels[split]) for split in SPLITS}
+    if job.init is not None:
         (start / "spiece.model").write_bytes(_vocabulary(storage, job, documents))
     tokenizer = _tokenizer(start)
     if job.training.hidden_tokens or job.pretraining:
         _require_mask(tokenizer, start)
     writers = {split: ExamplesWriter(work / split, tokenizer) for split in SPLITS}
-    labels: dict[Split, list[Label]] = {split: [] for split in SPLITS}
-    left_out = Counter[str | None]()
     for split, document in documents:
-        if split is None:
-            left_out[document.split] += 1
-            continue
-        labels[split].append(document.label)
-        writers[split].add(document.text)
-    _require_splits(job, labels, left_out)
-    head = _head(job, folder, labels["train"])
+        if split is not None:
+            writers[split].add(document.text)
     for split in SPLITS:
-        writers[split].finish(targets(head.problem_type, head.labels, labels[split]))
+        writers[split].finish(target[split])
     if job.pretraining is not None:
         write_texts(work / "pretraining", tokenizer, plain_texts(storage, job.pretraining.corpus))
     encoder = _new_encoder(job.init, tokenizer.vocab_size) if job.init else _of(folder).encoder
@@ -153,6 +149,18 @@ def _prepare(job: TrainJob, work: Path) -> dict[str, Any]:
         "tokens": {split: sum(writers[split].lengths) for split in SPLITS},
         "left_out": left_out.total(),
     }
+
+
+def _labels(documents: "Documents") -> tuple[dict[Split, list[Label]], Counter[str | None]]:
+    """By split; and how many documents are of none, by what their split is called."""
+    labels: dict[Split, list[Label]] = {split: [] for split in SPLITS}
+    left_out = Counter[str | None]()
+    for split, document in documents:
+        if split is None:
+            left_out[document.split] += 1
+        else:
+            labels[split].append(document.label)
+    return labels, left_out
 
 
 def _of(folder: CheckpointFolder | None) -> CheckpointFolder:

@@ -12,7 +12,7 @@ from pipeline.bigbird.classifier import Classifier
 from pipeline.training import state
 from pipeline.training.loop import BEST
 from pipeline.training.prepare import SPLITS, TOKENIZER_FILES, job_digest
-from pipeline.training.run import RESULT, Run
+from pipeline.training.run import RESULT, STATES, Run
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 
@@ -24,7 +24,7 @@ def finish(run: Run) -> dict[str, Any]:
     partial = output.path.with_name(output.path.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     classifier = Classifier(run.prepared.encoder, run.prepared.head)
-    best = state.read(work / "training" / BEST)
+    best = state.read(work / STATES / "training" / BEST)
     assert best is not None
     classifier.load_state_dict(best)
     save(classifier, partial, dtype=DTYPES[output.dtype], settings={"windows": _windows(run)})

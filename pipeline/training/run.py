@@ -15,17 +15,19 @@ from pipeline.inference.memory import keep_freed_memory
 from pipeline.storage import Storage
 from pipeline.text.windows import WindowPolicy
 from pipeline.training.batches import Batcher
-from pipeline.training.evaluate import evaluate
+from pipeline.training.evaluate import Evaluation, evaluate
 from pipeline.training.examples import Examples
 from pipeline.training.loop import Loop, Report
+from pipeline.training.masked import MaskedModel
 from pipeline.training.model import Model
 from pipeline.training.objective import Objective, class_weights
 from pipeline.training.prepare import Prepared
-from pipeline.training.settings import TrainJob
+from pipeline.training.settings import PretrainingSettings, TrainJob
 from pipeline.training.workers import Workers
 
 PROGRESS = "progress.jsonl"
 RESULT = "result.json"
+STATES = "states"  # of the phases
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +51,12 @@ def work(run: Run, workers: Workers, report: Report) -> None:
         keep_freed_memory()
     batcher = _batcher(run)
     splits = {name: Examples.load(run.prepared.work / name) for name in ("train", "validation", "test")}  # fmt: skip
-    model = _model(run, splits["train"])
+    classifier = starting_classifier(run)
+    if run.job.pretraining is not None:
+        _pretrain(run, run.job.pretraining, classifier, batcher, workers, report)
+    model = _model(run, classifier, splits["train"])
 
-    def measured(split: str) -> Any:
+    def measured(split: str) -> Evaluation:
         return evaluate(model, batcher, splits[split], run.aggregation, workers)
 
     loop = Loop(
@@ -60,7 +65,7 @@ def work(run: Run, workers: Workers, report: Report) -> None:
         batcher=batcher,
         examples=splits["train"],
         workers=workers,
-        folder=run.prepared.work / "training",
+        folder=run.prepared.work / STATES / "training",
         state_every_s=run.job.output.state_every_s,
         report=report,
         evaluate=lambda: measured("validation"),
@@ -70,6 +75,36 @@ def work(run: Run, workers: Workers, report: Report) -> None:
     if workers.rank == 0:
         result = {"scores": scores, "epochs": place.history, "best_epoch": place.best_epoch}
         (run.prepared.work / RESULT).write_text(json.dumps(result))
+
+
+def _pretrain(
+    run: Run,
+    settings: PretrainingSettings,
+    classifier: Classifier,
+    batcher: Batcher,
+    workers: Workers,
+    report: Report,
+) -> None:
+    """The encoder of `classifier` learns from text alone."""
+    job = run.job
+    changed = {
+        "epochs": settings.epochs,
+        "learning_rate": settings.learning_rate,
+        "hidden_tokens": settings.masked,
+        "patience": None,
+    }
+    encoder = run.prepared.encoder
+    model = MaskedModel(classifier.encoder, encoder, run.device, run.dtype, seed=job.training.seed)
+    Loop(
+        phase="pretraining",
+        settings=job.training.model_copy(update=changed),
+        batcher=batcher,
+        examples=Examples.load(run.prepared.work / "pretraining"),
+        workers=workers,
+        folder=run.prepared.work / STATES / "pretraining",
+        state_every_s=job.output.state_every_s,
+        report=report,
+    ).run(model)
 
 
 def reporter(path: Path) -> Callable[[dict[str, Any]], None]:
@@ -94,12 +129,11 @@ def _batcher(run: Run) -> Batcher:
     )
 
 
-def _model(run: Run, train: Examples) -> Model:
+def _model(run: Run, classifier: Classifier, train: Examples) -> Model:
     job, head = run.job, run.prepared.head
     weight_L = class_weights(
         job.training.class_weights, head.problem_type, head.labels, train.target
     )
-    classifier = starting_classifier(run)
     objective = Objective(head.problem_type, weight_L)
     return Model(classifier, objective, run.device, run.dtype, head_only=job.training.head_only)
 

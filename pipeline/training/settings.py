@@ -1,5 +1,6 @@
 """The training job's file, as strict as the labelling job's."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -38,7 +39,7 @@ class InitSettings(Settings):
     """A new encoder with random weights, and its vocabulary."""
 
     vocabulary: int = Field(
-        default=16_000, ge=100, description="Pieces of the sentencepiece model that is trained."
+        default=16_000, ge=32, description="Pieces of the sentencepiece model that is trained."
     )
     hidden_size: int = Field(default=128, ge=8)
     layers: int = Field(default=2, ge=1)
@@ -46,7 +47,7 @@ class InitSettings(Settings):
     intermediate_size: int = Field(default=256, ge=8)
     max_positions: int = Field(default=4096, ge=64, description="Tokens of the longest window.")
     block_size: int = Field(default=64, ge=1, description="Tokens; kernels exist for 16 to 128.")
-    random_blocks: int = Field(default=3, ge=0)
+    random_blocks: int = Field(default=3, ge=1)
     attention_type: AttentionType = "block_sparse"
     activation: Activation = "gelu_tanh"
 
@@ -209,3 +210,9 @@ class TrainJob(Settings):
 def load_train_job(path: Path, overrides: list[str] | None = None) -> TrainJob:
     """Reads a training job's file. Raises ConfigError."""
     return load_settings(TrainJob, path, overrides or [])
+
+
+def threads(compute: WorkerSettings) -> int:
+    """CPU threads of one worker."""
+    equal_part = max(1, (os.cpu_count() or 1) // compute.workers)
+    return compute.num_cpus or (1 if compute.num_gpus else equal_part)

@@ -1,0 +1,75 @@
+"""A small labelled corpus that a small model learns in seconds, and the job that trains it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from pipeline.training.settings import TrainJob
+
+WORDS = {
+    "rook": ["caw", "nest", "tower", "flock", "croak", "stubble", "field", "elm"],
+    "tern": ["sea", "dive", "fish", "gull", "shore", "wave", "cliff", "salt"],
+}
+COMMON = [
+    "the",
+    "bird",
+    "and",
+    "its",
+    "wings",
+    "over",
+    "a",
+    "grey",
+    "morning",
+    "sky",
+    "were",
+    "seen",
+    "by",
+    "two",
+    "people",
+    "near",
+    "old",
+    "stones",
+]
+LENGTHS = (20, 400)  # words of a document, about as many tokens: some have several windows
+
+
+def write(path: Path, documents: int = 48, **fields: Any) -> Path:
+    """Documents of either label, a sixth of them each for validation and test; `fields` go over each record."""
+    random = np.random.default_rng(1)
+    with path.open("w") as file:
+        for number in range(documents):
+            label = list(WORDS)[number % 2]
+            length = int(random.integers(*LENGTHS))
+            words = random.choice(WORDS[label] + COMMON * 2, length)
+            split = {0: "validation", 1: "test"}.get(number // 2 % 6, "train")
+            record = {"id": str(number), "text": " ".join(words), "label": label, "split": split}
+            file.write(json.dumps(record | fields) + "\n")
+    return path
+
+
+def job(uri: Path, folder: Path, **sections: dict[str, Any] | None) -> TrainJob:
+    """`sections` are merged into the job's, or removed from it where they are None."""
+    tree: dict[str, Any] = {
+        "corpus": {
+            "uris": str(uri), "id_column": "id", "label_column": "label", "split_column": "split"
+        },
+        "output": {"folder": str(folder)},
+        "init": {
+            "vocabulary": 60, "hidden_size": 16, "layers": 1, "heads": 2, "intermediate_size": 16,
+            "max_positions": 128, "block_size": 16, "random_blocks": 1,
+        },
+        "training": {
+            "epochs": 4, "tokens_per_step": 512, "learning_rate": 0.02, "dropout": 0.0, "windows": "all", "seed": 3
+        },
+        "head": {"pooling": "mean", "kind": "linear"},
+        "compute": {"dtype": "fp32", "num_cpus": 1, "token_budget": 256},
+    }  # fmt: skip
+    for name, section in sections.items():
+        if section is None:
+            tree.pop(name, None)
+        else:
+            tree[name] = tree.get(name, {}) | section
+    return TrainJob.model_validate(yaml.safe_load(yaml.safe_dump(tree)), strict=False)

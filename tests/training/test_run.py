@@ -1,0 +1,215 @@
+"""Small jobs, trained in this process without Ray."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.bigbird.folder import CheckpointFolder
+from pipeline.dataflow.trainer import make_run
+from pipeline.errors import ConfigError, CorpusError
+from pipeline.inference.predictor import Predictor
+from pipeline.training import state
+from pipeline.training.prepare import prepare
+from pipeline.training.result import finish
+from pipeline.training.run import Run, work
+from pipeline.training.settings import TrainJob
+from pipeline.training.workers import Workers
+from tests.checkpoints import random_transformers_model, save_folder, transformers_logits
+from tests.training.corpora import job, write
+
+SCORES = {"single_label": "accuracy", "multi_label": "micro F1", "regression": "R²"}
+
+
+def train(made: TrainJob) -> tuple[Run, dict[str, Any], list[dict[str, Any]]]:
+    """Trains to the end; the run, its scores and what it reported."""
+    run = make_run(made, prepare(made))
+    reports: list[dict[str, Any]] = []
+    work(run, Workers(), reports.append)
+    return run, finish(run), reports
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("corpus") / "birds.jsonl")
+
+
+@pytest.fixture(scope="module")
+def trained(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint with transformers' own head."""
+    output = tmp_path_factory.mktemp("trained") / "model"
+    own = {"pooling": "cls", "kind": "bigbird"}
+    train(job(corpus, output, head=own, text={"max_tokens": 64, "overlap": 4}))
+    return output
+
+
+def test_it_learns_and_reports(corpus: Path, tmp_path: Path):
+    _, scores, reports = train(job(corpus, tmp_path / "model"))
+    epochs = [r for r in reports if r["kind"] == "epoch"]
+    assert [r["epoch"] for r in epochs] == [1, 2, 3, 4]
+    assert epochs[-1]["loss"] < 0.5 * epochs[0]["loss"]
+    assert scores["test"]["score"] == 1
+    steps = [r for r in reports if r["kind"] == "step"]
+    assert steps
+    assert all(r["tokens_per_s"] > 0 for r in steps)
+
+
+def test_the_folder_is_complete(trained: Path):
+    folder = CheckpointFolder.open(trained)
+    assert folder.head.labels == ("rook", "tern")
+    assert (folder.windows.max_tokens, folder.windows.overlap) == (64, 4)
+    card = (trained / "README.md").read_text()
+    for fact in ("rook 16, tern 16", "| test | 8 |", "accuracy", "learning_rate: 0.02"):
+        assert fact in card
+    assert sorted(path.name for path in trained.parent.iterdir()) == ["model"]
+
+
+def test_transformers_loads_its_own_head_and_agrees(trained: Path):
+    from transformers import BigBirdForSequenceClassification
+
+    theirs = BigBirdForSequenceClassification.from_pretrained(trained).eval()
+    ours = Predictor.load(trained, device="cpu", dtype="fp32", threads=1)
+    ids = np.array([5, *range(10, 60), 6])
+    # fp32 of both; logits up to 3
+    expected = transformers_logits(theirs, ids)
+    np.testing.assert_allclose(ours.predict(ids, np.array([len(ids)]))[0], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("problem_type", list(SCORES))
+def test_every_problem_type(tmp_path: Path, problem_type: str):
+    fields = {"multi_label": {"label": ["bird", "animal"]}, "regression": {"label": 0.25}}
+    corpus = write(tmp_path / "birds.jsonl", 24, **fields.get(problem_type, {}))
+    head = {"problem_type": problem_type}
+    made = job(corpus, tmp_path / "model", head=head, training={"epochs": 1})
+    _, scores, _ = train(made)
+    assert scores["test"]["name"] == SCORES[problem_type]
+    assert CheckpointFolder.open(tmp_path / "model").head.problem_type == problem_type
+
+
+def test_a_run_that_was_stopped_ends_with_the_same_weights(corpus: Path, tmp_path: Path):
+    settings = {"epochs": 2, "dropout": 0.1, "hidden_tokens": 0.1, "windows": "random"}
+    train(job(corpus, tmp_path / "whole", training=settings))
+
+    made = job(corpus, tmp_path / "model", training=settings, output={"state_every_s": 1e-6})
+    run = make_run(made, prepare(made))
+    states: list[int] = []
+    written = state.write
+
+    def stop_in_the_second_epoch(path: Path, held: dict[str, Any]) -> None:
+        written(path, held)
+        states.append(held.get("place", {}).get("epoch", 0))
+        if held.get("place", {}).get("step") == 2 and states[-1] == 1:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(state, "write", stop_in_the_second_epoch)
+        with pytest.raises(KeyboardInterrupt):
+            work(run, Workers(), lambda _: None)
+    _, _, reports = train(made)
+    assert {r["epoch"] for r in reports} == {2}
+    expected, found = weights(tmp_path / "whole"), weights(tmp_path / "model")
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_a_head_alone_leaves_the_encoder(corpus: Path, trained: Path, tmp_path: Path):
+    made = job(
+        corpus, tmp_path / "model", init=None, checkpoint={"uri": str(trained)},
+        training={"head_only": True, "epochs": 1, "dropout": 0.1},
+    )  # fmt: skip
+    train(made)
+    before, after = weights(trained), weights(tmp_path / "model")
+    same = [n for n in after if n.startswith("bert.") and "pooler" not in n]
+    assert all(torch.equal(before[name], after[name]) for name in same)
+    assert len(same) == 21  # of one layer and the embeddings
+    assert after["classifier.weight"].abs().sum() > 0
+
+
+def test_a_checkpoint_is_trained_on_with_its_own_head(corpus: Path, trained: Path, tmp_path: Path):
+    made = job(
+        corpus, tmp_path / "model", init=None, head=None, checkpoint={"uri": str(trained)}, training={"epochs": 1}
+    )  # fmt: skip
+    _, scores, reports = train(made)
+    assert reports[0]["loss"] < 0.5  # it began where the other ended
+    assert scores["test"]["score"] == 1
+    assert CheckpointFolder.open(tmp_path / "model").windows.max_tokens == 64
+
+
+def test_transformers_checkpoints_get_a_new_head(corpus: Path, trained: Path, tmp_path: Path):
+    model = random_transformers_model(hidden_size=16, num_hidden_layers=1, vocab_size=60)
+    start = save_folder(model, tmp_path / "start", spiece=trained / "spiece.model")
+    made = job(
+        corpus, tmp_path / "model", init=None, checkpoint={"uri": str(start)},
+        training={"head_only": True, "epochs": 1}, head={"pooling": "attention", "kind": "dense"},
+    )  # fmt: skip
+    train(made)
+    before, after = weights(start), weights(tmp_path / "model")
+    name = "bert.encoder.layer.0.attention.self.query.weight"
+    assert torch.equal(before[name], after[name])
+    assert CheckpointFolder.open(tmp_path / "model").head.labels == ("rook", "tern")
+
+
+def test_masked_language_model_first(corpus: Path, tmp_path: Path):
+    text = {"corpus": {"uris": str(corpus)}, "epochs": 2, "learning_rate": 0.02, "masked": 0.2}
+    made = job(corpus, tmp_path / "model", pretraining=text, training={"epochs": 1})
+    _, _, reports = train(made)
+    losses = [r["loss"] for r in reports if r["phase"] == "pretraining" and r["kind"] == "epoch"]
+    assert len(losses) == 2
+    assert losses[-1] < losses[0] - 0.1  # nats; what it began with is the logarithm of 60, 4.1
+
+
+def test_early_stopping_keeps_the_best(corpus: Path, tmp_path: Path):
+    hopeless = {"epochs": 6, "learning_rate": 5.0, "patience": 1, "decay": "none"}
+    made = job(corpus, tmp_path / "model", training=hopeless)
+    _, scores, reports = train(made)
+    losses = [r["validation"]["loss"] for r in reports if r["kind"] == "epoch"]
+    best = int(np.argmin(losses))
+    assert len(losses) == min(6, best + 2) < 6
+    assert scores["validation"]["loss"] == pytest.approx(min(losses))
+
+
+def test_without_a_split_column_a_share_validates(tmp_path: Path):
+    corpus = write(tmp_path / "birds.jsonl", 48)
+    columns = {"split_column": None}
+    found = prepare(job(corpus, tmp_path / "model", corpus=columns)).documents
+    assert found["train"] + found["validation"] == 48
+    assert 1 <= found["validation"] <= 12
+
+
+@pytest.mark.parametrize(
+    ("sections", "error", "message"),
+    [
+        ({"splits": {"validation": "dev"}}, CorpusError, r"splits.validation: .* none has 'dev' in corpus.split_column 'split' \(others found: 'validation'\)"),
+        ({"splits": {"train": "training"}}, CorpusError, "splits.train: no document is for train"),
+        ({"corpus": {"label_column": "split"}}, CorpusError, "nothing to tell apart"),
+        ({"corpus": {"label_column": "region"}}, CorpusError, "not one of 48 documents has a value"),
+        ({"head": {"problem_type": "regression"}}, CorpusError, "expected a number, as problem_type is regression"),
+        ({"init": {"vocabulary": 9000}}, ConfigError, "init.vocabulary 9000"),
+    ],
+    ids=["no validation", "no train", "single class", "no labels", "no number", "vocabulary"],
+)  # fmt: skip
+def test_what_cannot_be_trained(corpus: Path, tmp_path: Path, sections, error, message):
+    with pytest.raises(error, match=message):
+        prepare(job(corpus, tmp_path / "model", **sections))
+
+
+def test_labels_that_the_checkpoint_does_not_know(trained: Path, tmp_path: Path):
+    corpus = write(tmp_path / "birds.jsonl", label="jackdaw")
+    made = job(corpus, tmp_path / "model", init=None, head=None, checkpoint={"uri": str(trained)})
+    with pytest.raises(
+        CorpusError, match="labels that the checkpoint does not know: jackdaw; it knows rook, tern"
+    ):
+        prepare(made)
+
+
+def test_work_of_another_job_is_refused(corpus: Path, tmp_path: Path):
+    prepare(job(corpus, tmp_path / "model"))
+    with pytest.raises(ConfigError, match="holds the state of a run with other settings"):
+        prepare(job(corpus, tmp_path / "model", training={"seed": 4}))
