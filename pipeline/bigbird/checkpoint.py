@@ -86,7 +86,7 @@ def load_encoder(folder: CheckpointFolder, classifier: Classifier) -> None:
     missing = set(ours) - set(_fill_all(ours, read_all(folder.weight_files))) - set(UNUSED)
     if missing:
         raise CheckpointError(
-            f"{folder.path}: the weights are not those of a BigBird; missing: {_listed(missing)}"
+            f"{folder.path}: the weights are not those of a BigBird; missing: {_listed(sorted(missing))}"
         )
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 from pipeline.config import LabelledCorpusSettings
 from pipeline.corpus.files import discover
-from pipeline.corpus.readers import Row, rows
+from pipeline.corpus.parts import Row
+from pipeline.corpus.readers import rows
 from pipeline.corpus.units import Unit, cut
 from pipeline.errors import CorpusError
 from pipeline.schema import Label

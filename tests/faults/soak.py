@@ -7,7 +7,6 @@ The first difference stops it, with the seed and what is needed to look at it.
 """
 
 import random
-import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
@@ -97,4 +96,4 @@ def _summarize(outcomes: dict[str, Counter[str]], took: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(typer.run(soak))
+    typer.run(soak)
