@@ -63,30 +63,39 @@ class Classification:
         """Finite logits -> one array per field of `fields`, N rows each."""
         if self.problem_type == "regression":
             return [pa.array(logits_NL[:, 0], pa.float64())]
-        scaled_NL = logits_NL / self.temperature
+        scores_NL = self.scores(logits_NL)
         if self.problem_type == "multi_label":
-            scores_NL = sigmoid(scaled_NL)
-            return [self._labels_over_threshold(scores_NL), self._scores(scores_NL)]
-        scores_NL = softmax(scaled_NL)
+            return [self._labels(scores_NL), self._scores(scores_NL)]
         return [*self._best(scores_NL), self._scores(scores_NL)]
 
+    def scores(self, logits_NL: Floats) -> Floats:
+        """Each label's probability."""
+        scaled_NL = logits_NL / self.temperature
+        return sigmoid(scaled_NL) if self.problem_type == "multi_label" else softmax(scaled_NL)
+
+    def given(self, scores_NL: Floats) -> npt.NDArray[np.bool_]:
+        """Which labels each document gets; in single_label one at most."""
+        default = 0.5 if self.problem_type == "multi_label" else 0.0
+        threshold_L = np.array([self.thresholds.get(label, default) for label in self.labels])
+        over_NL = scores_NL >= threshold_L
+        if self.problem_type == "multi_label":
+            return over_NL
+        return over_NL & (np.arange(len(self.labels)) == scores_NL.argmax(1)[:, None])
+
     def _best(self, scores_NL: Floats) -> list[pa.Array]:
-        best_N = scores_NL.argmax(1)
         ranked_NL = np.sort(scores_NL, axis=1)
         score_N = ranked_NL[:, -1]
         margin_N = score_N - ranked_NL[:, -2] if len(self.labels) > 1 else score_N
-        threshold_L = np.array([self.thresholds.get(label, 0.0) for label in self.labels])
-        label_N = pa.array(self.labels, pa.string()).take(pa.array(best_N))
-        named_N = pa.array(score_N >= threshold_L[best_N])
+        label_N = pa.array(self.labels, pa.string()).take(pa.array(scores_NL.argmax(1)))
+        named_N = pa.array(self.given(scores_NL).any(1))
         label_N = pc.if_else(named_N, label_N, pa.scalar(None, pa.string()))
         return [label_N, pa.array(score_N), pa.array(margin_N)]
 
-    def _labels_over_threshold(self, scores_NL: Floats) -> pa.Array:
-        threshold_L = np.array([self.thresholds.get(label, 0.5) for label in self.labels])
-        over_NL = scores_NL >= threshold_L
+    def _labels(self, scores_NL: Floats) -> pa.Array:
+        given_NL = self.given(scores_NL)
         return _lists(
-            pa.array(np.array(self.labels, object)[np.nonzero(over_NL)[1]], pa.string()),
-            over_NL.sum(1),
+            pa.array(np.array(self.labels, object)[np.nonzero(given_NL)[1]], pa.string()),
+            given_NL.sum(1),
         )
 
     def _scores(self, scores_NL: Floats) -> pa.Array:

@@ -1,0 +1,93 @@
+"""Whether a probability means what it says, and the temperature that makes it so.
+
+Guo et al., On Calibration of Modern Neural Networks (ICML 2017): probabilities are put into 15 bins of equal width, and
+the expected calibration error is the distance between the mean probability and the share that came true in each bin,
+weighted by what the bin holds. single_label counts one probability per document, that of its most probable label;
+multi_label counts each label of each document.
+
+Shapes: N documents, L labels, P probabilities.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from pipeline.evaluation.examples import Bools, Examples, Floats
+from pipeline.tasks.classification import ProblemType
+
+BINS = 15
+TEMPERATURES = (0.05, 20.0)  # a fit that wants to leave these has no minimum
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """Probabilities in (low, high]. `mean` and `true` are means over them: the probability, and what came true."""
+
+    low: float
+    high: float
+    count: int
+    mean: float
+    true: float
+
+
+def bins(probability_P: Floats, true_P: Bools) -> tuple[Bin, ...]:
+    """The bins that hold something."""
+    index_P = np.clip(np.ceil(probability_P * BINS).astype(int) - 1, 0, BINS - 1)
+    held = [(index, index_P == index) for index in np.unique(index_P).tolist()]
+    return tuple(
+        Bin(
+            low=index / BINS,
+            high=(index + 1) / BINS,
+            count=int(in_bin_P.sum()),
+            mean=float(probability_P[in_bin_P].mean()),
+            true=float(true_P[in_bin_P].mean()),
+        )
+        for index, in_bin_P in held
+    )
+
+
+def calibration_error(found: tuple[Bin, ...]) -> float:
+    """The expected calibration error, from 0 to 1."""
+    total = sum(held.count for held in found)
+    return sum(held.count * abs(held.true - held.mean) for held in found) / total
+
+
+def predicted(
+    problem_type: ProblemType, scores_NL: Floats, truth_NL: Floats
+) -> tuple[Floats, Bools]:
+    """The probabilities that are counted, and whether each came true."""
+    if problem_type == "multi_label":
+        return scores_NL.ravel(), truth_NL.ravel() > 0
+    best_N1 = scores_NL.argmax(1)[:, None]
+    score_N, truth_N = (np.take_along_axis(a, best_N1, 1)[:, 0] for a in (scores_NL, truth_NL))
+    return score_N, truth_N > 0
+
+
+def negative_log_likelihood(
+    problem_type: ProblemType, examples: Examples, temperature: float
+) -> float:
+    """Mean over documents; for multi_label over their labels too. In nats."""
+    logits_NL, truth_NL = examples.logits_NL / temperature, examples.truth_NL
+    if problem_type == "multi_label":
+        return float((np.logaddexp(0, logits_NL) - truth_NL * logits_NL).mean())
+    total_N = np.logaddexp.reduce(logits_NL, axis=1)
+    return float((total_N - (truth_NL * logits_NL).sum(1)).mean())
+
+
+def fit_temperature(problem_type: ProblemType, examples: Examples) -> float | None:
+    """The temperature with the least negative log-likelihood; None where there is none.
+
+    There is none where every document is told apart (colder is always better), or where the scores say nothing (hotter
+    is always better). In 1 / temperature the likelihood is convex, so there is one minimum at most.
+    """
+    low, high = (math.log(bound) for bound in TEMPERATURES)
+    found = minimize_scalar(
+        lambda log: negative_log_likelihood(problem_type, examples, math.exp(log)),
+        bounds=(low, high),
+        method="bounded",
+        options={"xatol": 1e-6},
+    )
+    at_a_bound = min(found.x - low, high - found.x) < 1e-3
+    return None if at_a_bound else math.exp(found.x)

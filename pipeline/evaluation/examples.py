@@ -1,0 +1,68 @@
+"""Documents of a split: what the checkpoint says of them beside what is true.
+
+Shapes: N documents, L outputs.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.errors import CorpusError
+from pipeline.tasks.classification import ProblemType
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """`truth_NL` is 1 for each label that a document has and 0 for the others; for a regression [N, 1] numbers."""
+
+    logits_NL: Floats
+    truth_NL: Floats
+    tokens_N: Integers
+    windows_N: Integers
+
+    def __len__(self) -> int:
+        return len(self.logits_NL)
+
+    def where(self, chosen_N: Bools) -> "Examples":
+        """The documents for which `chosen_N` is true."""
+        return Examples(
+            self.logits_NL[chosen_N],
+            self.truth_NL[chosen_N],
+            self.tokens_N[chosen_N],
+            self.windows_N[chosen_N],
+        )
+
+
+def truth(problem_type: ProblemType, target: npt.NDArray[Any], outputs: int) -> Floats:
+    """Targets as training has them (single_label: an index per document) -> `truth_NL`."""
+    if problem_type == "single_label":
+        return np.asarray(np.eye(outputs)[target])
+    return np.asarray(target, np.float64)
+
+
+def check_measurable(examples: Examples, problem_type: ProblemType, split: str) -> None:
+    """Raises CorpusError for a split that no figure can be made of."""
+    truth_NL = examples.truth_NL
+    if not len(examples):
+        raise CorpusError(f"split {split!r}: no document of it is labelled; there is nothing to measure")  # fmt: skip
+    if problem_type == "regression":
+        if not np.isfinite(truth_NL).all():
+            raise CorpusError(
+                f"split {split!r}: {int((~np.isfinite(truth_NL)).sum()):,} targets are not finite numbers; expected a number "
+                "for each document: correct them, or leave the documents out"
+            )
+    elif not truth_NL.any():
+        raise CorpusError(
+            f"split {split!r}: not one of {len(examples):,} documents has a label; expected some that have; check the label column"
+        )
+    elif (truth_NL == truth_NL[0]).all():
+        raise CorpusError(
+            f"split {split!r}: all {len(examples):,} documents have the same label; expected at least two classes: "
+            "a single one measures nothing"
+        )

@@ -1,0 +1,55 @@
+"""A temperature and thresholds that fit a validation split.
+
+The temperature comes first, because thresholds are probabilities that it has made true. A single_label checkpoint keeps its
+thresholds: its label is the most probable one, and a threshold only leaves documents without it, which no F1 asks for.
+"""
+
+from dataclasses import dataclass, replace
+
+from pipeline.evaluation.calibration import fit_temperature
+from pipeline.evaluation.examples import Examples
+from pipeline.evaluation.thresholds import DEFAULT, fit_thresholds
+from pipeline.tasks.classification import Classification
+
+LABELS_NAMED = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What fits, and what people should know of it."""
+
+    task: Classification
+    notes: tuple[str, ...]
+
+
+def plain(task: Classification) -> Classification:
+    """The same scores without anything fitted: temperature 1, thresholds of 0.5, and none in single_label."""
+    return replace(task, thresholds={}, temperature=1.0)
+
+
+def fit(task: Classification, validation: Examples) -> Fit:
+    """`task` with what fits `validation`."""
+    notes = []
+    temperature = fit_temperature(task.problem_type, validation)
+    if temperature is None:
+        notes.append(
+            f"The temperature stays {task.temperature:g}: on these {len(validation):,} documents the likelihood has no best one, "
+            "because the scores tell all of them apart, or none."
+        )
+        temperature = task.temperature
+    task = replace(task, temperature=temperature)
+    if task.problem_type == "single_label":
+        return Fit(task, tuple(notes))
+    found = fit_thresholds(task.scores(validation.logits_NL), validation.truth_NL)
+    kept = [label for label, threshold in zip(task.labels, found, strict=True) if threshold is None]
+    if kept:
+        more = f" and {len(kept) - LABELS_NAMED:,} more" if len(kept) > LABELS_NAMED else ""
+        notes.append(
+            f"No document of the validation split has {len(kept):,} of the {len(task.labels):,} labels, so their threshold stays "
+            f"{DEFAULT}: {', '.join(kept[:LABELS_NAMED])}{more}."
+        )
+    thresholds = {
+        label: DEFAULT if threshold is None else threshold
+        for label, threshold in zip(task.labels, found, strict=True)
+    }
+    return Fit(replace(task, thresholds=thresholds), tuple(notes))
