@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from jobs import config, errors, import_checkpoint, label, train
+from jobs import config, errors, evaluate, import_checkpoint, label, train
 from pipeline.errors import RookeryError
 
 app = typer.Typer(
@@ -15,6 +15,7 @@ app = typer.Typer(
 )
 app.command("label")(label.label)
 app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
 app.command("errors")(errors.errors)
 app.command("import")(import_checkpoint.import_checkpoint)
 app.command("config")(config.config)

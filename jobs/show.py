@@ -44,7 +44,7 @@ class Work:
 def plan(plan: Plan, current: Manifest | None) -> None:
     """The plan: files, units, documents where known, what is done already."""
     n_bytes = sum(file.stored.size for file in plan.files)
-    grid = _grid()
+    grid = new_grid()
     grid.add_row("corpus", f"{len(plan.files):,} files, {_bytes(n_bytes)}, {_documents(plan)}")
     grid.add_row(
         "checkpoint",
@@ -78,7 +78,7 @@ def summary(plan: Plan, manifest: Manifest, work: Work, seconds: float) -> None:
     """What was done and where it is."""
     counts = manifest.counts
     added = sum(file.state == "added" for file in manifest.files)
-    grid = _grid()
+    grid = new_grid()
     partial = " (partial)" if manifest.partial else ""
     grid.add_row(
         "snapshot",
@@ -224,7 +224,7 @@ def _documents(plan: Plan) -> str:
     return f"{'' if len(known) == len(plan.units) else 'at least '}{sum(known):,} documents"
 
 
-def _grid() -> Table:
+def new_grid() -> Table:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")

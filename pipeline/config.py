@@ -256,6 +256,29 @@ class Job(Settings):
         return self
 
 
+class EvaluationSettings(Settings):
+    """Which documents measure the checkpoint, and where the figures go."""
+
+    output: Name = Field(description="Folder for metrics.json and report.html, local or any store.")
+    test: Name = Field(default="test", description="The split that is measured.")
+    validation: Name = Field(default="validation", description="The split that `--fit` fits.")
+
+
+class EvaluationJob(Job):
+    """One evaluation: the job that would label this corpus, and the labels that it should give."""
+
+    corpus: LabelledCorpusSettings
+    evaluation: EvaluationSettings
+
+    @model_validator(mode="before")
+    @classmethod
+    def _table_below_the_output(cls, tree: Any) -> Any:
+        """The table keeps the logits, so that nothing is computed twice; a job file that labels has one already."""
+        evaluation = tree.get("evaluation")
+        output = evaluation.get("output") if isinstance(evaluation, dict) else None
+        return {"table": {"uri": f"{output}/table"}} | tree
+
+
 def load_job(path: Path, overrides: list[str] | None = None) -> Job:
     """Reads a labelling job's file. Raises ConfigError."""
     return load_settings(Job, path, overrides or [])

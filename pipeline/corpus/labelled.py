@@ -92,6 +92,30 @@ class Labelled:
             )
 
 
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What people say of one document; `position` finds it in its file, as it does in a fragment."""
+
+    position: int
+    id: str
+    label: Label | None  # `()` for an empty list
+    split: str | None
+
+
+def truths(storage: Storage, settings: LabelledCorpusSettings, unit: Unit) -> Iterator[Truth]:
+    """Of each document of a unit that can be read. Raises CorpusError for a label that is none."""
+    column, split_column = settings.label_column, settings.split_column
+    extra = tuple(filter(None, (column, split_column)))
+    for row in rows(storage, replace(unit, extra_columns=extra)):
+        if not row.get("reason"):
+            values = dict(unit.file.partitions) | row.get("values", {})
+            where = f"{unit.file.uri}: document {row['id']!r}"
+            value = values.get(column)
+            label = () if value == [] else _label(value, where, column)
+            split = values.get(split_column) if split_column else None
+            yield Truth(row["position"], row["id"], label, None if split is None else str(split))
+
+
 def _label(value: object, where: str, column: str) -> Label | None:
     match value:
         case None | "" | []:

@@ -5,7 +5,7 @@ Shapes: N documents, L labels.
 
 import numpy as np
 
-from pipeline.evaluation.examples import Floats
+from pipeline.evaluation.examples import Bools, Floats
 
 DEFAULT = 0.5
 
@@ -18,7 +18,7 @@ def fit_thresholds(scores_NL: Floats, truth_NL: Floats) -> list[float | None]:
     ]
 
 
-def _best(scores_N: Floats, truth_N: np.ndarray) -> float:  # type: ignore[type-arg]
+def _best(scores_N: Floats, truth_N: Bools) -> float:
     """Of 0.5 and the midpoints between neighbouring scores the best; of equals the nearest to 0.5."""
     levels = np.unique(scores_N)
     candidates_C = np.concatenate([[DEFAULT, levels[0] / 2], (levels[1:] + levels[:-1]) / 2])

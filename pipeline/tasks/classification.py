@@ -77,10 +77,10 @@ class Classification:
         """Which labels each document gets; in single_label one at most."""
         default = 0.5 if self.problem_type == "multi_label" else 0.0
         threshold_L = np.array([self.thresholds.get(label, default) for label in self.labels])
-        over_NL = scores_NL >= threshold_L
-        if self.problem_type == "multi_label":
-            return over_NL
-        return over_NL & (np.arange(len(self.labels)) == scores_NL.argmax(1)[:, None])
+        over_NL = np.asarray(scores_NL >= threshold_L)
+        if self.problem_type == "single_label":
+            over_NL &= np.arange(len(self.labels)) == scores_NL.argmax(1)[:, None]
+        return over_NL
 
     def _best(self, scores_NL: Floats) -> list[pa.Array]:
         ranked_NL = np.sort(scores_NL, axis=1)

@@ -1,0 +1,1 @@
+"""`rookery evaluate`, but for its command line."""

@@ -1,0 +1,98 @@
+"""Label, join, fit, measure, store, write.
+
+Documents are labelled by the same pipeline as in `rookery label` and their logits are kept in the same fragments, so that a second
+evaluation computes nothing, and a crash costs the units in flight.
+"""
+
+from pathlib import Path
+
+from jobs.evaluation import show
+from jobs.evaluation.files import Outcome, notes, write
+from jobs.label import label_missing
+from pipeline.bigbird.decision import NAME, with_decision
+from pipeline.bigbird.folder import CheckpointFolder
+from pipeline.config import EvaluationJob, TextSettings
+from pipeline.dataflow.examples import Split, join, only, read_splits
+from pipeline.dataflow.plan import Plan, make_plan, window_policy
+from pipeline.errors import CheckpointError, ConfigError
+from pipeline.evaluation.evaluation import evaluate
+from pipeline.evaluation.examples import check_measurable
+from pipeline.evaluation.fit import Fit, fit as fit_examples
+from pipeline.evaluation.metrics import measure_regression
+
+
+def run_evaluation(job: EvaluationJob, *, fitting: bool = False) -> Outcome:
+    """Labels what has no logits yet, fits if asked to, measures, writes; shows each on the terminal."""
+    plan = make_plan(job)
+    if fitting:
+        check_can_fit(job, plan)
+    names = [job.evaluation.test, *([job.evaluation.validation] if fitting else [])]
+    splits = read_splits(plan, job.corpus, names)
+    plan = only(plan, splits)
+    show.plan(plan, splits)
+    label_missing(plan)
+    outcome = measure(job, plan, splits[0], fit(plan, splits[1]) if fitting else None)
+    if outcome.fit:
+        store(plan, outcome.fit)
+    write(outcome)
+    show.summary(outcome, notes(outcome))
+    return outcome
+
+
+def check_can_fit(job: EvaluationJob, plan: Plan) -> None:
+    """Raises ConfigError where nothing can be fitted or stored, before anything is computed."""
+    settings, uri = job.evaluation, job.checkpoint.uri
+    if plan.classification.problem_type == "regression":
+        raise ConfigError(
+            "--fit: this checkpoint is a regression, which has neither temperature nor thresholds; leave it out"
+        )
+    if job.corpus.split_column is None:
+        raise ConfigError(
+            "corpus.split_column: missing; --fit needs a validation split beside the documents that are measured"
+        )
+    if settings.validation == settings.test:
+        raise ConfigError(
+            f"evaluation.validation {settings.validation!r}: is evaluation.test too; expected another split, because what is "
+            "fitted on the documents that are measured looks better than it is"
+        )
+    if not Path(uri.removeprefix("file://")).is_dir():
+        raise ConfigError(
+            f"checkpoint.uri {uri}: --fit stores what it fits in {NAME}, and can do so in a local folder only; copy the "
+            "checkpoint to one"
+        )
+
+
+def fit(plan: Plan, split: Split) -> Fit:
+    """What fits a split whose units have fragments."""
+    examples = join(plan, split).examples
+    check_measurable(examples, plan.classification.problem_type, split.name)
+    return fit_examples(plan.classification, examples)
+
+
+def measure(job: EvaluationJob, plan: Plan, split: Split, fitted: Fit | None) -> Outcome:
+    """Figures of a split whose units have fragments."""
+    joined = join(plan, split)
+    task = fitted.task if fitted else plan.classification
+    check_measurable(joined.examples, task.problem_type, split.name)
+    own_windows = window_policy(job.text, plan.checkpoint) == window_policy(
+        TextSettings(), plan.checkpoint
+    )
+    return Outcome(
+        job=job,
+        plan=plan,
+        split=split,
+        joined=joined,
+        fit=fitted,
+        own_windows=own_windows,
+        found=measure_regression(joined.examples)
+        if task.problem_type == "regression"
+        else evaluate(task, joined.examples),
+    )
+
+
+def store(plan: Plan, fitted: Fit) -> None:
+    """Replaces the checkpoint's rookery.json. The decision key changes, the scoring key does not."""
+    folder, task = plan.checkpoint.path, fitted.task
+    if CheckpointFolder.open(folder).weights_digest() != plan.scoring.weights_digest:
+        raise CheckpointError(f"{folder}: replaced after this run was planned; run again")
+    plan.storage.put(str(folder / NAME), with_decision(folder, task.thresholds, task.temperature))

@@ -1,0 +1,79 @@
+"""What the person at the terminal sees of an evaluation."""
+
+from rich import box
+from rich.table import Column, Table
+from rich.text import Text
+
+from jobs.evaluation.files import Outcome
+from jobs.show import console, new_grid
+from pipeline.dataflow.examples import Split
+from pipeline.dataflow.plan import Plan
+from pipeline.evaluation.evaluation import Evaluation
+from pipeline.evaluation.metrics import LabelMetrics, RegressionMetrics
+from pipeline.evaluation.report import Tile, regression_tiles, tiles
+
+LABELS_SHOWN = 10
+BAR_WIDTH = 16
+
+
+def plan(plan: Plan, splits: list[Split]) -> None:
+    """What is to be measured, and how much of it is computed already."""
+    grid = new_grid()
+    documents = ", ".join(f"{split.name} {len(split):,} documents" for split in splits)
+    grid.add_row("splits", Text(documents))
+    task = plan.classification
+    grid.add_row(
+        "checkpoint",
+        Text(f"{plan.job.checkpoint.uri}  ({task.problem_type}, {len(task.labels)} outputs, {plan.scoring.dtype})"),
+    )  # fmt: skip
+    done = len(plan.units) - len(plan.missing)
+    grid.add_row("units", f"{len(plan.units):,}, of which {done:,} are done")
+    console.print(grid)
+
+
+def summary(outcome: Outcome, notes: list[str]) -> None:
+    """The figures, what should be known of them, and where the files are."""
+    found = outcome.found
+    console.print(f"\n[bold green]Measured[/] {len(outcome.joined.examples):,} documents")
+    if isinstance(found, RegressionMetrics):
+        console.print(_tiles(regression_tiles(found)))
+    else:
+        console.print(_tiles(tiles(found)))
+        console.print(_labels(found))
+    for note in notes:
+        console.print(Text(note), soft_wrap=True)
+    grid = new_grid()
+    if outcome.fit:
+        grid.add_row("stored in", Text(str(outcome.plan.checkpoint.path / "rookery.json")))
+    grid.add_row("figures", Text(outcome.uri("metrics.json")))
+    grid.add_row("report", Text(outcome.uri("report.html")))
+    console.print(grid)
+
+
+def _tiles(shown: list[Tile]) -> Table:
+    grid = new_grid()
+    for tile in shown:
+        before = f"[dim]{tile.before} with nothing fitted" if tile.before else ""
+        grid.add_row(tile.name.lower(), tile.value, before)
+    return grid
+
+
+def _labels(found: Evaluation) -> Table:
+    """The most frequent labels."""
+    numbers = ("documents", "precision", "recall", "F1")
+    table = Table("label", *(Column(name, justify="right") for name in numbers), "", box=box.SIMPLE)
+    labels = sorted(found.metrics.labels, key=lambda label: (-label.support, label.label))
+    for label in labels[:LABELS_SHOWN]:
+        table.add_row(Text(label.label), f"{label.support:,}", *_figures(label), _bar(label))
+    if len(labels) > LABELS_SHOWN:
+        table.add_row(f"and {len(labels) - LABELS_SHOWN} more labels")
+    return table
+
+
+def _figures(label: LabelMetrics) -> list[str]:
+    values = (label.precision, label.recall, label.f1)
+    return ["–" if value is None else f"{value:.3f}" for value in values]
+
+
+def _bar(label: LabelMetrics) -> Text:
+    return Text("█" * round(BAR_WIDTH * (label.f1 or 0.0)), style="cyan", no_wrap=True)

@@ -1,0 +1,51 @@
+"""Everything that is said of one split: figures of what the checkpoint decides, and of the same scores with nothing fitted.
+
+Shapes: N documents, L labels.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.metrics import precision_recall_curve
+
+from pipeline.evaluation.examples import Examples, Floats
+from pipeline.evaluation.fit import plain
+from pipeline.evaluation.metrics import Metrics, measure
+from pipeline.tasks.classification import Classification
+
+CURVE_POINTS = 200  # more than a chart can show
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Precision over recall, recall ascending."""
+
+    label: str | None  # None: all labels' scores together
+    recall: tuple[float, ...]
+    precision: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """`plain`: with temperature 1 and thresholds of 0.5."""
+
+    task: Classification
+    metrics: Metrics
+    plain: Metrics
+    curves: tuple[Curve, ...]
+
+
+def evaluate(task: Classification, examples: Examples) -> Evaluation:
+    """Of a single_label or multi_label task; `examples` as check_measurable wants them."""
+    scores_NL, truth_NL = task.scores(examples.logits_NL), examples.truth_NL
+    curves = [_curve(None, scores_NL.ravel(), truth_NL.ravel())]
+    for label, score_N, truth_N in zip(task.labels, scores_NL.T, truth_NL.T, strict=True):
+        if truth_N.any():
+            curves.append(_curve(label, score_N, truth_N))
+    return Evaluation(task, measure(examples, task), measure(examples, plain(task)), tuple(curves))
+
+
+def _curve(label: str | None, scores: Floats, truth: Floats) -> Curve:
+    precision, recall, _ = precision_recall_curve(truth > 0, scores, drop_intermediate=True)
+    kept = np.unique(np.linspace(0, len(recall) - 1, CURVE_POINTS).astype(int))[::-1]
+    return Curve(label, tuple(recall[kept].tolist()), tuple(precision[kept].tolist()))

@@ -1,0 +1,155 @@
+"""The report: one HTML file without scripts, links or fonts of others, for a browser, a mail or a printer."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+
+from jinja2 import Environment
+from markupsafe import Markup
+
+from pipeline.evaluation import charts
+from pipeline.evaluation.evaluation import Evaluation
+from pipeline.evaluation.examples import Examples
+from pipeline.evaluation.metrics import LengthMetrics, Metrics, RegressionMetrics
+
+CURVES = 40  # small ones, most frequent labels first
+DOTS = 3_000
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A headline figure; `before`: the same with nothing fitted."""
+
+    name: str
+    value: str
+    before: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """What the report is of: a title, a line below it, notes, and facts for its end."""
+
+    title: str
+    subtitle: str
+    notes: Sequence[str]
+    facts: Mapping[str, str]
+
+
+def classification_report(heading: Heading, found: Evaluation) -> str:
+    """HTML of a single_label or multi_label evaluation."""
+    metrics = found.metrics
+    labels = sorted(metrics.labels, key=lambda label: (-label.support, label.label))
+    shown = [label.label for label in labels[: charts.MATRIX_LABELS]]
+    support: dict[str | None, int] = {label.label: label.support for label in labels}
+    support[None] = sum(cell.documents for cell in metrics.confusion if cell.true is None)
+    return _render(
+        heading,
+        several=found.task.problem_type == "multi_label",
+        thresholds=any(label.threshold for label in labels),
+        tiles=tiles(found),
+        labels=labels,
+        matrix=charts.confusion_matrix(metrics.confusion, shown, support),
+        matrix_left_out=len(labels) - len(shown),
+        calibrations=list(_calibrations(found)),
+        curves=list(_curves(found)),
+        lengths=_lengths(metrics.lengths),
+    )
+
+
+def regression_report(heading: Heading, metrics: RegressionMetrics, examples: Examples) -> str:
+    """HTML of a regression's evaluation."""
+    some = slice(None, None, -(-len(examples) // DOTS))
+    truth, values = examples.truth_NL[some, 0].tolist(), examples.logits_NL[some, 0].tolist()
+    return _render(
+        heading,
+        tiles=regression_tiles(metrics),
+        scatter=charts.scatter(truth, values),
+        lengths=_lengths(metrics.lengths),
+    )
+
+
+def tiles(found: Evaluation) -> list[Tile]:
+    """The headline figures of a classification."""
+    several = found.task.problem_type == "multi_label"
+    names = {
+        "accuracy": "All labels right" if several else "Accuracy",
+        "macro_f1": "Macro F1",
+        "micro_f1": "Micro F1",
+        "macro_average_precision": "Average precision",
+        "calibration_error": "Calibration error",
+    }
+    now, before = found.metrics, found.plain
+    return [
+        Tile(name, _figure(getattr(now, field)), _changed(now, before, field))
+        for field, name in names.items()
+    ]
+
+
+def regression_tiles(metrics: RegressionMetrics) -> list[Tile]:
+    """The headline figures of a regression."""
+    return [
+        Tile("Mean absolute error", f"{metrics.mean_absolute_error:.4g}"),
+        Tile("Root mean squared error", f"{metrics.root_mean_squared_error:.4g}"),
+        Tile("R²", _figure(metrics.r2)),
+        Tile("Spearman", _figure(metrics.spearman)),
+    ]
+
+
+def length_name(bucket: LengthMetrics) -> str:
+    """Its bounds in words."""
+    if bucket.high is None:
+        return f"{bucket.low:,} or more"
+    return f"{bucket.high:,}" if bucket.low == bucket.high else f"{bucket.low:,} – {bucket.high:,}"
+
+
+def _changed(now: Metrics, before: Metrics, field: str) -> str | None:
+    old = _figure(getattr(before, field))
+    return None if old == _figure(getattr(now, field)) else old
+
+
+def _calibrations(found: Evaluation) -> Iterator[tuple[str, Markup]]:
+    before, now = found.plain, found.metrics
+    yield "As the checkpoint computes them", _reliability(before)
+    if found.task.temperature != 1.0:
+        yield f"Divided by the temperature {found.task.temperature:.3f}", _reliability(now)
+
+
+def _reliability(metrics: Metrics) -> Markup:
+    return charts.reliability(metrics.reliability, metrics.calibration_error)
+
+
+def _curves(found: Evaluation) -> Iterator[tuple[str, str, Markup]]:
+    """Title, what is below it, chart: all labels together, then the most frequent ones."""
+    by_label = {label.label: label for label in found.metrics.labels}
+    first, *others = found.curves
+    yield (
+        "All together",
+        f"{found.metrics.documents:,} documents",
+        charts.precision_recall(first, None),
+    )
+    others.sort(key=lambda curve: -by_label[str(curve.label)].support)
+    for curve in others[:CURVES]:
+        label = by_label[str(curve.label)]
+        at = None
+        if label.recall is not None and label.precision is not None:
+            at = label.recall, label.precision
+        below = f"AP {_figure(label.average_precision)} · {label.support:,} documents"
+        yield label.label, below, charts.precision_recall(curve, at)
+
+
+def _lengths(found: Sequence[LengthMetrics]) -> dict[str, list[LengthMetrics]]:
+    return {
+        name: [bucket for bucket in found if bucket.measure == name]
+        for name in ("tokens", "windows")
+    }
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _render(heading: Heading, **parts: object) -> str:
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"figure": _figure, "bounds": length_name}
+    template = files("pipeline.evaluation").joinpath("report.html").read_text(encoding="utf-8")
+    return environment.from_string(template).render(heading=heading, **parts)
