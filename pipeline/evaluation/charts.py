@@ -16,6 +16,7 @@ from pipeline.evaluation.metrics import Confusion
 MATRIX_LABELS = 40  # that a page can show
 CELLS = ((6, 72), (12, 48), (20, 36), (math.inf, 26))  # rows up to which a cell is so large
 NAME_LENGTH = 24
+LETTER, TURN = 6.6, 42  # width of a letter, and the slant of columns' names in degrees
 NOTHING = "no label"
 
 
@@ -40,7 +41,8 @@ def confusion_matrix(
     if any((true, None) in counts for true in rows):
         columns.append(None)
     size = next(cell for most, cell in CELLS if len(rows) <= most)
-    left, top = 12 + 6.6 * max(len(_name(label)) for label in rows), 120
+    longest = LETTER * max(len(_name(label)) for label in {*rows, *columns})
+    left, top = 12 + longest, 24 + longest * math.sin(math.radians(TURN))
     parts = [
         *(
             _turned(_name(label), left + (i + 0.5) * size, top - 10)
@@ -56,8 +58,10 @@ def confusion_matrix(
             count = counts.get((true, given), 0)
             place = (left + j * size, top + i * size)
             parts.append(_cell(true, given, count, support[true], place, size))
-    width, height = left + len(columns) * size + 60, top + len(rows) * size + 8
-    return _svg(width, height, parts, "Confusion matrix", class_="matrix")
+    width, height = left + len(columns) * size + longest * 0.7, top + len(rows) * size + 8
+    return _svg(
+        width, height, parts, "Confusion matrix", class_="large" if width > 700 else "small"
+    )
 
 
 def _cell(
@@ -214,7 +218,7 @@ def _named(name: str, x: float, y: float, anchor: str) -> Markup:
 
 
 def _turned(name: str, x: float, y: float) -> Markup:
-    place = f"rotate(-42 {_short(x)} {_short(y)})"
+    place = f"rotate(-{TURN} {_short(x)} {_short(y)})"
     return tag("text", name, x=x, y=y, class_="name", text_anchor="start", transform=place)
 
 
