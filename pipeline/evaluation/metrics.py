@@ -81,9 +81,10 @@ class LengthMetrics:
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """Of a classification. `accuracy`: documents that get exactly the labels that they have."""
+    """Of a classification. `accuracy`: the share of documents that get exactly the labels that they have."""
 
     documents: int
+    without_label: int
     accuracy: float
     macro_f1: float
     micro_f1: float
@@ -115,6 +116,7 @@ def measure(examples: Examples, task: Classification) -> Metrics:
     found = bins(*predicted(task.problem_type, scores_NL, truth_NL))
     return Metrics(
         documents=len(examples),
+        without_label=int((~truth_NL.any(1)).sum()),
         accuracy=_accuracy(truth_NL, given_NL),
         macro_f1=macro_f1(truth_NL, given_NL),
         micro_f1=_micro_f1(truth_NL, given_NL),

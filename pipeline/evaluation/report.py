@@ -41,7 +41,7 @@ def classification_report(heading: Heading, found: Evaluation) -> str:
     labels = sorted(metrics.labels, key=lambda label: (-label.support, label.label))
     shown = [label.label for label in labels[: charts.MATRIX_LABELS]]
     support: dict[str | None, int] = {label.label: label.support for label in labels}
-    support[None] = sum(cell.documents for cell in metrics.confusion if cell.true is None)
+    support[None] = metrics.without_label
     return _render(
         heading,
         several=found.task.problem_type == "multi_label",
