@@ -18,7 +18,7 @@ from pipeline.evaluation.examples import Bools, Examples, Floats
 from pipeline.tasks.classification import ProblemType
 
 BINS = 15
-TEMPERATURES = (0.05, 20.0)  # a fit that wants to leave these has no minimum
+TEMPERATURES = (0.05, 20.0)  # lowest and highest that a fit gives
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +77,28 @@ def negative_log_likelihood(
 
 
 def fit_temperature(problem_type: ProblemType, examples: Examples) -> float | None:
-    """The temperature with the least negative log-likelihood; None where there is none.
+    """The temperature with the least negative log-likelihood, of TEMPERATURES; None where there is none.
 
-    There is none where every document is told apart (colder is always better), or where the scores say nothing (hotter
-    is always better). In 1 / temperature the likelihood is convex, so there is one minimum at most.
+    There is none where all documents are told apart (colder is always better), or where the scores say nothing (hotter is).
+    The likelihood is convex in 1 / temperature, so its slopes at both ends say which, and between them is one minimum.
     """
-    low, high = (math.log(bound) for bound in TEMPERATURES)
+    hottest, coldest = _slopes(problem_type, examples)
+    if hottest >= 0 or coldest <= 0:
+        return None
     found = minimize_scalar(
         lambda log: negative_log_likelihood(problem_type, examples, math.exp(log)),
-        bounds=(low, high),
+        bounds=tuple(math.log(bound) for bound in TEMPERATURES),
         method="bounded",
         options={"xatol": 1e-6},
     )
-    at_a_bound = min(found.x - low, high - found.x) < 1e-3
-    return None if at_a_bound else math.exp(found.x)
+    return math.exp(found.x)
+
+
+def _slopes(problem_type: ProblemType, examples: Examples) -> tuple[float, float]:
+    """The likelihood's derivatives by 1 / temperature, where that goes to 0 and to infinity."""
+    logits_NL, truth_NL = examples.logits_NL, examples.truth_NL
+    if problem_type == "multi_label":
+        true_NL = truth_NL * logits_NL
+        return float((logits_NL / 2 - true_NL).mean()), float((np.maximum(logits_NL, 0) - true_NL).mean())  # fmt: skip
+    true_N = (truth_NL * logits_NL).sum(1)
+    return float((logits_NL.mean(1) - true_N).mean()), float((logits_NL.max(1) - true_N).mean())

@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from pipeline.evaluation.examples import Examples
+from pipeline.evaluation.fit import fit, plain
+from pipeline.evaluation.metrics import macro_f1
+from pipeline.tasks.classification import Classification
+from tests.evaluation.data import any_examples, examples, sampled
+
+MULTI = Classification("multi_label", tuple("abc"))
+SINGLE = Classification("single_label", tuple("abc"))
+
+
+@given(any_examples("multi_label"))
+@settings(deadline=None)
+def test_on_what_it_was_fitted_macro_f1_is_no_worse(found: Examples):
+    task = Classification("multi_label", tuple("abcd"[: found.truth_NL.shape[1]]))
+    if found.truth_NL.any():
+        after, before = (
+            macro_f1(found.truth_NL, t.given(t.scores(found.logits_NL)))
+            for t in (fit(task, found).task, task)
+        )
+        assert after >= before - 1e-12
+
+
+def test_rare_labels_gain_on_documents_that_were_not_seen():
+    """Labels of one document in ten, under logits that are right but for a shift: 0.5 is far too high."""
+    found = sampled("multi_label", 4_000, 3, seed=1)
+    shifted = Examples(found.logits_NL - 3, found.truth_NL, found.tokens_N, found.windows_N)
+    first = np.arange(4_000) < 2_000
+    task = fit(MULTI, shifted.where(first)).task
+    unseen = shifted.where(~first)
+    after, before = (
+        macro_f1(unseen.truth_NL, t.given(t.scores(unseen.logits_NL))) for t in (task, MULTI)
+    )
+    assert after > before + 0.1
+
+
+def test_a_label_that_no_document_has_keeps_a_half_and_is_told():
+    found = sampled("multi_label", 200, 3)
+    found.truth_NL[:, 1] = 0
+    fitted = fit(MULTI, found)
+    assert fitted.task.thresholds["b"] == 0.5
+    assert fitted.task.thresholds["a"] != 0.5
+    assert any("1 of the 3 labels" in note and note.endswith(": b.") for note in fitted.notes)
+
+
+def test_single_label_keeps_its_thresholds():
+    task = Classification("single_label", tuple("abc"), {"a": 0.9})
+    fitted = fit(task, sampled("single_label", 500, 3, hotter=2)).task
+    assert fitted.thresholds == {"a": 0.9}
+    assert fitted.temperature == pytest.approx(2, rel=0.3)  # 500 documents
+
+
+def test_without_a_best_temperature_the_checkpoints_own_stays_and_is_told():
+    found = examples(np.eye(3) * 5, np.eye(3))
+    fitted = fit(Classification("single_label", tuple("abc"), {}, 1.5), found)
+    assert fitted.task.temperature == 1.5
+    assert "The temperature stays 1.5" in fitted.notes[0]
+
+
+def test_the_decision_key_changes():
+    assert fit(SINGLE, sampled("single_label", 100, 3, hotter=3)).task.key != SINGLE.key
+
+
+def test_plain_is_without_anything_fitted():
+    assert plain(Classification("single_label", tuple("abc"), {"a": 0.1}, 7.0)) == SINGLE
