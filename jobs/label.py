@@ -52,25 +52,36 @@ def run_job(job: Job, *, dry_run: bool = False, limit: int | None = None) -> Man
         plan.snapshots.point_to_latest()
         show.up_to_date(plan, current)
         return current
-    if plan.missing:
-        check_checkpoint(plan)
-    with show.Progress(plan) as progress, ray_cluster(plan.job):
-        # these import ray, which the cluster has prepared
-        from pipeline.dataflow.graph import label_units
+    check_checkpoint(plan)
+    with ray_cluster(plan.job):
+        # imports ray, which the cluster has prepared
         from pipeline.dataflow.publisher import map_on_ray
 
-        for unit in label_units(plan):
-            progress.add(unit.documents, unit.errors, unit.windows, unit.tokens)
-        progress.publishing()
+        work = label_missing(plan)
         plan = plan.cut_streams()
-        run = run_record(plan, started)
-        manifest = publish(plan.snapshots, plan.fragments, plan.publication, run, map_on_ray)
-    show.summary(plan, manifest, progress.work, time.time() - started)
+        with show.publishing():
+            run = run_record(plan, started)
+            manifest = publish(plan.snapshots, plan.fragments, plan.publication, run, map_on_ray)
+    show.summary(plan, manifest, work, time.time() - started)
     return manifest
 
 
+def label_missing(plan: Plan) -> show.Work:
+    """Labels the units that have no fragment, and shows progress."""
+    if not plan.missing:
+        return show.Work()
+    with show.Progress(plan) as progress, ray_cluster(plan.job):
+        from pipeline.dataflow.graph import label_units
+
+        for unit in label_units(plan):
+            progress.add(unit.documents, unit.errors, unit.windows, unit.tokens)
+    return progress.work
+
+
 def check_checkpoint(plan: Plan) -> None:
-    """Loads the weights once here, so that a corrupt checkpoint ends the job before the first unit."""
+    """Loads the weights once here, so that a corrupt checkpoint ends the job before Ray starts."""
+    if not plan.missing:
+        return
     import torch
 
     from pipeline.bigbird.checkpoint import load

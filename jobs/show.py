@@ -156,6 +156,11 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def publishing() -> Status:
+    """Something to look at while files are written; nothing where nobody looks."""
+    return console.status("publishing …")
+
+
 class Progress:
     """Documents done so far: a bar on a terminal, a line now and then in a log."""
 
@@ -203,10 +208,6 @@ class Progress:
             self._last_line = now
             units = f"{work.units:,}" + (f"/{self._units:,}" if self._units else "")
             console.print(f"{units} units, {rates}, {now - self._started:.0f} s", soft_wrap=True)
-
-    def publishing(self) -> None:
-        """Every unit is done."""
-        self._bar.update(self._task, rates="publishing …")
 
 
 def _units(plan: Plan) -> str:

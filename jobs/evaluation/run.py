@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jobs.evaluation import show
 from jobs.evaluation.files import Outcome, notes, write
-from jobs.label import label_missing
+from jobs.label import check_checkpoint, label_missing
 from pipeline.bigbird.decision import NAME, with_decision
 from pipeline.bigbird.folder import CheckpointFolder
 from pipeline.config import EvaluationJob, TextSettings
@@ -30,6 +30,7 @@ def run_evaluation(job: EvaluationJob, *, fitting: bool = False) -> Outcome:
     splits = read_splits(plan, job.corpus, names)
     plan = only(plan, splits)
     show.plan(plan, splits)
+    check_checkpoint(plan)
     label_missing(plan)
     outcome = measure(job, plan, splits[0], fit(plan, splits[1]) if fitting else None)
     if outcome.fit:
