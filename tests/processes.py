@@ -10,20 +10,6 @@ LOOPBACK = {  # as /proc/net writes addresses
 }
 
 
-def family(root: int) -> list[int]:
-    """A process and all that it started, directly or not."""
-    parents = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-        except OSError:  # it ended meanwhile
-            continue
-    found = [root]
-    for process in found:
-        found += [child for child, parent in parents.items() if parent == process]
-    return found
-
-
 def listening_addresses(processes: list[int]) -> list[str]:
     """The local addresses, in hexadecimal and without their ports, on which the processes take connections."""
     sockets = {

@@ -196,7 +196,7 @@ def test_a_field_of_a_struct_is_no_column(tmp_path: Path) -> None:
 def test_a_column_beside_a_struct_is_sized_by_its_own_leaf(tmp_path: Path) -> None:
     table = pa.table({"meta": [{"text": "m" * 5000}] * 40, "text": ["a"] * 40})
     pq.write_table(table, tmp_path / "a.parquet", row_group_size=10, use_dictionary=False)
-    assert len(units_of(tmp_path / "a.parquet", 1000)) == 1
+    assert len(units_of(tmp_path / "a.parquet", 30_000)) == 1
 
 
 def test_a_column_name_may_hold_a_dot(tmp_path: Path) -> None:
@@ -257,6 +257,12 @@ def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table(columns, names=["text", "text"]), tmp_path / "a.parquet")
     with pytest.raises(CorpusError, match="more than one column 'text'"):
         units_of(tmp_path)
+
+
+def test_the_largest_document_is_the_job_s_to_say(tmp_path: Path) -> None:
+    path = put(tmp_path / "a.csv", "text\nab\nabcdefghijkl\n")
+    found = [row["reason"] for row in rows_of(path, max_document_bytes=10)]
+    assert found == [None, "too_large"]
 
 
 @pytest.fixture

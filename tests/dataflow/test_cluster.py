@@ -4,9 +4,10 @@ import sys
 
 import pytest
 
+from jobs.memory import family
 from pipeline.config import parse_job
 from pipeline.dataflow.cluster import threads
-from tests.processes import LOOPBACK, family, listening_addresses
+from tests.processes import LOOPBACK, listening_addresses
 
 REQUIRED = ["corpus.uris=x", "checkpoint.uri=x", "table.uri=x"]
 

@@ -16,8 +16,9 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from jobs.memory import family
 from jobs.sample import CHECKPOINT, CORPUS
-from tests.processes import LOOPBACK, family, listening_addresses
+from tests.processes import LOOPBACK, listening_addresses
 from tests.s3 import free_ports
 
 ROOT = Path(__file__).parent.parent.parent
