@@ -21,11 +21,11 @@ def sampled(
     random = np.random.default_rng(seed)
     logits_NL = 2 * random.normal(size=(documents, labels)) - np.arange(labels) / 2
     if problem_type == "multi_label":
-        truth_NL = random.random((documents, labels)) < sigmoid(logits_NL)
+        truth_NL = (random.random((documents, labels)) < sigmoid(logits_NL)).astype(float)
     else:
-        truth_NL = random.multinomial(1, softmax(logits_NL))
+        truth_NL = random.multinomial(1, softmax(logits_NL)).astype(float)
     tokens_N = random.integers(1, 20_000, documents)
-    return Examples(hotter * logits_NL, truth_NL.astype(float), tokens_N, 1 + tokens_N // 4000)
+    return Examples(hotter * logits_NL, truth_NL, tokens_N, 1 + tokens_N // 4000)
 
 
 @st.composite
@@ -35,7 +35,8 @@ def any_examples(draw: st.DrawFn, problem_type: ProblemType, least_labels: int =
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
     logits_NL = random.integers(-4, 5, (documents, labels)) / 2
     if problem_type == "multi_label":
-        truth_NL = random.random((documents, labels)) < draw(st.sampled_from([0.0, 0.2, 0.5, 1.0]))
+        share = draw(st.sampled_from([0.0, 0.2, 0.5, 1.0]))
+        truth_NL = (random.random((documents, labels)) < share).astype(float)
     else:
         truth_NL = np.eye(labels)[random.integers(0, labels, documents)]
     return examples(logits_NL, truth_NL)

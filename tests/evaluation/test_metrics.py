@@ -53,7 +53,7 @@ def counted(decided: Classification, found: Examples) -> tuple[Any, ...]:
     with duckdb.connect() as database:
         database.register("pairs", pairs)
         (row,) = database.sql(COUNTS).fetchall()
-    return row
+    return tuple(row)
 
 
 def check(decided: Classification, found: Examples) -> Metrics:
@@ -103,7 +103,7 @@ def test_a_document_without_labels_that_gets_none_is_right():
 def test_what_is_not_defined_is_none():
     found = examples(np.array([[1.0, -1, -1], [1.0, -1, -1]]), np.array([[1.0, 1, 0], [0, 0, 0]]))
     a, b, c = measure(found, task("multi_label", found)).labels
-    assert (a.precision, a.recall, a.f1) == (0.5, 1.0, pytest.approx(2 / 3))
+    assert (a.precision, a.recall, a.f1) == pytest.approx((0.5, 1.0, 2 / 3))
     assert (b.precision, b.recall, b.f1) == (None, 0.0, 0.0)
     assert (c.precision, c.recall, c.f1, c.average_precision) == (None, None, None, None)
 
@@ -137,11 +137,15 @@ def test_multi_label_confusion_written_out(found: Examples):
     given_NL = decided.given(decided.scores(found.logits_NL))
     expected: dict[tuple[str | None, str | None], int] = {}
     for truth_L, given_L in zip(found.truth_NL, given_NL, strict=True):
-        has = {label for label, t in zip(decided.labels, truth_L, strict=True) if t} or {None}
-        gets = {label for label, g in zip(decided.labels, given_L, strict=True) if g} or {None}
-        for true in has:
-            for got in gets:
-                if true == got or got not in has:
+        has: set[str | None] = {
+            label for label, t in zip(decided.labels, truth_L, strict=True) if t
+        }
+        gets: set[str | None] = {
+            label for label, g in zip(decided.labels, given_L, strict=True) if g
+        }
+        for true in has or {None}:
+            for got in gets or {None}:
+                if true == got or got not in (has or {None}):
                     expected[true, got] = expected.get((true, got), 0) + 1
     found_ = [astuple(c) for c in measure(found, decided).confusion]
     assert {(t, g): n for t, g, n in found_} == expected
@@ -191,7 +195,7 @@ def test_regression():
     assert metrics.root_mean_squared_error == pytest.approx((error_N**2).mean() ** 0.5)
     assert metrics.r2 == pytest.approx(1 - (error_N**2).sum() / ((truth_N - truth_N.mean()) ** 2).sum())  # fmt: skip
     ranks = [np.argsort(np.argsort(values_N)) for values_N in (truth_N, value_N)]
-    assert metrics.spearman == pytest.approx(np.corrcoef(*ranks)[0, 1])
+    assert metrics.spearman == pytest.approx(np.corrcoef(ranks[0], ranks[1])[0, 1])
     assert [b.documents for b in metrics.lengths] == [50, 50]
 
 
