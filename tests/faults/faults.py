@@ -9,7 +9,6 @@ import io
 import json
 import random
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import pyarrow.parquet as pq
 from jobs.sample import CHECKPOINT
 from tests.faults.judge import check_whole
 from tests.faults.proxy import FAULTS, Proxy, Weather
-from tests.faults.world import Target, World, restart_radosgw, small_disk, wait_for
+from tests.faults.world import Run, Target, World, restart_radosgw, small_disk, wait_for
 
 AGAIN = 75
 DENIED = 3
@@ -68,29 +67,30 @@ def some_target(world: World, dice: random.Random) -> Target:
     return world.s3() if dice.choice(world.stores) == "s3" else world.local()
 
 
-def driver_killed(world: World, dice: random.Random, everything: bool = False) -> str:
-    """kill -9 of the driver in the middle, alone or with all its Ray: its Ray ends by itself, and done units stay done."""
+def driver_killed(world: World, dice: random.Random) -> str:
+    """kill -9 of the driver in the middle, then of all processes of the next run at once: done units stay done.
+
+    What the killed driver had started ends by itself.
+    """
     target = some_target(world, dice)
-    fragments = dice.randrange(0, 6)
     with target.reader():
+        orphaned = target.start()
+        caught = [wait_until_done(orphaned, target, dice.randrange(0, 4))]
+        orphaned.kill_driver()
         run = target.start()
-        caught = wait_for(run, lambda: len(target.fragments()) >= fragments)
-        time.sleep(dice.uniform(0, 0.5))
-        if everything:
-            run.kill(run.processes())
-        run.kill_driver()
-        left = run.left_over()
+        caught.append(wait_until_done(run, target, dice.randrange(4, 8)))
+        run.kill(run.processes())
         run.clean_up()
-        assert not left, f"still there {len(left)} processes after the driver: {left}"
         before = target.fragments()
         target.finish()
         assert before.items() <= target.fragments().items(), "finished units were done again"
     target.judge()
-    return "killed" if caught else "was done before"
+    assert not (left := orphaned.left_over()), f"still there after their driver: {left}"
+    return f"killed {sum(caught)}×"
 
 
-def everything_killed(world: World, dice: random.Random) -> str:
-    return driver_killed(world, dice, everything=True)
+def wait_until_done(run: Run, target: Target, units: int) -> bool:
+    return wait_for(run, lambda: len(target.fragments()) >= units)
 
 
 def workers_killed(world: World, dice: random.Random) -> str:
@@ -178,6 +178,8 @@ def outage(
     after = dice.randrange(0, 25) if after is None else after
     with Proxy(world.server().endpoint, seed=dice.getrandbits(32)) as proxy:
         target = world.s3(proxy.endpoint)
+        if fault == "black hole":
+            target.environment["FAULTS_PATIENCE"] = "5"
         if prefilled:
             target.prefill()
         with target.reader():
@@ -321,8 +323,7 @@ def check_texts(target: Target, corpus: Path, manifest: dict[str, Any]) -> None:
 
 ALL: dict[str, Callable[[World, random.Random], str]] = {
     "a step of publishing killed": any_step,
-    "driver killed": driver_killed,
-    "everything killed": everything_killed,
+    "driver, then all killed": driver_killed,
     "reader, actor, keeper killed": workers_killed,
     "runs at once": at_once,
     "weather": weather,

@@ -10,9 +10,8 @@ from tests.faults.world import World
 pytestmark = pytest.mark.ray
 
 
-@pytest.mark.parametrize("everything", [False, True], ids=["driver", "everything"])
-def test_killed_and_run_again_is_as_if_nothing_had_been(local: World, everything: bool):
-    assert faults.driver_killed(local, random.Random(3), everything) == "killed"
+def test_killed_and_run_again_is_as_if_nothing_had_been(local: World):
+    assert faults.driver_killed(local, random.Random(3)) == "killed 2×"
 
 
 def test_a_run_survives_its_workers(local: World):

@@ -34,8 +34,9 @@ def test_publishing_through_bad_weather(world: World, fault: str):
 
 
 @pytest.mark.s3
-@pytest.mark.parametrize("after", [0, 6, 14])
-@pytest.mark.parametrize("fault", ["denied", "unavailable"])
+@pytest.mark.parametrize(
+    ("fault", "after"), [("denied", 0), ("denied", 14), ("unavailable", 6), ("black hole", 10)]
+)
 def test_an_outage_ends_with_the_documented_exit_code(world: World, fault: str, after: int):
     faults.outage(world, random.Random(5), fault, after)
 

@@ -29,7 +29,7 @@ RUN_VARIABLE = "ROOKERY_TEST_RUN"  # in the environment of a run and of all that
 # Only guards against hanging. A run takes 10 s here and has been seen to take 60 s beside others; an exit for want of
 # an answer takes up to 5 minutes with the product's own patience.
 RUN_SECONDS = 280
-GONE_SECONDS = 60  # Ray's daemons look after their driver every few seconds
+GONE_SECONDS = 180  # Ray's two agents want to tell the dead GCS first, for a minute
 SMALL = (
     "units.text_bytes=15000", "text.max_tokens=256", "text.long_documents=head", "table.buckets=1", "table.partition_by=half",
     "compute.num_cpus=1", "compute.dtype=fp32",

@@ -330,6 +330,18 @@ def test_a_run_that_dies_while_publishing_is_finished_by_the_next(
     assert relative(tree(table.folder)) == relative(want)
 
 
+def test_a_hint_that_was_left_behind_is_put_right(table: Table):
+    first, second = table.publish(table.unit(1)), table.publish(table.unit(1), table.unit(2))
+    hint = table.folder / "_latest.json"
+    right = hint.read_bytes()
+    assert json.loads(right)["snapshot"] == second.snapshot
+    table.snapshots.publish(first)  # of two runs at once the older one writes last
+    assert hint.read_bytes() == right
+    hint.unlink()  # a run died before it
+    table.snapshots.point_to_latest()
+    assert hint.read_bytes() == right
+
+
 def test_other_content_never_shares_a_folder(table: Table):
     """A run died with a claim; another one with other content takes the next number."""
     table.snapshots.claim("content of the dead run")

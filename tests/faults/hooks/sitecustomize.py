@@ -3,6 +3,7 @@
 FAULTS is a JSON list of {"when": before|after, "call": put_if_absent|put|copy|open, "object": a pattern of its URI,
 "count": n, "do": kill|wait, "marker": a path, "in": a pattern of the process's command}. At the n-th such call of a process, and in one process only (the marker's
 file is made by one), the process kills itself or waits for the file `<marker>.go`. FAULTS_LOG: where calls are written down.
+FAULTS_PATIENCE: seconds after which a silent S3 request is given up, because the product's minutes are long in a test.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ from pathlib import Path
 
 FAULTS = json.loads(os.environ.get("FAULTS", "[]"))
 LOG = os.environ.get("FAULTS_LOG")
+PATIENCE = os.environ.get("FAULTS_PATIENCE")
 
 
 def reached(when, call, uri):
@@ -66,9 +68,22 @@ def hooked_open(function):
     return wrapper
 
 
+def install(storage):
+    for call in ("put_if_absent", "put", "copy"):
+        setattr(storage.Storage, call, hooked(call, getattr(storage.Storage, call)))
+    storage.Storage.open = hooked_open(storage.Storage.open)
+
+
+def shorten(s3):
+    s3.PATIENCE_SECONDS = s3.CONFIG["read_timeout"] = float(PATIENCE or 0)
+
+
 class Hook(importlib.abc.MetaPathFinder):
+    def __init__(self, module, change):
+        self.module, self.change = module, change
+
     def find_spec(self, name, path, target=None):
-        if name != "pipeline.storage":
+        if name != self.module:
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
@@ -78,13 +93,13 @@ class Hook(importlib.abc.MetaPathFinder):
 
         def exec_module(module):
             execute(module)
-            for call in ("put_if_absent", "put", "copy"):
-                setattr(module.Storage, call, hooked(call, getattr(module.Storage, call)))
-            module.Storage.open = hooked_open(module.Storage.open)
+            self.change(module)
 
         spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
 
 
 if FAULTS or LOG:
-    sys.meta_path.insert(0, Hook())
+    sys.meta_path.insert(0, Hook("pipeline.storage", install))
+if PATIENCE:
+    sys.meta_path.insert(0, Hook("pipeline.s3", shorten))
