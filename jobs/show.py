@@ -146,13 +146,13 @@ def _whose(plan: Plan, published: Manifest | None) -> str:
 def _failure(row: dict[str, Any]) -> Text:
     where = f"{row['source_uri']} at {row['source_position']}"
     return Text.assemble(
-        (_printable(row["reason"]), "red"),
-        f"  id {_printable(row['id'] or 'unknown')}\n",
-        f"  {_printable(where)}: {_printable(row['message'])}",
+        (printable(row["reason"]), "red"),
+        f"  id {printable(row['id'] or 'unknown')}\n",
+        f"  {printable(where)}: {printable(row['message'])}",
     )
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Ids and file names are the corpus's: what would command a terminal is shown escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 

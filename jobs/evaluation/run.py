@@ -12,9 +12,9 @@ from jobs.label import check_checkpoint, label_missing
 from pipeline.bigbird.decision import NAME, with_decision
 from pipeline.bigbird.folder import CheckpointFolder
 from pipeline.config import EvaluationJob, TextSettings
-from pipeline.dataflow.examples import Split, join, only, read_splits
+from pipeline.dataflow.examples import Joined, Split, join, only, read_splits
 from pipeline.dataflow.plan import Plan, make_plan, window_policy
-from pipeline.errors import CheckpointError, ConfigError
+from pipeline.errors import CheckpointError, ConfigError, ErrorBudgetError
 from pipeline.evaluation.evaluation import evaluate
 from pipeline.evaluation.examples import check_measurable
 from pipeline.evaluation.fit import Fit, fit as fit_examples
@@ -73,6 +73,7 @@ def fit(plan: Plan, split: Split) -> Fit:
 def measure(job: EvaluationJob, plan: Plan, split: Split, fitted: Fit | None) -> Outcome:
     """Figures of a split whose units have fragments."""
     joined = join(plan, split)
+    check_failures(job, joined)
     task = fitted.task if fitted else plan.classification
     check_measurable(joined.examples, task.problem_type, split.name)
     own_windows = window_policy(job.text, plan.checkpoint) == window_policy(
@@ -88,6 +89,20 @@ def measure(job: EvaluationJob, plan: Plan, split: Split, fitted: Fit | None) ->
         found=measure_regression(joined.examples)
         if task.problem_type == "regression"
         else evaluate(task, joined.examples),
+    )
+
+
+def check_failures(job: EvaluationJob, joined: Joined) -> None:
+    """Raises ErrorBudgetError where more documents failed than `max_errors` allows."""
+    limit, failed = job.max_errors, joined.failed.total()
+    documents = failed + len(joined.examples)
+    if limit is None or (failed if isinstance(limit, int) else failed / documents) <= limit:
+        return
+    allowed = f"{limit:,}" if isinstance(limit, int) else f"{limit * 100:g}% of them"
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in joined.failed.most_common())
+    raise ErrorBudgetError(
+        f"{failed:,} of {documents:,} documents could not be labelled ({reasons}), max_errors allows {allowed}; repair them "
+        "or raise max_errors"
     )
 
 

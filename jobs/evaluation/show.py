@@ -5,7 +5,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from jobs.evaluation.files import Outcome
-from jobs.show import console, new_grid
+from jobs.show import console, new_grid, printable
 from pipeline.dataflow.examples import Split
 from pipeline.dataflow.plan import Plan
 from pipeline.evaluation.evaluation import Evaluation
@@ -20,7 +20,7 @@ def plan(plan: Plan, splits: list[Split]) -> None:
     """What is to be measured, and how much of it is computed already."""
     grid = new_grid()
     documents = ", ".join(f"{split.name} {len(split):,} documents" for split in splits)
-    grid.add_row("splits", Text(documents))
+    grid.add_row("splits", Text(printable(documents)))
     task = plan.classification
     grid.add_row(
         "checkpoint",
@@ -41,7 +41,7 @@ def summary(outcome: Outcome, notes: list[str]) -> None:
         console.print(_tiles(tiles(found)))
         console.print(_labels(found))
     for note in notes:
-        console.print(Text(note), soft_wrap=True)
+        console.print(Text(printable(note)), soft_wrap=True)
     grid = new_grid()
     if outcome.fit:
         grid.add_row("stored in", Text(str(outcome.plan.checkpoint.path / "rookery.json")))
@@ -64,7 +64,9 @@ def _labels(found: Evaluation) -> Table:
     table = Table("label", *(Column(name, justify="right") for name in numbers), "", box=box.SIMPLE)
     labels = sorted(found.metrics.labels, key=lambda label: (-label.support, label.label))
     for label in labels[:LABELS_SHOWN]:
-        table.add_row(Text(label.label), f"{label.support:,}", *_figures(label), _bar(label))
+        table.add_row(
+            Text(printable(label.label)), f"{label.support:,}", *_figures(label), _bar(label)
+        )
     if len(labels) > LABELS_SHOWN:
         table.add_row(f"and {len(labels) - LABELS_SHOWN} more labels")
     return table

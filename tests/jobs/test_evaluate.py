@@ -2,11 +2,14 @@
 
 import json
 import shutil
+from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import fsspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,8 +22,10 @@ from jobs.evaluation.run import run_evaluation
 from jobs.label import run_job
 from jobs.sample import CHECKPOINT, CORPUS
 from pipeline.config import EvaluationJob, parse_job, parse_settings
+from pipeline.dataflow.examples import Joined
 from pipeline.dataflow.plan import make_plan
-from pipeline.errors import CheckpointError, ConfigError, CorpusError
+from pipeline.errors import CheckpointError, ConfigError, CorpusError, ErrorBudgetError
+from tests.evaluation.data import examples
 from tests.jobs.test_label import rookery, tree
 
 DOCUMENTS = 25  # of each split
@@ -200,6 +205,19 @@ def test_a_checkpoint_in_a_store_is_not_written_to(tmp_path: Path):
     memory.put(str(CHECKPOINT), "/models/rookery", recursive=True)
     with pytest.raises(ConfigError, match=r"checkpoint\.uri memory://models/rookery: --fit stores"):
         run_evaluation(job, fitting=True)
+
+
+@pytest.mark.parametrize(
+    ("limit", "failed", "refused"),
+    [("", 9, False), ("2", 2, False), ("1", 2, True), ("50%", 1, False), ("49%", 1, True)],
+)
+def test_more_failures_than_the_file_allows_are_refused(
+    tmp_path: Path, limit: str, failed: int, refused: bool
+):
+    found = examples(np.zeros((1, 2)), np.eye(2)[:1])
+    joined = Joined(found, Counter(null_text=failed))
+    with pytest.raises(ErrorBudgetError, match="null_text") if refused else nullcontext():
+        run.check_failures(evaluation(tmp_path, f"max_errors={limit}"), joined)
 
 
 def test_the_command_line_names_what_is_wrong(tmp_path: Path):
