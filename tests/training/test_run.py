@@ -85,7 +85,10 @@ def test_transformers_loads_its_own_head_and_agrees(trained: Path):
 
 @pytest.mark.parametrize("problem_type", list(SCORES))
 def test_every_problem_type(tmp_path: Path, problem_type: str):
-    fields = {"multi_label": {"label": ["bird", "animal"]}, "regression": {"label": 0.25}}
+    fields: dict[str, dict[str, Any]] = {
+        "multi_label": {"label": ["bird", "animal"]},
+        "regression": {"label": 0.25},
+    }
     corpus = write(tmp_path / "birds.jsonl", 24, **fields.get(problem_type, {}))
     head = {"problem_type": problem_type}
     made = job(corpus, tmp_path / "model", head=head, training={"epochs": 1})
