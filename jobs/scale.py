@@ -30,7 +30,7 @@ from jobs.sample import CHECKPOINT
 from jobs.show import console
 from pipeline.config import parse_job
 from pipeline.dataflow.plan import Plan, make_plan
-from pipeline.schema import FRAGMENT
+from pipeline.schema import DOCUMENT_LOGITS, fragment_schema
 from pipeline.tables.files import parquet_bytes
 from pipeline.tables.groups import Group
 from pipeline.tables.publish import GroupWriter, is_current, publish
@@ -170,8 +170,9 @@ def fragment_bytes(path: str) -> bytes:
         "truncated": np.zeros(n, bool),
         "logits": pa.ListArray.from_arrays(np.arange(0, 5 * n + 1, 5, dtype=np.int32), logits),
     }
-    arrays = [columns.get(name, pa.nulls(n)) for name in FRAGMENT.names]
-    return parquet_bytes(pa.table(arrays, names=FRAGMENT.names).cast(FRAGMENT))
+    schema = fragment_schema(DOCUMENT_LOGITS)
+    arrays = [columns.get(name, pa.nulls(n)) for name in schema.names]
+    return parquet_bytes(pa.table(arrays, names=schema.names).cast(schema))
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +288,7 @@ def real_group() -> str:
     for unit in group.units:
         uri = plan.fragments.uri(unit.id)
         world.objects[uri.removeprefix("simulated://")] = fragment_bytes(uri)
-    write = GroupWriter(plan.snapshots, plan.fragments, plan.layout, plan.classification, 1)
+    write = GroupWriter(plan.snapshots, plan.fragments, plan.layout, plan.task, 1)
     forget_peak()
     before, started = peak_megabytes(), time.process_time()
     (file,) = write(group)

@@ -49,11 +49,11 @@ def plan(plan: Plan, current: Manifest | None) -> None:
     grid.add_row("corpus", f"{len(plan.files):,} files, {_bytes(n_bytes)}, {_documents(plan)}")
     grid.add_row(
         "checkpoint",
-        f"{plan.job.checkpoint.uri}  ({len(plan.classification.labels)} labels, {plan.scoring.dtype})",
+        f"{plan.job.checkpoint.uri}  ({plan.checkpoint.head.task.replace('_', ' ')}, {plan.scoring.dtype})",
     )
     grid.add_row("table", plan.job.table.uri)
     grid.add_row("units", _units(plan))
-    grid.add_row("keys", f"scoring {plan.scoring.key}, decision {plan.classification.key}")
+    grid.add_row("keys", f"scoring {plan.scoring.key}, decision {plan.task.key}")
     if plan.limit is not None:
         grid.add_row(
             "limit", f"first {plan.limit:,} documents: the snapshot will be marked as partial"

@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from pipeline.errors import ConfigError
 
@@ -146,6 +154,32 @@ class TextSettings(Settings):
     )
 
 
+def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(values)) != len(values):
+        raise ValueError("expected values that differ from each other")
+    return values
+
+
+class TaskSettings(Settings):
+    """What the checkpoint's head can't know. The head decides the task, and which of these it has."""
+
+    questions: Annotated[Names, AfterValidator(_distinct)] = Field(
+        default=(), description="Question answering: asked of every document; at least one."
+    )
+    no_answer_threshold: float = Field(
+        default=0.0,
+        allow_inf_nan=False,
+        description="Question answering: a document has no answer where the logit of having none is more than this above the "
+        "best answer's, as in SQuAD 2; a large number always answers.",
+    )
+    min_score: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Token classification: entities with a lower score are left out.",
+    )
+
+
 class TableSettings(Settings):
     """Where predictions go."""
 
@@ -236,6 +270,7 @@ class Job(Settings):
     checkpoint: CheckpointSettings
     table: TableSettings
     text: TextSettings = TextSettings()
+    task: TaskSettings = TaskSettings()
     units: UnitSettings = UnitSettings()
     compute: ComputeSettings = ComputeSettings()
     storage: StorageSettings = StorageSettings()

@@ -49,7 +49,19 @@ DOCUMENT_RECORD = pa.struct(
 )
 
 
-def packs_schema(token_type: pa.DataType) -> pa.Schema:
+# What a task needs beside the tokens that says where in a text something is. Its logits are one row per token.
+LOCATED_FIELDS = [
+    pa.field("texts", pa.list_(pa.string()), nullable=False),  # null where there is no window
+    # of the documents' own tokens end to end: the characters that each stands for (pipeline/text/offsets.py)
+    pa.field("token_starts", pa.list_(pa.int32()), nullable=False),
+    pa.field("token_stops", pa.list_(pa.int32()), nullable=False),
+    # of each of `tokens`: which of its document's tokens it is; -1 for [CLS], [SEP] and a question's
+    pa.field("positions", pa.list_(pa.int32()), nullable=False),
+    pa.field("window_questions", pa.list_(pa.int32()), nullable=False),  # 0 where there is none
+]
+
+
+def packs_schema(token_type: pa.DataType, *, located: bool = False) -> pa.Schema:
     """A unit, tokenized. Windows lie in the order of their packs; `token_type` is uint16 where the vocabulary fits."""
     return pa.schema(
         [
@@ -68,6 +80,7 @@ def packs_schema(token_type: pa.DataType) -> pa.Schema:
             pa.field(
                 "pack_windows", pa.list_(pa.int32()), nullable=False
             ),  # number of windows in each pack
+            *(LOCATED_FIELDS if located else []),
         ]
     )
 
@@ -80,6 +93,7 @@ def done_already(unit: str) -> pa.Table:
     return pa.Table.from_pylist([row], schema=schema)
 
 
+# and LOCATED_FIELDS, where PACKS had them
 LOGITS = pa.schema(
     [
         pa.field("unit", pa.string(), nullable=False),
@@ -87,12 +101,18 @@ LOGITS = pa.schema(
         pa.field("window_tokens", pa.list_(pa.int32()), nullable=False),
         pa.field("window_documents", pa.list_(pa.int32()), nullable=False),
         pa.field("window_ordinals", pa.list_(pa.int32()), nullable=False),
-        pa.field("logits", pa.list_(pa.float32()), nullable=False),  # windows × outputs, row-major
+        # windows × outputs or, of heads that look at every token, tokens × outputs; row-major
+        pa.field("logits", pa.list_(pa.float32()), nullable=False),
     ]
 )
 
-# What a unit leaves behind: the raw logits, so that a new threshold or temperature needs no encoder.
-FRAGMENT = pa.schema([*DOCUMENT_RECORD, pa.field("logits", pa.list_(pa.float32()))])
+DOCUMENT_LOGITS = pa.field("logits", pa.list_(pa.float32()))
+
+
+def fragment_schema(output: pa.Field) -> pa.Schema:
+    """What a unit leaves behind: what the task makes of a document's logits, before any threshold: a new one needs no encoder."""
+    return pa.schema([*DOCUMENT_RECORD, output])
+
 
 SOURCE_FIELDS = [
     pa.field("source_uri", pa.string(), nullable=False),

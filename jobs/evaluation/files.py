@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from pipeline.config import EvaluationJob
-from pipeline.dataflow.examples import Joined, Split
+from pipeline.dataflow.examples import Joined, Split, classification
 from pipeline.dataflow.plan import Plan
 from pipeline.evaluation.evaluation import Evaluation
 from pipeline.evaluation.fit import Fit
@@ -33,7 +33,7 @@ class Outcome:
 
     @property
     def task(self) -> Classification:
-        return self.fit.task if self.fit else self.plan.classification
+        return self.fit.task if self.fit else classification(self.plan)
 
     def uri(self, name: str) -> str:
         return f"{self.job.evaluation.output.rstrip('/')}/{name}"

@@ -12,7 +12,7 @@ from jobs.label import check_checkpoint, label_missing
 from pipeline.bigbird.decision import NAME, with_decision
 from pipeline.bigbird.folder import CheckpointFolder
 from pipeline.config import EvaluationJob, TextSettings
-from pipeline.dataflow.examples import Joined, Split, join, only, read_splits
+from pipeline.dataflow.examples import Joined, Split, classification, join, only, read_splits
 from pipeline.dataflow.plan import Plan, make_plan, window_policy
 from pipeline.errors import CheckpointError, ConfigError, ErrorBudgetError
 from pipeline.evaluation.evaluation import evaluate
@@ -43,7 +43,7 @@ def run_evaluation(job: EvaluationJob, *, fitting: bool = False) -> Outcome:
 def check_can_fit(job: EvaluationJob, plan: Plan) -> None:
     """Raises ConfigError where nothing can be fitted or stored, before anything is computed."""
     settings, uri = job.evaluation, job.checkpoint.uri
-    if plan.classification.problem_type == "regression":
+    if classification(plan).problem_type == "regression":
         raise ConfigError(
             "--fit: this checkpoint is a regression, which has neither temperature nor thresholds; leave it out"
         )
@@ -66,15 +66,15 @@ def check_can_fit(job: EvaluationJob, plan: Plan) -> None:
 def fit(plan: Plan, split: Split) -> Fit:
     """What fits a split whose units have fragments."""
     examples = join(plan, split).examples
-    check_measurable(examples, plan.classification.problem_type, split.name)
-    return fit_examples(plan.classification, examples)
+    check_measurable(examples, classification(plan).problem_type, split.name)
+    return fit_examples(classification(plan), examples)
 
 
 def measure(job: EvaluationJob, plan: Plan, split: Split, fitted: Fit | None) -> Outcome:
     """Figures of a split whose units have fragments."""
     joined = join(plan, split)
     check_failures(job, joined)
-    task = fitted.task if fitted else plan.classification
+    task = fitted.task if fitted else classification(plan)
     check_measurable(joined.examples, task.problem_type, split.name)
     own_windows = window_policy(job.text, plan.checkpoint) == window_policy(
         TextSettings(), plan.checkpoint

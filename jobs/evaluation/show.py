@@ -6,7 +6,7 @@ from rich.text import Text
 
 from jobs.evaluation.files import Outcome
 from jobs.show import console, new_grid, printable
-from pipeline.dataflow.examples import Split
+from pipeline.dataflow.examples import Split, classification
 from pipeline.dataflow.plan import Plan
 from pipeline.evaluation.evaluation import Evaluation
 from pipeline.evaluation.metrics import LabelMetrics, RegressionMetrics
@@ -21,7 +21,7 @@ def plan(plan: Plan, splits: list[Split]) -> None:
     grid = new_grid()
     documents = ", ".join(f"{split.name} {len(split):,} documents" for split in splits)
     grid.add_row("splits", Text(printable(documents)))
-    task = plan.classification
+    task = classification(plan)
     grid.add_row(
         "checkpoint",
         Text(f"{plan.job.checkpoint.uri}  ({task.problem_type}, {len(task.labels)} outputs, {plan.scoring.dtype})"),

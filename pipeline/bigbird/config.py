@@ -19,7 +19,7 @@ HeadKind = Literal["bigbird", "linear", "dense", "question_answering", "masked_l
 Task = Literal[
     "classification", "token_classification", "question_answering", "masked_lm", "embedding"
 ]
-ProblemType = Literal["single_label", "multi_label", "regression"]
+ProblemType = Literal["single_label", "multi_label", "binary", "regression"]
 LongDocuments = Literal["windows", "head", "head_tail"]
 Aggregation = Literal["mean", "max", "first"]
 
@@ -38,6 +38,10 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = {
     "single_label_classification": "single_label",
     "multi_label_classification": "multi_label",
     "regression": "regression",
+}
+NAMED_BY_TRANSFORMERS: Mapping[ProblemType, str] = {
+    **{ours: name for name, ours in PROBLEM_TYPES.items()},
+    "binary": "multi_label_classification",  # the same loss, of one output
 }
 # transformers' classes that can be loaded, by what of them is computed.
 ARCHITECTURES: Mapping[str, tuple[Pooling, HeadKind]] = {
@@ -153,6 +157,8 @@ class EncoderConfig:
 class HeadConfig:
     """Where the head looks, what it computes, and what its outputs are called, in their order.
 
+    A binary problem has one output and two labels: below the threshold and above.
+
     pooling    cls        the first token's hidden state
                pooler     the same through dense and tanh
                mean, max  of all tokens of the window
@@ -188,6 +194,16 @@ class HeadConfig:
             case _:
                 return "token_classification" if self.pooling == "tokens" else "classification"
 
+    def outputs(self, encoder: EncoderConfig) -> int:
+        """L: how many numbers the head computes of each window or token."""
+        match self.task:
+            case "embedding":
+                return encoder.hidden_size
+            case "masked_lm":
+                return encoder.vocab_size
+            case _:
+                return 1 if self.problem_type == "binary" else len(self.labels)
+
     @classmethod
     def from_json(cls, config: JsonFile, rookery: JsonFile) -> Self:
         """rookery.json decides; what it leaves out comes from transformers' config.json.
@@ -217,18 +233,20 @@ class HeadConfig:
             values |= {"sep_token_id": self.sep_token_id}
         if self.head in FIXED_OUTPUTS:
             return values
+        names = self.labels[1:] if self.problem_type == "binary" else self.labels
         return values | {
-            "problem_type": _first_name(self.problem_type, PROBLEM_TYPES),
-            "id2label": {str(i): label for i, label in enumerate(self.labels)},
-            "label2id": {label: i for i, label in enumerate(self.labels)},
+            "problem_type": NAMED_BY_TRANSFORMERS[self.problem_type],
+            "id2label": {str(i): label for i, label in enumerate(names)},
+            "label2id": {label: i for i, label in enumerate(names)},
         }
 
     def to_rookery_json(self) -> dict[str, Any]:
         """The keys of rookery.json that say what config.json cannot."""
         sizes = {"attention_size": self.attention_size, "dense_size": self.dense_size}
-        return {"pooling": self.pooling, "head": self.head} | {
-            key: size for key, size in sizes.items() if size is not None
-        }
+        values: dict[str, Any] = {"pooling": self.pooling, "head": self.head}
+        if self.problem_type == "binary":
+            values |= {"problem_type": "binary", "labels": list(self.labels)}
+        return values | {key: size for key, size in sizes.items() if size is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,14 +372,20 @@ def _problem_type(config: JsonFile, rookery: JsonFile, labels: tuple[str, ...]) 
     if problem_type == "single_label" and len(labels) == 1:
         raise CheckpointError(
             f"{config.path.parent}: problem_type is single_label, but {labels[0]!r} is the only "
-            "label, so its probability is always 1; expected multi_label or regression: set "
-            f"problem_type in {rookery.path.name}"
+            "label, so its probability is always 1; expected binary (with a label for below the threshold and one for "
+            f"above), multi_label or regression: set problem_type in {rookery.path.name}"
         )
     return problem_type
 
 
 def _labels(config: JsonFile, rookery: JsonFile) -> tuple[str, ...]:
     outputs = _output_count(config)
+    if rookery.get("problem_type") == "binary":
+        labels = _checked_labels(rookery, "labels", rookery.get("labels"))
+        if outputs != 1 or len(labels) != 2:
+            expected = f"two labels, below the threshold and above, and one output of the head, which has {outputs}"
+            raise rookery.wrong("labels", expected)
+        return labels
     if rookery.get("labels") is not None:
         labels = _checked_labels(rookery, "labels", rookery.get("labels"))
         if len(labels) != outputs:
@@ -398,8 +422,8 @@ def _thresholds(rookery: JsonFile, head: HeadConfig) -> tuple[float, ...] | None
         return None
     if head.problem_type == "regression":
         raise rookery.wrong("thresholds", "none, because a regression decides nothing: remove them")
-    if head.head in FIXED_OUTPUTS:
-        raise rookery.wrong("thresholds", f"none, because head is {head.head!r}: remove them")
+    if head.task != "classification":
+        raise rookery.wrong("thresholds", f"none, because the task is {head.task}: remove them")
     thresholds = rookery.nested("thresholds")
     thresholds.refuse_unknown_keys(head.labels)
     for label in head.labels:

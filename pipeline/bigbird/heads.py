@@ -80,7 +80,7 @@ def build_head(
     encoder: EncoderConfig, head: HeadConfig, word: nn.Embedding, dropout: float
 ) -> nn.Module:
     """The head that `head` describes; `word` are the encoder's word embeddings."""
-    size, outputs = encoder.hidden_size, len(head.labels)
+    size, outputs = encoder.hidden_size, head.outputs(encoder)
     match head.head:
         case "bigbird":
             return DenseHead(size, size, outputs, encoder.activation, dropout)

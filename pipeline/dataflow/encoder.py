@@ -42,7 +42,8 @@ class Encoder:
             Predictor.load, folder.path, device=device, dtype=scoring.dtype, threads=threads
         ).result()
         self._isolated = IsolatedPredictor(
-            folder.path, device=device, dtype=scoring.dtype, threads=threads, outputs=len(folder.head.labels)
+            folder.path, device=device, dtype=scoring.dtype, threads=threads,
+            outputs=folder.head.outputs(folder.encoder), per_token=folder.head.pooling == "tokens",
         )  # fmt: skip
 
     def __call__(self, packs: pa.Table) -> pa.Table:
@@ -50,9 +51,10 @@ class Encoder:
             packs, logits = self._label(packs)
         else:  # done already
             logits = np.empty(0, np.float32)
-        kept = packs.select([name for name in LOGITS.names if name != "logits"])
         field = LOGITS.field("logits")
-        return kept.append_column(field, pa.array([logits], field.type))
+        return packs.drop_columns(["tokens", "pack_windows"]).append_column(
+            field, pa.array([logits], field.type)
+        )
 
     def _label(self, packs: pa.Table) -> tuple[pa.Table, npt.NDArray[np.float32]]:
         with self._attempts.begun(packs["unit"][0].as_py()) as before:
@@ -61,7 +63,7 @@ class Encoder:
             return packs, self._one_thread.submit(self._compute, packs).result()
 
     def _compute(self, packs: pa.Table) -> npt.NDArray[np.float32]:
-        """Logits of all windows, flat; one forward pass per pack."""
+        """Logits of all windows, or of all their tokens, flat; one forward pass per pack."""
         return _flat(list(self._predictor.predict_all(split_packs(packs))))
 
     def _compute_apart(self, packs: pa.Table) -> tuple[pa.Table, npt.NDArray[np.float32]]:
@@ -69,7 +71,7 @@ class Encoder:
         found = list(self._isolated.predict_all(split_packs(packs)))
         killed_W = np.concatenate([np.empty(0, bool), *(killed for _, killed in found)])
         killed = only_list(packs, "window_documents")[killed_W].tolist()
-        return _failed(packs, set(killed)), _flat([logits_WL for logits_WL, _ in found])
+        return _failed(packs, set(killed)), _flat([logits_RL for logits_RL, _ in found])
 
 
 def split_packs(packs: pa.Table) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[np.int32]]]:
@@ -82,7 +84,7 @@ def split_packs(packs: pa.Table) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray
 
 
 def _flat(logits: list[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
-    return np.concatenate([np.empty(0, np.float32), *(logits_WL.ravel() for logits_WL in logits)])
+    return np.concatenate([np.empty(0, np.float32), *(logits_RL.ravel() for logits_RL in logits)])
 
 
 def _failed(packs: pa.Table, indices: set[int]) -> pa.Table:

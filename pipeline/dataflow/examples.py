@@ -16,10 +16,11 @@ import pyarrow.compute as pc
 from pipeline.config import LabelledCorpusSettings
 from pipeline.corpus.labelled import Truth, truths
 from pipeline.dataflow.plan import Plan
-from pipeline.errors import CorpusError
+from pipeline.errors import CheckpointError, CorpusError
 from pipeline.evaluation.examples import Examples, truth
 from pipeline.schema import Label
 from pipeline.storage import TRANSFERS
+from pipeline.tasks.classification import Classification
 from pipeline.tasks.targets import targets
 
 NAMED = 3
@@ -90,8 +91,20 @@ def join(plan: Plan, split: Split) -> Joined:
     return Joined(_examples(plan, pa.concat_tables(tables), labels), failed)
 
 
+def classification(plan: Plan) -> Classification:
+    """What there is to measure. Raises CheckpointError for a checkpoint whose outputs are nobody's labels."""
+    task = plan.task
+    if not isinstance(task, Classification) or task.problem_type == "binary":
+        kind = plan.checkpoint.head.task.replace("_", " ")
+        raise CheckpointError(
+            f"{plan.job.checkpoint.uri}: {kind} with {plan.checkpoint.head.problem_type} outputs can't be measured; expected "
+            "classification: single_label, multi_label or regression"
+        )
+    return task
+
+
 def _examples(plan: Plan, documents: pa.Table, labels: list[Any]) -> Examples:
-    task = plan.classification
+    task = classification(plan)
     logits = documents["logits"].combine_chunks().flatten().to_numpy()
     logits_NL = logits.reshape(len(documents), -1).astype(np.float64)
     target = targets(task.problem_type, task.labels, labels)
@@ -117,7 +130,7 @@ def _split(
         id_: [row for row in rows if corpus.split_column is None or row.split == name]
         for id_, rows in found.items()
     }
-    task = plan.classification
+    task = classification(plan)
     nothing = (None,) if task.problem_type == "multi_label" else (None, ())
     labelled = {id_: [row for row in rows if row.label not in nothing] for id_, rows in own.items()}
     missing = [row.id for rows in own.values() for row in rows if row.label in nothing]

@@ -72,7 +72,7 @@ def _label_wave(plan: Plan, missing: list[Pass]) -> Iterator[UnitDone]:
         max_task_retries=RESTARTS,
     )  # fmt: skip
     done = logits.map_batches(
-        Keeper(plan.fragments, plan.scoring.aggregation), batch_size=1, batch_format="pyarrow"
+        Keeper(plan.fragments, plan.task), batch_size=1, batch_format="pyarrow"
     )
     with ray_errors_explained():
         for row in done.iter_rows():

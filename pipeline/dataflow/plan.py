@@ -16,7 +16,8 @@ from pipeline.corpus.files import CorpusFile, discover, partition_keys
 from pipeline.corpus.passes import Pass, passes, read_pass
 from pipeline.corpus.readers import first_records_problem
 from pipeline.corpus.units import Stream, Unit, cut
-from pipeline.errors import CheckpointError, ConfigError, CorpusError
+from pipeline.dataflow.task import check_questions, make_task
+from pipeline.errors import ConfigError, CorpusError
 from pipeline.inference.budget import default_budget
 from pipeline.inference.dtype import Dtype, resolve_dtype
 from pipeline.schema import predictions_schema
@@ -27,7 +28,7 @@ from pipeline.tables.fragments import Fragments
 from pipeline.tables.groups import SourceUnit, TableLayout
 from pipeline.tables.publish import Publication
 from pipeline.tables.snapshots import Snapshots
-from pipeline.tasks.classification import Classification
+from pipeline.tasks.task import Task
 from pipeline.text.tokenizer import Tokenizer
 from pipeline.text.windows import WindowPolicy
 
@@ -47,6 +48,8 @@ class Scoring:
     aggregation: str
     dtype: Dtype
     token_budget: int
+    located: bool = False  # whether the task needs LOCATED_FIELDS
+    questions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Plan:
     storage: Storage
     checkpoint: CheckpointFolder
     scoring: Scoring
-    classification: Classification
+    task: Task
     layout: TableLayout
     files: tuple[CorpusFile, ...]
     units: tuple[Unit, ...]
@@ -84,7 +87,7 @@ class Plan:
 
     @property
     def fragments(self) -> Fragments:
-        return Fragments(self.storage, self.job.table.uri, self.scoring.key)
+        return Fragments(self.storage, self.job.table.uri, self.scoring.key, self.task.output)
 
     @property
     def cuts(self) -> Cuts:
@@ -114,7 +117,7 @@ class Plan:
         return Publication(
             units=tuple(units),
             layout=self.layout,
-            decision=self.classification,
+            decision=self.task,
             scoring_key=self.scoring.key,
             partial=self.limit is not None,
             max_errors=self.job.max_errors,
@@ -126,22 +129,24 @@ def make_plan(job: Job, limit: int | None = None) -> Plan:
     storage = Storage(job.storage)
     checkpoint = CheckpointFolder.open(storage.fetch_folder(job.checkpoint.uri))
     # a corrupt one is found now, not by a worker
-    Tokenizer.load(checkpoint.spiece, checkpoint.tokenizer_json)
-    scoring = _scoring(job, checkpoint)
+    tokenizer = Tokenizer.load(checkpoint.spiece, checkpoint.tokenizer_json)
+    policy, aggregation = window_policy(job.text, checkpoint)
+    task = make_task(job.task, checkpoint, aggregation)
+    check_questions(task, checkpoint, tokenizer, policy)
+    scoring = _scoring(job, checkpoint, policy, aggregation, task)
     files = discover(storage, job.corpus)
     units = cut(storage, files, job.corpus, job.units.text_bytes)
     _check_first_records(storage, units)
     units = list(_cut_streams(units, Cuts(storage, job.table.uri)))
     if limit is not None:
         units = list(_limited(storage, units, limit))
-    classification = _classification(checkpoint)
     return Plan(
         job=job,
         storage=storage,
         checkpoint=checkpoint,
         scoring=scoring,
-        classification=classification,
-        layout=_layout(job, files, classification),
+        task=task,
+        layout=_layout(job, files, task),
         files=tuple(files),
         units=tuple(units),
         done=frozenset(Fragments(storage, job.table.uri, scoring.key).done(len(units))),
@@ -175,9 +180,10 @@ def chosen_policy(
     return policy, settings.aggregation or own.aggregation or "mean"
 
 
-def _scoring(job: Job, checkpoint: CheckpointFolder) -> Scoring:
+def _scoring(
+    job: Job, checkpoint: CheckpointFolder, policy: WindowPolicy, aggregation: str, task: Task
+) -> Scoring:
     on_gpu = job.compute.num_gpus > 0
-    policy, aggregation = window_policy(job.text, checkpoint)
     dtype = resolve_dtype(job.compute.dtype, "cuda" if on_gpu else "cpu")
     weights_digest = checkpoint.weights_digest()
     decides = {
@@ -186,25 +192,16 @@ def _scoring(job: Job, checkpoint: CheckpointFolder) -> Scoring:
         "tokenizer": checkpoint.tokenizer_digest(),
         "windows": [policy.max_tokens, policy.long_documents, policy.overlap, aggregation],
         "dtype": dtype,
+        **task.scoring,
     }
     key = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
     budget = job.compute.token_budget or default_budget("cuda" if on_gpu else "cpu")
-    return Scoring(key, job.checkpoint.uri, weights_digest, policy, aggregation, dtype, budget)
+    return Scoring(
+        key, job.checkpoint.uri, weights_digest, policy, aggregation, dtype, budget, task.located, task.questions
+    )  # fmt: skip
 
 
-def _classification(checkpoint: CheckpointFolder) -> Classification:
-    head, decision = checkpoint.head, checkpoint.decision
-    if head.task != "classification":
-        raise CheckpointError(
-            f"{checkpoint.path}: its task is {head.task}; expected classification, of which tables are made"
-        )
-    thresholds = (
-        dict(zip(head.labels, decision.thresholds, strict=True)) if decision.thresholds else {}
-    )
-    return Classification(head.problem_type, head.labels, thresholds, decision.temperature)
-
-
-def _layout(job: Job, files: list[CorpusFile], classification: Classification) -> TableLayout:
+def _layout(job: Job, files: list[CorpusFile], task: Task) -> TableLayout:
     found = partition_keys(files)
     for key in job.table.partition_by:
         if key not in found:
@@ -221,7 +218,7 @@ def _layout(job: Job, files: list[CorpusFile], classification: Classification) -
         "stage",
         "reason",
         "message",
-        *predictions_schema(classification.fields, []).names,
+        *predictions_schema(task.fields, []).names,
     }
     if clash := own & {*carried, *job.table.partition_by}:
         raise ConfigError(

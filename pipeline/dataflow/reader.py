@@ -48,7 +48,9 @@ class Reader:
 def _packer(storage: Storage, scoring: Scoring) -> Packer:
     folder = CheckpointFolder.open(storage.fetch_folder(scoring.checkpoint_uri))
     tokenizer = Tokenizer.load(folder.spiece, folder.tokenizer_json)
-    return Packer(tokenizer, scoring.policy, scoring.token_budget, folder.encoder.block_size)
+    return Packer(
+        tokenizer, scoring.policy, scoring.token_budget, folder.encoder.block_size, scoring.located, scoring.questions
+    )  # fmt: skip
 
 
 @cache

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from pipeline.schema import only_list
-from pipeline.tables.fragments import Fragments, Windows, fragment
+from pipeline.tables.fragments import Fragments, fragment
+from pipeline.tasks.task import Task
 
 DONE = pa.schema(
     [pa.field("unit", pa.string())]
@@ -15,28 +16,24 @@ DONE = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Keeper:
-    """Aggregates a unit's window logits and keeps them as its fragment: then, and only then, the unit is done."""
+    """Turns a unit's logits into its documents' outputs and keeps them as its fragment: then, and only then, the unit is done."""
 
     fragments: Fragments
-    aggregation: str
+    task: Task
 
     def __call__(self, logits: pa.Table) -> pa.Table:
         unit = logits["unit"][0].as_py()
         if not logits["documents"][0].is_valid:  # done already
             return DONE.empty_table()
         records = pa.Table.from_struct_array(logits["documents"].chunk(0).flatten())
-        windows = Windows(
-            *(only_list(logits, f"window_{name}") for name in ("tokens", "documents", "ordinals"))
-        )
-        n_windows, flat = len(windows.tokens), only_list(logits, "logits")
-        logits_WL = flat.reshape(n_windows, len(flat) // n_windows if n_windows else 1)
-        kept = fragment(records, windows, logits_WL, self.aggregation)
+        kept = fragment(records, self.task.outputs(logits), self.task.output)
         self.fragments.write(unit, kept)
+        window_tokens = only_list(logits, "window_tokens")
         done = {
             "unit": unit,
             "documents": len(kept),
             "errors": len(kept) - kept["reason"].null_count,
-            "windows": n_windows,
-            "tokens": int(windows.tokens.sum()),
+            "windows": len(window_tokens),
+            "tokens": int(window_tokens.sum()),
         }
         return pa.Table.from_pylist([done], schema=DONE)

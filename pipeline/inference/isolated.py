@@ -34,16 +34,25 @@ class IsolatedPredictor:
     """The same logits as a Predictor's for packs that do no harm; a window that ends the process has none."""
 
     def __init__(
-        self, path: Path, *, device: str, dtype: Dtype, threads: int, outputs: int
+        self,
+        path: Path,
+        *,
+        device: str,
+        dtype: Dtype,
+        threads: int,
+        outputs: int,
+        per_token: bool = False,
     ) -> None:
+        """`outputs`: L of the checkpoint's head. `per_token`: whether it has a row for each token, not for each window."""
         self._arguments = [str(path), device, dtype, str(threads)]
         self._outputs = outputs
+        self._per_token = per_token
         self._child: tuple[subprocess.Popen[bytes], Connection] | None = None
 
     def predict_all(
         self, packs: Iterable[tuple[Tokens, Lengths]]
     ) -> Iterator[tuple[Logits, npt.NDArray[np.bool_]]]:
-        """For each pack the logits of its windows, [W, L], and which of them [W] ended the process: theirs are NaN.
+        """For each pack its logits, [R, L], and which of its windows [W] ended the process: theirs are NaN.
 
         Raises:
             RetryableError: the process ends before it has computed anything.
@@ -56,11 +65,12 @@ class IsolatedPredictor:
         self, tokens: Tokens, lengths: Lengths, deaths: int
     ) -> tuple[Logits, npt.NDArray[np.bool_]]:
         for _ in range(DEATHS if len(lengths) == 1 else deaths):
-            logits_WL = self._ask(tokens, lengths)
-            if logits_WL is not None:
-                return logits_WL, np.zeros(len(lengths), bool)
+            logits_RL = self._ask(tokens, lengths)
+            if logits_RL is not None:
+                return logits_RL, np.zeros(len(lengths), bool)
         if len(lengths) == 1:
-            return np.full((1, self._outputs), np.nan, np.float32), np.ones(1, bool)
+            rows = len(tokens) if self._per_token else 1
+            return np.full((rows, self._outputs), np.nan, np.float32), np.ones(1, bool)
         found = [self._predict(*half, deaths=1) for half in halves(tokens, lengths)]
         return np.concatenate([logits for logits, _ in found]), np.concatenate(
             [w for _, w in found]
@@ -79,7 +89,7 @@ class IsolatedPredictor:
         if reply.startswith(ERROR):
             raise RookeryError(reply.removeprefix(ERROR).decode())
         logits = np.frombuffer(reply, np.float32, offset=len(LOGITS))
-        return logits.reshape(len(lengths), -1)
+        return logits.reshape(-1, self._outputs)
 
     def _connection(self) -> Connection:
         if self._child is None:

@@ -9,12 +9,11 @@ import io
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.schema import FRAGMENT
+from pipeline.schema import DOCUMENT_LOGITS, DOCUMENT_RECORD, fragment_schema
 from pipeline.storage import TRANSFERS, Storage
 from pipeline.tables.files import parquet_bytes
 
@@ -27,21 +26,13 @@ NOT_FINITE = {
 
 
 @dataclass(frozen=True, slots=True)
-class Windows:
-    """What is known of a unit's windows, one entry each, in the order of their packs. W windows, L outputs, N documents."""
-
-    tokens: npt.NDArray[np.int32]
-    documents: npt.NDArray[np.int32]
-    ordinals: npt.NDArray[np.int32]
-
-
-@dataclass(frozen=True, slots=True)
 class Fragments:
     """The finished units of one scoring key in one table."""
 
     storage: Storage
     table_uri: str
     scoring_key: str
+    output: pa.Field = DOCUMENT_LOGITS  # the task's column
 
     @property
     def folder(self) -> str:
@@ -75,9 +66,10 @@ class Fragments:
         return self.storage.put_if_absent(self.uri(unit), parquet_bytes(fragment))
 
     def read(self, units: list[str]) -> list[pa.Table]:
-        """FRAGMENT tables of the units, in the order asked for. Raises FileNotFoundError."""
+        """Fragments of the units, in the order asked for. Raises FileNotFoundError."""
         blobs = self.storage.read_all([self.uri(unit) for unit in units])
-        return [pq.read_table(io.BytesIO(blob)).cast(FRAGMENT) for blob in blobs]
+        schema = fragment_schema(self.output)
+        return [pq.read_table(io.BytesIO(blob)).cast(schema) for blob in blobs]
 
     def read_reasons(self, units: list[str]) -> list[pa.Table]:
         """`stage` and `reason` of each document of the units, null where it did not fail; nothing else is decoded."""
@@ -85,43 +77,14 @@ class Fragments:
         return [pq.read_table(io.BytesIO(blob), columns=["stage", "reason"]) for blob in blobs]
 
 
-def fragment(
-    documents: pa.Table, windows: Windows, logits_WL: npt.NDArray[np.float32], aggregation: str
-) -> pa.Table:
-    """Document records and the logits of their windows -> FRAGMENT, one row per document.
+def fragment(documents: pa.Table, outputs: pa.Array, output: pa.Field) -> pa.Table:
+    """Document records and what the task made of their logits -> a fragment, one row per document.
 
-    A document with a logit that is not a finite number becomes an error.
+    A document without an error and without outputs had a logit that is not a finite number, and becomes an error.
     """
-    logits_NL = aggregate(windows, logits_WL, len(documents), aggregation)
     rows = []
-    for record, logits_L in zip(documents.to_pylist(), logits_NL, strict=True):
-        if record["reason"]:
-            rows.append(record)
-        elif np.isfinite(logits_L).all():
-            rows.append(record | {"logits": logits_L.tolist()})
-        else:
-            rows.append(record | NOT_FINITE)
-    return pa.Table.from_pylist(rows, schema=FRAGMENT)
-
-
-def aggregate(
-    windows: Windows, logits_WL: npt.NDArray[np.float32], n_documents: int, how: str
-) -> npt.NDArray[np.float32]:
-    """Window logits -> document logits [N, L], summed in float64 and window order; documents without windows get NaN.
-
-    `mean` weighs windows by their tokens, `max` is per output, `first` takes the first window.
-    """
-    order = np.lexsort((windows.ordinals, windows.documents))
-    documents_W = windows.documents[order]
-    tokens_W1 = windows.tokens[order].astype(np.float64)[:, None]
-    logits_WL = logits_WL[order].astype(np.float64)
-    present, first = np.unique(documents_W, return_index=True)
-    logits_NL = np.full((n_documents, logits_WL.shape[1]), np.nan)
-    if how == "first":
-        logits_NL[present] = logits_WL[first]
-    elif how == "max":
-        logits_NL[present] = np.maximum.reduceat(logits_WL, first)
-    else:
-        total = np.add.reduceat(logits_WL * tokens_W1, first)
-        logits_NL[present] = total / np.add.reduceat(tokens_W1, first)
-    return logits_NL.astype(np.float32)
+    for record, has_outputs in zip(documents.to_pylist(), outputs.is_valid(), strict=True):
+        rows.append(record if record["reason"] or has_outputs.as_py() else record | NOT_FINITE)
+    kept = pa.Table.from_pylist(rows, schema=pa.schema(list(DOCUMENT_RECORD)))
+    outputs = pc.if_else(pc.is_null(kept["reason"]), outputs, pa.scalar(None, output.type))
+    return kept.append_column(output, outputs)

@@ -20,8 +20,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.schema import errors_schema, predictions_schema
@@ -44,13 +42,15 @@ class SourceUnit:
 
 
 class Decision(Protocol):
-    """What turns logits into columns; a task's classification is one."""
+    """What turns a document's outputs into columns: a task, as far as publishing sees it."""
 
     @property
     def key(self) -> str: ...
     @property
+    def output(self) -> pa.Field: ...
+    @property
     def fields(self) -> list[pa.Field]: ...
-    def decide(self, logits_NL: npt.NDArray[np.float64], /) -> list[pa.Array]: ...
+    def decide(self, outputs: pa.Array, /) -> list[pa.Array]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ def build(
     decision: Decision,
     scoring_key: str,
 ) -> list[GroupFile]:
-    """The group's files; a kind without rows has none. `fragments`: one FRAGMENT table per unit, in order."""
+    """The group's files; a kind without rows has none. `fragments`: one per unit, in order."""
     documents = pa.concat_tables(
         _with_source(table, unit, layout)
         for table, unit in zip(fragments, group.units, strict=True)
@@ -196,9 +196,9 @@ def _predictions(documents: pa.Table, layout: TableLayout, decision: Decision) -
     schema = predictions_schema(decision.fields, list(layout.carried))
     if not len(documents):
         return schema.empty_table()
-    logits = documents["logits"].combine_chunks().flatten().to_numpy()
-    logits_NL = logits.reshape(len(documents), -1).astype(np.float64)
-    for column, values in zip(decision.fields, decision.decide(logits_NL), strict=True):
+    outputs = documents[decision.output.name].combine_chunks()
+    documents = documents.drop_columns([decision.output.name])
+    for column, values in zip(decision.fields, decision.decide(outputs), strict=True):
         documents = documents.append_column(column, values)
     return documents.select(schema.names).cast(schema)
 
@@ -221,6 +221,8 @@ def _label_counts(table: pa.Table) -> dict[str, int]:
         values = table["label"]
     elif "labels" in table.schema.names:
         values = pa.compute.list_flatten(table["labels"])
+    elif "entities" in table.schema.names:
+        values = pa.compute.struct_field(pa.compute.list_flatten(table["entities"]), "label")
     else:
         return {}
     counts = pa.compute.value_counts(values).to_pylist()

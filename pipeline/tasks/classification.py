@@ -2,6 +2,8 @@
 
 single_label  softmax(logits / temperature); the label is the most probable one, null below its threshold
 multi_label   sigmoid(logits / temperature); every label at or above its threshold, 0.5 by default
+binary        sigmoid(logit / temperature) is the second label's probability; it is the label at or above its threshold,
+              0.5 by default, and below it the first one is
 regression    the logit itself
 
 Shapes: N documents, L labels.
@@ -18,30 +20,43 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-ProblemType = Literal["single_label", "multi_label", "regression"]
+from pipeline.schema import DOCUMENT_LOGITS
+from pipeline.tasks.windows import aggregated, lists, matrix
+
+ProblemType = Literal["single_label", "multi_label", "binary", "regression"]
 Floats = npt.NDArray[np.float64]
 
 SCORES = pa.list_(pa.struct([pa.field("label", pa.string()), pa.field("score", pa.float32())]))
+ONE_LABEL = [
+    pa.field("label", pa.string()),
+    pa.field("score", pa.float64()),  # the label's probability
+    pa.field("margin", pa.float64()),  # ahead of the most probable other one
+    pa.field("scores", SCORES),
+]
 DECISIONS: dict[ProblemType, list[pa.Field]] = {
-    "single_label": [
-        pa.field("label", pa.string()),
-        pa.field("score", pa.float64()),  # probability of the most probable label
-        pa.field("margin", pa.float64()),  # ahead of the second
-        pa.field("scores", SCORES),
-    ],
+    "single_label": ONE_LABEL,
     "multi_label": [pa.field("labels", pa.list_(pa.string())), pa.field("scores", SCORES)],
+    "binary": ONE_LABEL,
     "regression": [pa.field("value", pa.float64())],
 }
 
 
 @dataclass(frozen=True)
 class Classification:
-    """How scores become labels. Changing it needs no encoder: the fragments hold the logits."""
+    """How scores become labels. The fragments hold the logits: but for `aggregation`, changing it needs no encoder.
+
+    `labels` are the outputs' names; of a binary problem's one output, its name below the threshold and above.
+    """
 
     problem_type: ProblemType
     labels: tuple[str, ...]
     thresholds: Mapping[str, float] = field(default_factory=dict)
     temperature: float = 1.0
+    aggregation: str = "mean"
+
+    output = DOCUMENT_LOGITS
+    located = False
+    questions = ()
 
     @property
     def fields(self) -> list[pa.Field]:
@@ -59,41 +74,53 @@ class Classification:
         ]
         return hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16]
 
-    def decide(self, logits_NL: Floats) -> list[pa.Array]:
-        """Finite logits -> one array per field of `fields`, N rows each."""
+    @property
+    def scoring(self) -> dict[str, Any]:
+        return {}  # the aggregation is the window policy's
+
+    def outputs(self, logits: pa.Table) -> pa.Array:
+        return aggregated(logits, self.aggregation)
+
+    def decide(self, outputs: pa.Array) -> list[pa.Array]:
+        logits_NL = matrix(outputs)
         if self.problem_type == "regression":
             return [pa.array(logits_NL[:, 0], pa.float64())]
         scores_NL = self.scores(logits_NL)
         if self.problem_type == "multi_label":
             return [self._labels(scores_NL), self._scores(scores_NL)]
-        return [*self._best(scores_NL), self._scores(scores_NL)]
+        return [*self._one(scores_NL), self._scores(scores_NL)]
 
     def scores(self, logits_NL: Floats) -> Floats:
         """Each label's probability."""
         scaled_NL = logits_NL / self.temperature
-        return sigmoid(scaled_NL) if self.problem_type == "multi_label" else softmax(scaled_NL)
+        if self.problem_type == "binary":
+            scaled_NL = np.concatenate([-scaled_NL, scaled_NL], axis=1)
+        return softmax(scaled_NL) if self.problem_type == "single_label" else sigmoid(scaled_NL)
 
     def given(self, scores_NL: Floats) -> npt.NDArray[np.bool_]:
-        """Which labels each document gets; in single_label one at most."""
-        default = 0.5 if self.problem_type == "multi_label" else 0.0
+        """Which labels each document gets; in single_label one at most, of a binary problem one."""
+        default = 0.0 if self.problem_type == "single_label" else 0.5
         threshold_L = np.array([self.thresholds.get(label, default) for label in self.labels])
         over_NL = np.asarray(scores_NL >= threshold_L)
         if self.problem_type == "single_label":
             over_NL &= np.arange(len(self.labels)) == scores_NL.argmax(1)[:, None]
+        if self.problem_type == "binary":
+            over_NL[:, 0] = ~over_NL[:, 1]
         return over_NL
 
-    def _best(self, scores_NL: Floats) -> list[pa.Array]:
-        ranked_NL = np.sort(scores_NL, axis=1)
-        score_N = ranked_NL[:, -1]
-        margin_N = score_N - ranked_NL[:, -2] if len(self.labels) > 1 else score_N
-        label_N = pa.array(self.labels, pa.string()).take(pa.array(scores_NL.argmax(1)))
-        named_N = pa.array(self.given(scores_NL).any(1))
-        label_N = pc.if_else(named_N, label_N, pa.scalar(None, pa.string()))
-        return [label_N, pa.array(score_N), pa.array(margin_N)]
+    def _one(self, scores_NL: Floats) -> list[pa.Array]:
+        given_NL = self.given(scores_NL)
+        named_N = given_NL.any(1)
+        index_N = np.where(named_N, given_NL.argmax(1), scores_NL.argmax(1))
+        label_N = pa.array(self.labels, pa.string()).take(pa.array(index_N))
+        label_N = pc.if_else(pa.array(named_N), label_N, pa.scalar(None, pa.string()))
+        score_N = np.take_along_axis(scores_NL, index_N[:, None], 1)[:, 0]
+        others_NL = np.where(np.arange(len(self.labels)) == index_N[:, None], 0.0, scores_NL)
+        return [label_N, pa.array(score_N), pa.array(score_N - others_NL.max(1))]
 
     def _labels(self, scores_NL: Floats) -> pa.Array:
         given_NL = self.given(scores_NL)
-        return _lists(
+        return lists(
             pa.array(np.array(self.labels, object)[np.nonzero(given_NL)[1]], pa.string()),
             given_NL.sum(1),
         )
@@ -103,7 +130,7 @@ class Classification:
         label = pa.array(self.labels * n, pa.string())
         score = pa.array(scores_NL.ravel().astype(np.float32))
         structs = pa.StructArray.from_arrays([label, score], fields=list(SCORES.value_type))
-        return _lists(structs, np.full(n, len(self.labels)))
+        return lists(structs, np.full(n, len(self.labels)))
 
 
 def softmax(logits_NL: Floats) -> Floats:
@@ -115,9 +142,3 @@ def softmax(logits_NL: Floats) -> Floats:
 def sigmoid(logits_NL: Floats) -> Floats:
     """1 / (1 + exp(-x)), without overflow."""
     return np.asarray(np.exp(-np.logaddexp(0.0, -logits_NL)))
-
-
-def _lists(values: pa.Array, lengths: npt.NDArray[Any]) -> pa.ListArray:
-    return pa.ListArray.from_arrays(
-        pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32()), values
-    )

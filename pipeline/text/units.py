@@ -1,14 +1,18 @@
-"""A unit's documents -> one PACKS row: tokens, cut into windows, laid out in packs."""
+"""A unit's documents -> one PACKS row: tokens, cut into windows, laid out in packs.
+
+Questions are asked of every document: then each window is [CLS] question [SEP] part of the document [SEP].
+"""
 
 import hashlib
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.schema import DOCUMENT_RECORD, packs_schema
+from pipeline.text.offsets import Located
 from pipeline.text.packing import pack
 from pipeline.text.tokenizer import Tokenizer
 from pipeline.text.windows import Window, WindowPolicy
@@ -16,6 +20,19 @@ from pipeline.text.windows import Window, WindowPolicy
 TEXTS_AT_A_TIME = (
     256  # texts tokenized per call: bounds what sentencepiece holds, large enough to cost nothing
 )
+
+
+Ints = npt.NDArray[np.integer[Any]]
+NONE = np.empty(0, np.int32)
+
+
+class Placed(NamedTuple):
+    """A window of a unit."""
+
+    document: int
+    question: int
+    ordinal: int
+    window: Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,93 +43,141 @@ class Packer:
     policy: WindowPolicy
     budget: int  # tokens in a pack
     block_size: int
+    located: bool = False  # whether PACKS has LOCATED_FIELDS
+    questions: tuple[str, ...] = ()
 
     def packs(self, unit: str, documents: pa.Table) -> pa.Table:
-        """DOCUMENTS -> PACKS, one row. Documents that can't be labelled stay in, with their reason and no window."""
-        records, tokens = self._tokenize(documents)
+        """DOCUMENTS -> PACKS, one row. Documents that can't be labelled stay in, with their reason and no window.
+
+        Raises ValueError if a question leaves no room for the document.
+        """
+        questions = self._questions()
+        policies = [replace(self.policy, question_tokens=len(ids)) for ids in questions]
+        records, tokens = self._tokenize(documents, policies)
         windows = [
-            (index, ordinal, window)
-            for index, ids in enumerate(tokens)
-            if ids is not None
-            for ordinal, window in enumerate(self.policy.windows(len(ids)))
+            Placed(index, question, ordinal, window)
+            for index, found in enumerate(tokens)
+            if found is not None
+            for question, policy in enumerate(policies)
+            for ordinal, window in enumerate(policy.windows(len(found.ids)))
         ]
         packs = pack(
-            [w.n_tokens for *_, w in windows], budget=self.budget, block_size=self.block_size
+            [placed.window.n_tokens for placed in windows],
+            budget=self.budget,
+            block_size=self.block_size,
         )
         ordered = [windows[i] for indices in packs for i in indices]
         token_type = pa.uint16() if self.tokenizer.vocab_size <= 2**16 else pa.int32()
-        return pa.Table.from_arrays(
-            [
-                pa.array([unit], pa.string()),
-                pa.array([records], pa.list_(DOCUMENT_RECORD)),
-                _one_list(self._flat(ordered, tokens, token_type.to_pandas_dtype()), token_type),
-                _one_list([window.n_tokens for *_, window in ordered], pa.int32()),
-                _one_list([index for index, *_ in ordered], pa.int32()),
-                _one_list([ordinal for _, ordinal, _ in ordered], pa.int32()),
-                _one_list([len(indices) for indices in packs], pa.int32()),
-            ],
-            schema=packs_schema(token_type),
-        )
+        flat = self._flat(ordered, questions, tokens, token_type.to_pandas_dtype())
+        columns = [
+            pa.array([unit], pa.string()),
+            pa.array([records], pa.list_(DOCUMENT_RECORD)),
+            _one_list(flat, token_type),
+            _one_list([placed.window.n_tokens for placed in ordered], pa.int32()),
+            _one_list([placed.document for placed in ordered], pa.int32()),
+            _one_list([placed.ordinal for placed in ordered], pa.int32()),
+            _one_list([len(indices) for indices in packs], pa.int32()),
+        ]
+        if self.located:
+            columns += _located_columns(documents, ordered, tokens)
+        return pa.Table.from_arrays(columns, schema=packs_schema(token_type, located=self.located))
+
+    def _questions(self) -> list[Ints]:
+        """Each question's ids and the [SEP] after it; one empty one where nothing is asked."""
+        asked = self.tokenizer.encode(list(self.questions))
+        return [np.append(ids, self.tokenizer.sep_id) for ids in asked] or [NONE]
 
     def _tokenize(
-        self, documents: pa.Table
-    ) -> tuple[list[dict[str, Any]], list[npt.NDArray[np.integer[Any]] | None]]:
+        self, documents: pa.Table, policies: list[WindowPolicy]
+    ) -> tuple[list[dict[str, Any]], list[Located | None]]:
         records: list[dict[str, Any]] = []
-        tokens: list[npt.NDArray[np.integer[Any]] | None] = []
+        tokens: list[Located | None] = []
         for batch in documents.to_batches(max_chunksize=TEXTS_AT_A_TIME):
             rows = batch.to_pylist()
-            texts = [row["text"] for row in rows if row["text"] is not None]
-            encoded = iter(self.tokenizer.encode(texts))
+            encoded = iter(self._encode([row["text"] for row in rows if row["text"] is not None]))
             for row in rows:
-                ids = None if row["text"] is None else next(encoded)
-                failure = _failure(row, ids)
-                records.append(self._record(row | failure, None if failure else ids))
-                tokens.append(None if failure else ids)
+                found = None if row["text"] is None else next(encoded)
+                failure = _failure(row, found)
+                records.append(_record(row | failure, None if failure else found, policies))
+                tokens.append(None if failure else found)
         return records, tokens
 
-    def _record(
-        self, row: dict[str, Any], ids: npt.NDArray[np.integer[Any]] | None
-    ) -> dict[str, Any]:
-        text = row.pop("text")
-        if ids is None:
-            return row
-        return row | {
-            "content_sha256": hashlib.sha256(text.encode()).hexdigest(),
-            "n_tokens": len(ids),
-            "n_windows": len(self.policy.windows(len(ids))),
-            "truncated": self.policy.truncates(len(ids)),
-        }
+    def _encode(self, texts: list[str]) -> list[Located]:
+        """Without characters where the task does not ask for them: they take time."""
+        if self.located:
+            return self.tokenizer.locate(texts)
+        return [Located(ids, NONE, NONE) for ids in self.tokenizer.encode(texts)]
 
     def _flat(
         self,
-        ordered: list[tuple[int, int, Window]],
-        tokens: list[npt.NDArray[np.integer[Any]] | None],
+        ordered: list[Placed],
+        questions: list[Ints],
+        tokens: list[Located | None],
         dtype: Any,
-    ) -> npt.NDArray[np.integer[Any]]:
-        flat = np.empty(sum(window.n_tokens for *_, window in ordered), dtype)
+    ) -> Ints:
+        flat = np.empty(sum(placed.window.n_tokens for placed in ordered), dtype)
         at = 0
-        for index, _, window in ordered:
-            ids = tokens[index]
-            assert ids is not None
-            body = [ids[start:stop] for start, stop in window.spans]
+        for index, question, _, window in ordered:
+            found = tokens[index]
+            assert found is not None
+            body = [found.ids[start:stop] for start, stop in window.spans]
             flat[at : at + window.n_tokens] = np.concatenate(
-                [[self.tokenizer.cls_id], *body, [self.tokenizer.sep_id]]
+                [[self.tokenizer.cls_id], questions[question], *body, [self.tokenizer.sep_id]]
             )
             at += window.n_tokens
         return flat
+
+
+def _record(
+    row: dict[str, Any], found: Located | None, policies: list[WindowPolicy]
+) -> dict[str, Any]:
+    text = row.pop("text")
+    if found is None:
+        return row
+    n_tokens = len(found.ids)
+    return row | {
+        "content_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "n_tokens": n_tokens,
+        "n_windows": sum(len(policy.windows(n_tokens)) for policy in policies),
+        "truncated": any(policy.truncates(n_tokens) for policy in policies),
+    }
+
+
+def _located_columns(
+    documents: pa.Table, ordered: list[Placed], tokens: list[Located | None]
+) -> list[pa.Array]:
+    """LOCATED_FIELDS."""
+    read = pa.array([found is not None for found in tokens], pa.bool_())
+    texts = documents["text"].combine_chunks()
+    texts = pa.compute.if_else(read, texts, pa.scalar(None, pa.string()))
+    starts = [found.starts for found in tokens if found]
+    stops = [found.stops for found in tokens if found]
+    positions = [_positions(placed.window) for placed in ordered]
+    return [
+        _one_list(texts, pa.string()),
+        *(_one_list(np.concatenate([NONE, *x]), pa.int32()) for x in (starts, stops, positions)),
+        _one_list([placed.question for placed in ordered], pa.int32()),
+    ]
+
+
+def _positions(window: Window) -> npt.NDArray[np.int32]:
+    """Of each token of a window: which of its document's it is, or -1."""
+    body = [np.arange(start, stop, dtype=np.int32) for start, stop in window.spans]
+    before = np.full(1 + window.question_tokens, -1, np.int32)
+    return np.concatenate([before, *body, np.full(1, -1, np.int32)])
 
 
 NULL_TEXT = {"stage": "read", "reason": "null_text", "message": "the text is null"}
 EMPTY_TEXT = {"stage": "tokenize", "reason": "empty_text", "message": "the text has no tokens"}
 
 
-def _failure(row: dict[str, Any], ids: npt.NDArray[np.integer[Any]] | None) -> dict[str, Any]:
+def _failure(row: dict[str, Any], found: Located | None) -> dict[str, Any]:
     """Why a document can't be labelled; empty if it can."""
     if row["reason"]:
         return {name: row[name] for name in ("stage", "reason", "message")}
-    if ids is None:
+    if found is None:
         return NULL_TEXT
-    return {} if len(ids) and not row["text"].isspace() else EMPTY_TEXT
+    return {} if len(found.ids) and not row["text"].isspace() else EMPTY_TEXT
 
 
 def _one_list(values: Any, value_type: pa.DataType) -> pa.ListArray:

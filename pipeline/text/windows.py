@@ -16,13 +16,15 @@ Span = tuple[int, int]  # tokens [start, stop) of a document
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One or two spans of a document, read in this order."""
+    """One or two spans of a document, read in this order, after the question if there is one."""
 
     spans: tuple[Span, ...]
+    question_tokens: int = 0
 
     @property
     def n_tokens(self) -> int:
-        return SPECIAL_TOKENS + sum(stop - start for start, stop in self.spans)
+        spans = sum(stop - start for start, stop in self.spans)
+        return SPECIAL_TOKENS + self.question_tokens + spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +34,21 @@ class WindowPolicy:
     max_tokens: int = 4096
     long_documents: LongDocuments = "windows"
     overlap: int = 128
+    question_tokens: int = (
+        0  # before the document's in every window, with the [SEP] between the two
+    )
 
     def __post_init__(self) -> None:
         if self.long_documents == "windows" and self.overlap >= self.body:
+            others = SPECIAL_TOKENS + self.question_tokens
             raise ValueError(
-                f"text.overlap {self.overlap}: expected less than max_tokens - {SPECIAL_TOKENS} = {self.body}"
+                f"text.overlap {self.overlap}: expected less than max_tokens - {others} = {self.body}"
             )
 
     @property
     def body(self) -> int:
         """Tokens of the document in a full window."""
-        return self.max_tokens - SPECIAL_TOKENS
+        return self.max_tokens - SPECIAL_TOKENS - self.question_tokens
 
     def truncates(self, n_tokens: int) -> bool:
         """Whether some of the document's tokens are in no window."""
@@ -50,13 +56,16 @@ class WindowPolicy:
 
     def windows(self, n_tokens: int) -> list[Window]:
         """The windows of a document of `n_tokens` tokens; a document without tokens has one empty window."""
+        return [Window(spans, self.question_tokens) for spans in self._spans(n_tokens)]
+
+    def _spans(self, n_tokens: int) -> list[tuple[Span, ...]]:
         if n_tokens <= self.body:
-            return [Window(((0, n_tokens),))]
+            return [((0, n_tokens),)]
         if self.long_documents == "head":
-            return [Window(((0, self.body),))]
+            return [((0, self.body),)]
         if self.long_documents == "head_tail":
             head = (self.body + 1) // 2
-            return [Window(((0, head), (n_tokens - (self.body - head), n_tokens)))]
+            return [((0, head), (n_tokens - (self.body - head), n_tokens))]
         stride = self.body - self.overlap
         starts = range(0, n_tokens - self.overlap, stride)
-        return [Window(((start, min(start + self.body, n_tokens)),)) for start in starts]
+        return [((start, min(start + self.body, n_tokens)),) for start in starts]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipeline.tables.fragments import Windows, aggregate
+from pipeline.tasks.windows import Windows, aggregate
 from pipeline.training.batches import Batcher, Window
 from pipeline.training.examples import Examples
 from pipeline.training.model import Model

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.bigbird.config import Activation, AttentionType, HeadKind, Pooling, ProblemType
+from pipeline.bigbird.config import Activation, AttentionType, HeadKind, Pooling
 from pipeline.config import (
     CheckpointSettings,
     CorpusSettings,
@@ -61,7 +61,7 @@ class InitSettings(Settings):
 class HeadSettings(Settings):
     """A new head, for the corpus's labels."""
 
-    problem_type: ProblemType = "single_label"
+    problem_type: Literal["single_label", "multi_label", "regression"] = "single_label"
     pooling: Pooling = "cls"
     kind: HeadKind = Field(default="bigbird", description="`bigbird` is transformers' own.")
     attention_size: int | None = Field(default=None, ge=1)

@@ -229,7 +229,7 @@ def test_a_regression_has_no_thresholds() -> None:
 
 def test_only_labels_have_thresholds() -> None:
     head = HeadConfig("tokens", "masked_lm", "single_label", ())
-    with pytest.raises(CheckpointError, match="expected none, because head is 'masked_lm'"):
+    with pytest.raises(CheckpointError, match="expected none, because the task is masked_lm"):
         DecisionConfig.from_json(rookery_file(thresholds={}), head)
 
 

@@ -11,10 +11,10 @@ import pytest
 
 from jobs.sample import CHECKPOINT
 from pipeline.config import EvaluationJob, parse_settings
-from pipeline.dataflow.examples import Split, join, only, read_splits
+from pipeline.dataflow.examples import Split, classification, join, only, read_splits
 from pipeline.dataflow.plan import Plan, make_plan
 from pipeline.errors import CorpusError
-from pipeline.schema import FRAGMENT
+from pipeline.schema import DOCUMENT_LOGITS, fragment_schema
 
 Record = dict[str, Any]
 
@@ -60,7 +60,9 @@ def write_fragments(found: Plan, failed: tuple[str, ...] = ()) -> None:
                 row |= {"logits": [float(name), 0, 0, 0, 0]}
             rows.append(row)
             position += len(line)
-        found.fragments.write(id_, pa.Table.from_pylist(rows[::-1], schema=FRAGMENT))
+        found.fragments.write(
+            id_, pa.Table.from_pylist(rows[::-1], schema=fragment_schema(DOCUMENT_LOGITS))
+        )
 
 
 def document(id_: int, label: Any, **others: Any) -> Record:
@@ -76,7 +78,7 @@ def test_labels_meet_logits_by_source_and_position(tmp_path: Path):
     write_fragments(found)
     (split,) = splits(found)
     examples = join(found, split).examples
-    names = found.classification.labels
+    names = classification(found).labels
     labels = {int(n): names[row.argmax()] for n, row in zip(examples.logits_NL[:, 0], examples.truth_NL, strict=True)}  # fmt: skip
     assert labels == {1: "rust", 22: "swift", 333: "rust", 4: "python", 55: "ethereum"}
     assert examples.tokens_N.tolist() == examples.logits_NL[:, 0].tolist()

@@ -89,17 +89,74 @@ def test_what_does_not_decide_the_scores_leaves_the_scoring_key(checkpoint: Path
 
 def test_thresholds_change_the_decision_and_not_the_scores(checkpoint: Path):
     before = plan(checkpoint)
-    say(checkpoint, thresholds=dict.fromkeys(before.classification.labels, 0.9))
+    say(checkpoint, thresholds=dict.fromkeys(before.checkpoint.head.labels, 0.9))
     after = plan(checkpoint)
     assert after.scoring.key == before.scoring.key
-    assert after.classification.key != before.classification.key
+    assert after.task.key != before.task.key
     assert after.publication.content != before.publication.content
 
 
 def test_a_head_that_no_table_is_made_of_is_refused(checkpoint: Path):
-    say(checkpoint, pooling="tokens", head="linear")
-    with pytest.raises(CheckpointError, match="task is token_classification; expected classific"):
+    say(checkpoint, pooling="tokens", head="masked_lm")
+    with pytest.raises(CheckpointError, match="task is masked_lm, of which no table is made"):
         plan(checkpoint)
+
+
+def as_question_answering(checkpoint: Path, sep_token_id: int) -> None:
+    """The plan reads no weights."""
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps(config | {"sep_token_id": sep_token_id}))
+    say(checkpoint, pooling="tokens", head="question_answering")
+
+
+SEP = 5  # of the sample's tokenizer
+QUESTIONS = "task.questions=['Who wrote it?', 'Which version is it for?']"
+
+
+def test_questions_change_the_scores_and_their_threshold_the_decision(checkpoint: Path):
+    as_question_answering(checkpoint, SEP)
+    before, after = plan(checkpoint, "task.questions=Who?"), plan(checkpoint, QUESTIONS)
+    assert before.scoring.key != after.scoring.key
+    assert after.scoring.questions == ("Who wrote it?", "Which version is it for?")
+    strict = plan(checkpoint, QUESTIONS, "task.no_answer_threshold=-3")
+    assert strict.scoring.key == after.scoring.key
+    assert strict.task.key != after.task.key
+
+
+def test_the_labels_of_tokens_change_the_scores_and_the_least_score_the_decision(checkpoint: Path):
+    say(checkpoint, pooling="tokens", head="linear")
+    before, after = plan(checkpoint), plan(checkpoint, "task.min_score=0.5")
+    assert before.scoring.key == after.scoring.key
+    assert before.task.key != after.task.key
+    say(checkpoint, pooling="tokens", head="linear", labels=list("ABCDE"))
+    assert plan(checkpoint).scoring.key != before.scoring.key
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ([], "task.questions: missing"),
+        (["task.questions=[' ']"], "' ' has 0 tokens; expected from 1 to 2046"),
+        ([QUESTIONS, "text.max_tokens=16", "text.overlap=1"], "has . tokens; expected from 1 to 6"),
+        ([QUESTIONS, "task.min_score=0.5"], "task.min_score: .* is for question_answering"),
+    ],
+    ids=["none", "blank", "too long", "of another task"],
+)
+def test_questions_that_cannot_be_asked(checkpoint: Path, overrides: list[str], message: str):
+    as_question_answering(checkpoint, SEP)
+    with pytest.raises(ConfigError, match=message):
+        plan(checkpoint, *overrides)
+
+
+def test_a_separator_that_is_not_the_tokenizers_is_refused(checkpoint: Path):
+    as_question_answering(checkpoint, 66)
+    with pytest.raises(CheckpointError, match=f"has sep_token_id 66; expected {SEP}"):
+        plan(checkpoint, QUESTIONS)
+
+
+def test_a_classifier_answers_no_questions(checkpoint: Path):
+    with pytest.raises(ConfigError, match=r"task.questions: .* is for classification, and only"):
+        plan(checkpoint, QUESTIONS)
 
 
 def test_another_column_is_another_unit(checkpoint: Path):

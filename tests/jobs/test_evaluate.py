@@ -115,7 +115,7 @@ def test_what_is_fitted_is_stored_and_labels_without_the_encoder(folder: Path):
     assert json.loads((folder / "checkpoint" / "rookery.json").read_text()) == {"temperature": temperature}  # fmt: skip
     after = make_plan(job)
     assert after.scoring.key == before.scoring.key
-    assert after.classification.key == outcome.task.key != before.classification.key
+    assert after.task.key == outcome.task.key != before.task.key
     assert after.missing == []
     assert tree(folder / "table" / "_units") == fragments
     manifest = run_job(parse_job("", settings(folder)))

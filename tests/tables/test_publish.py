@@ -11,10 +11,10 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import ErrorBudgetError, RetryableError, RookeryError
-from pipeline.schema import DOCUMENT_RECORD
+from pipeline.schema import DOCUMENT_LOGITS, DOCUMENT_RECORD
 from pipeline.storage import Storage
 from pipeline.tables import failures
-from pipeline.tables.fragments import Fragments, Windows, fragment
+from pipeline.tables.fragments import Fragments, fragment
 from pipeline.tables.groups import SourceUnit, TableLayout
 from pipeline.tables.publish import Publication, is_current, publish
 from pipeline.tables.snapshots import Manifest, Snapshots
@@ -49,11 +49,10 @@ class Table:
         ]
         if failed:
             rows[1] |= {"stage": "read", "reason": "null_text", "message": "the text is null"}
-        logits = np.array([[number, 1], [1, number]], np.float32)
-        windows = Windows(*(np.array(v, np.int32) for v in ([5, 5], [0, 1], [0, 0])))
+        logits = pa.array([[number, 1], [1, number]], DOCUMENT_LOGITS.type)
         records = pa.Table.from_struct_array(pa.array(rows, DOCUMENT_RECORD))
         unit = f"{number:032d}"
-        self.fragments.write(unit, fragment(records, windows, logits, "mean"))
+        self.fragments.write(unit, fragment(records, logits, DOCUMENT_LOGITS))
         return SourceUnit(unit, f"s3://b/{number}.jsonl", (("part", part), ("day", "1")), 2)
 
     def publish(

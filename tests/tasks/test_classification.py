@@ -19,12 +19,17 @@ SINGLE = Classification("single_label", BIRDS)
 MULTI = Classification("multi_label", BIRDS)
 
 logits = arrays(np.float64, array_shapes(min_dims=2, max_dims=2), elements=st.floats(-1e4, 1e4))
-three_logits = arrays(np.float64, st.tuples(st.integers(0, 9), st.just(3)), elements=st.floats(-50, 50))  # fmt: skip
+three_logits = arrays(np.float64, st.tuples(st.integers(1, 9), st.just(3)), elements=st.floats(-50, 50))  # fmt: skip
 
 
 def decided(task: Classification, *rows: list[float]) -> dict[str, list[Any]]:
-    arrays = task.decide(np.array(rows, np.float64).reshape(len(rows), -1))
+    arrays = task.decide(lists(np.array(rows, np.float64)))
     return {field.name: array.to_pylist() for field, array in zip(task.fields, arrays, strict=True)}
+
+
+def lists(logits_NL: np.ndarray[Any, Any]) -> pa.Array:
+    """As fragments hold them, but in float64."""
+    return pa.array(list(logits_NL), pa.list_(pa.float64()))
 
 
 def logit(probability: float) -> float:
@@ -144,6 +149,42 @@ def test_a_regression_is_the_logit() -> None:
     assert decided(task, [1.5], [-3.0]) == {"value": [1.5, -3.0]}
 
 
+@pytest.mark.parametrize(
+    ("probability", "thresholds", "label", "score", "margin"),
+    [
+        (0.75, {}, "spam", 0.75, 0.5),
+        (0.25, {}, "ham", 0.75, 0.5),
+        (0.5, {}, "spam", 0.5, 0.0),
+        (0.75, {"spam": 0.8}, "ham", 0.25, -0.5),
+        (0.25, {"spam": 0.2}, "spam", 0.25, -0.5),
+    ],
+    ids=["above", "below", "at half", "below its own", "above its own"],
+)
+def test_a_binary_problem_has_one_output_and_two_labels(
+    probability: float, thresholds: dict[str, float], label: str, score: float, margin: float
+) -> None:
+    task = Classification("binary", ("ham", "spam"), thresholds)
+    found = decided(task, [logit(probability)])
+    assert found["label"] == [label]
+    assert found["score"] + found["margin"] == pytest.approx([score, margin])
+    (scores,) = found["scores"]
+    assert [s["label"] for s in scores] == ["ham", "spam"]
+    assert [s["score"] for s in scores] == pytest.approx([1 - probability, probability])
+
+
+@given(three_logits)
+def test_a_binary_problem_is_a_single_label_one_with_a_logit_of_zero(
+    logits_NL: np.ndarray[Any, Any],
+) -> None:
+    binary = Classification("binary", ("ham", "spam"), temperature=2.0)
+    single = Classification("single_label", ("ham", "spam"), temperature=2.0)
+    both_NL = np.stack([0 * logits_NL[:, 0], logits_NL[:, 0]], axis=1)
+    _, *of_one = binary.decide(lists(logits_NL[:, :1]))
+    _, *of_two = single.decide(lists(both_NL))
+    np.testing.assert_allclose(of_one[0], of_two[0], rtol=1e-12)
+    np.testing.assert_allclose(of_one[1], of_two[1], atol=1e-12)
+
+
 def test_the_temperature_divides_the_logits() -> None:
     hot, cold = decided(replace(SINGLE, temperature=2.0), [4.0, 2.0, 0.0]), decided(SINGLE, [2.0, 1.0, 0.0])  # fmt: skip
     assert hot == cold
@@ -161,16 +202,16 @@ def test_the_temperature_keeps_the_order(
 
 @given(three_logits)
 def test_a_document_is_decided_alone(logits_NL: np.ndarray[Any, Any]) -> None:
-    together = zip(*(array.to_pylist() for array in SINGLE.decide(logits_NL)), strict=True)
-    alone = [tuple(array.to_pylist()[0] for array in SINGLE.decide(row)) for row in logits_NL[:, None]]  # fmt: skip
+    together = zip(*(array.to_pylist() for array in SINGLE.decide(lists(logits_NL))), strict=True)
+    alone = [tuple(array.to_pylist()[0] for array in SINGLE.decide(lists(row))) for row in logits_NL[:, None]]  # fmt: skip
     assert list(together) == alone
 
 
 @pytest.mark.parametrize("problem_type", list(DECISIONS))
-@pytest.mark.parametrize("n", [0, 1, 5])
+@pytest.mark.parametrize("n", [1, 5])
 def test_columns_are_of_the_declared_types(problem_type: ProblemType, n: int) -> None:
-    task = Classification(problem_type, BIRDS)
-    arrays = task.decide(np.zeros((n, 3)))
+    task = Classification(problem_type, BIRDS[:2])
+    arrays = task.decide(lists(np.zeros((n, 1 if problem_type == "binary" else 2))))
     assert pa.schema(task.fields).types == [array.type for array in arrays]
     assert {len(array) for array in arrays} == {n}
     for array in arrays:
@@ -182,6 +223,7 @@ def test_columns_are_of_the_declared_types(problem_type: ProblemType, n: int) ->
     [
         ("single_label", ["label", "score", "margin", "scores"]),
         ("multi_label", ["labels", "scores"]),
+        ("binary", ["label", "score", "margin", "scores"]),
         ("regression", ["value"]),
     ],
 )

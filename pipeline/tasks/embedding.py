@@ -1,0 +1,45 @@
+"""A document's vector: the mean of its windows' pooled vectors, weighted by their tokens, of length 1.
+
+So the product of two documents' vectors is their cosine. `max` and `first` aggregate windows otherwise.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.schema import DOCUMENT_LOGITS
+from pipeline.tasks.windows import aggregated, lists, matrix
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """For search, clustering and finding duplicates."""
+
+    aggregation: str = "mean"
+
+    output = DOCUMENT_LOGITS
+    key = "embedding"  # there is nothing to decide
+    located = False
+    questions = ()
+
+    @property
+    def fields(self) -> list[pa.Field]:
+        return [pa.field("embedding", pa.list_(pa.float32()))]
+
+    @property
+    def scoring(self) -> dict[str, Any]:
+        return {}  # the aggregation is the window policy's
+
+    def outputs(self, logits: pa.Table) -> pa.Array:
+        return aggregated(logits, self.aggregation)
+
+    def decide(self, outputs: pa.Array) -> list[pa.Array]:
+        vectors_NL = matrix(outputs)
+        lengths_N1 = np.linalg.norm(vectors_NL, axis=1, keepdims=True)
+        unit_NL = (vectors_NL / np.maximum(lengths_N1, np.finfo(np.float64).tiny)).astype(
+            np.float32
+        )
+        n, dimensions = unit_NL.shape
+        return [lists(pa.array(unit_NL.ravel()), np.full(n, dimensions))]

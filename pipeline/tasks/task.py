@@ -1,0 +1,47 @@
+"""The seam: what a head's outputs become, first in a fragment and then in the table.
+
+                        a document's outputs, kept             columns of the table
+classification          logits                                 label(s) and scores, or value
+embedding               the pooled vector                      embedding
+token classification    entities                               entities
+question answering      each question's best spans             answers
+
+`outputs` runs once, when the unit is scored. `decide` runs at each publishing, so whatever only it reads may change without
+the encoder: thresholds.
+"""
+
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+
+class Task(Protocol):
+    @property
+    def output(self) -> pa.Field:
+        """The fragment's column that holds a document's outputs."""
+
+    @property
+    def fields(self) -> list[pa.Field]:
+        """The table's columns that hold the decision."""
+
+    @property
+    def key(self) -> str:
+        """The decision key: digest of all that `decide` reads beside the outputs."""
+
+    @property
+    def scoring(self) -> dict[str, Any]:
+        """What `outputs` reads beside the logits; part of the scoring key."""
+
+    @property
+    def located(self) -> bool:
+        """Whether `outputs` needs LOGITS with LOCATED_FIELDS."""
+
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """What is asked of every document."""
+
+    def outputs(self, logits: pa.Table, /) -> pa.Array:
+        """A unit's LOGITS row -> outputs of each document; null where it has no windows, or a logit that is not finite."""
+
+    def decide(self, outputs: pa.Array, /) -> list[pa.Array]:
+        """Outputs of N documents, at least one and none of them null -> one array per field of `fields`, N rows each."""
