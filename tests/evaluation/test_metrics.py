@@ -41,7 +41,9 @@ def counted(decided: Classification, found: Examples) -> tuple[Any, ...]:
         {label for label, value in zip(decided.labels, row, strict=True) if value}
         for row in found.truth_NL.tolist()
     ]
-    names = decided.decide(found.logits_NL)[0].to_pylist()
+    names = decided.decide(pa.array(found.logits_NL.tolist(), pa.list_(pa.float64())))[
+        0
+    ].to_pylist()
     given = [set(n if isinstance(n, list) else filter(None, [n])) for n in names]
     pairs = pa.Table.from_pylist(
         [
