@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.config import ComputeSettings, Job, RaySettings
-from pipeline.errors import RookeryError
+from pipeline.errors import RetryableError, RookeryError
 
 OBJECT_STORE_BYTES = 1_000_000_000  # of a Ray of our own: the tokens of some units
 
@@ -35,7 +35,16 @@ def connection(settings: RaySettings, num_cpus: int) -> Iterator[None]:
         return
     options = {} if address else _own_ray(num_cpus)
     with _native_log_lines_hidden():
-        ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **options)
+        try:
+            ray.init(
+                address=address or "local", log_to_driver=False, logging_level="ERROR", **options
+            )
+        except ValueError:
+            raise
+        except Exception as error:  # a bare one, where Ray's daemons are not up within its 30 s
+            raise RetryableError(
+                f"Ray did not start ({error}); run again: finished units are kept"
+            ) from error
     try:
         yield
     finally:

@@ -1,6 +1,7 @@
 """One corpus, one undisturbed run, and tables of their own for each fault."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -38,3 +39,10 @@ def local(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
 def on_s3(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(world, "stores", ("s3",))
     return world
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Several runs in each test, each with a guard of its own against hanging: 10 s here, minutes on a busy machine."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(1200))

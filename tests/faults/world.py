@@ -26,9 +26,9 @@ from tests.s3 import S3Server
 ROOT = Path(__file__).parent.parent.parent
 HOOKS = ROOT / "tests" / "faults" / "hooks"
 RUN_VARIABLE = "ROOKERY_TEST_RUN"  # in the environment of a run and of all that it starts
-# Only guards against hanging. A run takes 10 s here and has been seen to take 60 s beside others; an exit for want of
+# Only guards against hanging. A run takes 10 s here and has been seen to take 270 s beside others; an exit for want of
 # an answer takes up to 5 minutes with the product's own patience.
-RUN_SECONDS = 280
+RUN_SECONDS = 500
 GONE_SECONDS = 180  # Ray's two agents want to tell the dead GCS first, for a minute
 SMALL = (
     "units.text_bytes=15000", "text.max_tokens=256", "text.long_documents=head", "table.buckets=1", "table.partition_by=half",
@@ -137,6 +137,10 @@ class Target:
     def finish(self, *settings: str) -> None:
         """The run after a fault: nothing special about it, and it must end well."""
         code, output = self.run(*settings)
+        while (
+            code == 75 and "Ray did not start" in output
+        ):  # within 30 s: it happens on a busy machine
+            code, output = self.run(*settings)
         assert code == 0, output
 
     def prefill(self) -> None:
