@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from jobs.sample import CHECKPOINT
 from tests.faults.judge import check_whole
 from tests.faults.proxy import FAULTS, Proxy, Weather
-from tests.faults.world import Run, Target, World, restart_radosgw, small_disk, wait_for
+from tests.faults.world import Run, Target, World, patiently, restart_radosgw, small_disk, wait_for
 
 AGAIN = 75
 DENIED = 3
@@ -67,6 +67,7 @@ def some_target(world: World, dice: random.Random) -> Target:
     return world.s3() if dice.choice(world.stores) == "s3" else world.local()
 
 
+@patiently
 def driver_killed(world: World, dice: random.Random) -> str:
     """kill -9 of the driver in the middle, then of all processes of the next run at once: done units stay done.
 
@@ -93,6 +94,7 @@ def wait_until_done(run: Run, target: Target, units: int) -> bool:
     return wait_for(run, lambda: len(target.fragments()) >= units)
 
 
+@patiently
 def workers_killed(world: World, dice: random.Random) -> str:
     """kill -9 of a reader, of the actor, and of a task just before and after it keeps a fragment: the run goes on."""
     target = some_target(world, dice)
@@ -116,6 +118,7 @@ def workers_killed(world: World, dice: random.Random) -> str:
     return ("the actor too, " if caught else "") + ("went on" if code == 0 else "again")
 
 
+@patiently
 def at_once(world: World, dice: random.Random, same: int = 2, prefilled: bool = False) -> str:
     """The same job several times at once, and one with another checkpoint: every snapshot is whole, and none is lost."""
     target = some_target(world, dice)
@@ -138,6 +141,7 @@ def at_once(world: World, dice: random.Random, same: int = 2, prefilled: bool = 
     return f"{len(target.table.manifests())} snapshots"
 
 
+@patiently
 def weather(
     world: World,
     dice: random.Random,
@@ -166,6 +170,7 @@ def weather_publishing(world: World, dice: random.Random) -> str:
     return weather(world, dice, prefilled=True)
 
 
+@patiently
 def outage(
     world: World,
     dice: random.Random,
@@ -202,6 +207,7 @@ def denied(world: World, dice: random.Random) -> str:
     return outage(world, dice, "denied", after=dice.randrange(4, 12), prefilled=False)
 
 
+@patiently
 def server_restarted(world: World, dice: random.Random, prefilled: bool = True) -> str:
     """The S3 server is killed and started again in the middle of a run."""
     server = world.server()
@@ -233,6 +239,7 @@ def read_only(world: World, dice: random.Random, prefilled: bool = True) -> str:
     return on_small_disk(world, "64m", "ro", prefilled)
 
 
+@patiently
 def on_small_disk(world: World, size: str, later: str, prefilled: bool) -> str:
     folder = world.folder / f"disk-{random.getrandbits(64):x}"
     with small_disk(folder, size) as remount:
@@ -244,7 +251,7 @@ def on_small_disk(world: World, size: str, later: str, prefilled: bool) -> str:
         with target.reader():
             run = target.start(faults=[fault] if later else [])
             if later:
-                assert wait_for(run, lambda: Path(fault["marker"]).exists())
+                assert wait_for(run, lambda: Path(fault["marker"]).exists()), run.wait()
                 remount(later)
                 Path(fault["marker"] + ".go").touch()
             code, output = run.wait()
@@ -275,6 +282,7 @@ def rewrite(path: Path, before: str, more: int = 0) -> None:
     beside.replace(path)
 
 
+@patiently
 def corpus_changes(world: World, dice: random.Random, change: str = "", when: str = "") -> str:
     """A file is deleted, replaced or appended to after the plan, before or while a worker reads it."""
     change = change or dice.choice(list(CHANGES))
@@ -289,7 +297,7 @@ def corpus_changes(world: World, dice: random.Random, change: str = "", when: st
         target, "read", "open", file.name, when=when, do="wait", **{"in": "default_worker"}
     )
     run = target.start(faults=[fault])
-    assert wait_for(run, lambda: Path(fault["marker"]).exists())
+    assert wait_for(run, lambda: Path(fault["marker"]).exists()), run.wait()
     CHANGES[change](file)
     Path(fault["marker"] + ".go").touch()
     code, output = run.wait()

@@ -11,9 +11,9 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import fsspec
 import pyarrow as pa
@@ -23,6 +23,8 @@ from jobs.sample import CHECKPOINT, CORPUS
 from tests.faults.judge import Reader, Table
 from tests.s3 import S3Server
 
+P = ParamSpec("P")
+T = TypeVar("T")
 ROOT = Path(__file__).parent.parent.parent
 HOOKS = ROOT / "tests" / "faults" / "hooks"
 RUN_VARIABLE = "ROOKERY_TEST_RUN"  # in the environment of a run and of all that it starts
@@ -34,6 +36,23 @@ SMALL = (
     "units.text_bytes=15000", "text.max_tokens=256", "text.long_documents=head", "table.buckets=1", "table.partition_by=half",
     "compute.num_cpus=1", "compute.dtype=fp32",
 )  # fmt: skip
+
+
+class RayDidNotStart(Exception):
+    """Not within its own 30 s, as happens on a busy machine: nothing can be told of the run."""
+
+
+def patiently(function: Callable[P, T]) -> Callable[P, T]:
+    """Does it again where Ray did not start."""
+
+    @wraps(function)
+    def wrapper(*arguments: P.args, **named: P.kwargs) -> T:
+        for _ in range(4):
+            with contextlib.suppress(RayDidNotStart):
+                return function(*arguments, **named)
+        return function(*arguments, **named)
+
+    return wrapper
 
 
 @dataclass
@@ -50,6 +69,8 @@ class Run:
         except subprocess.TimeoutExpired:
             self.clean_up()
             raise
+        if "Ray did not start" in output:
+            raise RayDidNotStart
         return self.process.returncode, output
 
     def processes(self) -> list[int]:
