@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 
 from pipeline.errors import ConfigError
-from pipeline.tasks.classification import ProblemType
 from pipeline.training.objective import Objective, class_weights, score
 
 LABELS = ("crow", "jay", "rook")
@@ -80,15 +79,20 @@ def test_weights_that_do_not_fit(settings, problem_type, message):
         class_weights(settings, problem_type, LABELS, SINGLE)
 
 
-def test_scores():
-    def scored(problem_type: ProblemType, outputs: object, targets: object) -> tuple[str, object]:
-        name, value = score(problem_type, np.asarray(outputs), np.asarray(targets))
-        return name, pytest.approx(value, abs=1e-6)
+VALUES = np.array([[1.0], [2.0], [4.0]], np.float32)
 
-    single = np.eye(3, dtype=np.float32)[[0, 2, 2, 1, 1, 0]]
-    assert scored("single_label", single, SINGLE) == ("accuracy", 4 / 6)
-    assert scored("multi_label", MULTI * 2 - 1, MULTI) == ("micro F1", 1.0)
-    assert scored("multi_label", np.ones_like(MULTI), MULTI) == ("micro F1", 12 / 18)
-    values = np.array([[1.0], [2.0], [4.0]], np.float32)
-    assert scored("regression", values, values) == ("R²", 1.0)
-    assert scored("regression", np.full_like(values, values.mean()), values) == ("R²", 0.0)
+
+@pytest.mark.parametrize(
+    ("problem_type", "logits", "target", "expected"),
+    [
+        ("single_label", np.eye(3, dtype=np.float32)[[0, 2, 2, 1, 1, 0]], SINGLE, ("accuracy", 4 / 6)),
+        ("multi_label", MULTI * 2 - 1, MULTI, ("micro F1", 1)),
+        ("multi_label", np.ones_like(MULTI), MULTI, ("micro F1", 12 / 18)),
+        ("regression", VALUES, VALUES, ("R²", 1)),
+        ("regression", np.full_like(VALUES, VALUES.mean()), VALUES, ("R²", 0)),
+    ],
+)  # fmt: skip
+def test_scores(problem_type, logits, target, expected):
+    name, value = score(problem_type, logits, target)
+    assert name == expected[0]
+    assert value == pytest.approx(expected[1], abs=1e-6)
