@@ -4,7 +4,8 @@ from typing import Any
 
 from rich.console import Console
 
-from pipeline.training.prepare import SPLITS, Prepared
+from pipeline.training.documents import SPLITS
+from pipeline.training.prepare import Prepared
 from pipeline.training.settings import TrainJob
 
 console = Console(highlight=False, soft_wrap=True)

@@ -59,6 +59,7 @@ def fit(run: Run, show: Callable[[dict[str, Any]], None]) -> None:
     compute = run.job.compute
     progress = run.prepared.work / PROGRESS
     progress.touch()
+    os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"  # or a checkpoint's relative path leads nowhere
     trainer = DataParallelTrainer(
         _worker,
         train_loop_config={"run": run, "rendezvous": secrets.token_hex(8)},

@@ -1,10 +1,9 @@
 """Everything before the first step: read, check, tokenize, once; the result lies beside the output folder.
 
 <output>.work/
-  job.json          what this work belongs to: the settings that decide the weights
   start/            the checkpoint's tokenizer, or the vocabulary that was trained
   train/  validation/  test/  pretraining/   token ids and targets (examples.py)
-  prepared.json     what was found; written last
+  prepared.json     what was found, and a digest of the settings that decide the weights; written last
   states/           of training's phases (loop.py)
   progress.jsonl    what was reported
 """
@@ -17,26 +16,20 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pipeline.bigbird.config import EncoderConfig, HeadConfig, WindowConfig
 from pipeline.bigbird.folder import CheckpointFolder
-from pipeline.config import CorpusSettings, LabelledCorpusSettings
-from pipeline.corpus.files import discover
-from pipeline.corpus.labelled import TEXT_BYTES, Labelled, LabelledDocument
-from pipeline.corpus.readers import rows
-from pipeline.corpus.units import cut
-from pipeline.errors import CheckpointError, ConfigError, CorpusError
+from pipeline.errors import CheckpointError, ConfigError
 from pipeline.schema import Label
 from pipeline.storage import Storage
 from pipeline.tasks.targets import found_labels, targets
 from pipeline.text.tokenizer import Tokenizer
 from pipeline.text.vocabulary import train_vocabulary
+from pipeline.training.documents import SPLITS, Documents, Split, plain_texts
 from pipeline.training.examples import ExamplesWriter, write_texts
-from pipeline.training.settings import HeadSettings, InitSettings, TrainJob
+from pipeline.training.settings import HeadSettings, TrainJob
 
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 TOKENIZER_FILES = ("spiece.model", "tokenizer.json")
 # They decide where and how fast, not what comes out.
 UNDECISIVE: dict[str, Any] = {"ray": True, "storage": True, "compute": True, "output": {"state_every_s"}}  # fmt: skip
@@ -79,15 +72,19 @@ def prepare(job: TrainJob) -> Prepared:
     Raises:
         ConfigError, InputError: something is wrong with the job; nothing has been computed yet.
     """
-    work = work_folder(job)
-    _claim(work, job_digest(job))
+    work, digest = work_folder(job), job_digest(job)
     marker = work / "prepared.json"
     if not marker.exists():
-        facts = _prepare(job, work)
+        work.mkdir(parents=True, exist_ok=True)
+        facts = _prepare(job, work) | {"job": digest}
         partial = marker.with_suffix(".partial")
         partial.write_text(json.dumps(facts))
         partial.replace(marker)
     facts = json.loads(marker.read_text())
+    if facts["job"] != digest:
+        raise ConfigError(
+            f"{work}: holds the state of a run with other settings; remove that folder to train anew, or give another output.folder"
+        )
     head = facts["head"] | {"labels": tuple(facts["head"]["labels"])}
     return Prepared(
         work=work,
@@ -101,20 +98,10 @@ def prepare(job: TrainJob) -> Prepared:
     )
 
 
-def _claim(work: Path, digest: str) -> None:
-    owner = work / "job.json"
-    if owner.exists() and json.loads(owner.read_text())["digest"] != digest:
-        raise ConfigError(
-            f"{work}: holds the state of a run with other settings; remove that folder to train anew, or give another output.folder"
-        )
-    work.mkdir(parents=True, exist_ok=True)
-    owner.write_text(json.dumps({"digest": digest}))
-
-
 def _prepare(job: TrainJob, work: Path) -> dict[str, Any]:
     storage = Storage(job.storage)
     start = work / "start"
-    shutil.rmtree(start, ignore_errors=True)
+    shutil.rmtree(start, ignore_errors=True)  # of a run that was killed, or had a mistake
     start.mkdir()
     documents = Documents.open(storage, job)
     folder = None
@@ -122,8 +109,7 @@ def _prepare(job: TrainJob, work: Path) -> dict[str, Any]:
         folder = CheckpointFolder.open(storage.fetch_folder(job.checkpoint.uri))
         for file in filter(None, (folder.spiece, folder.tokenizer_json)):
             shutil.copyfile(file, start / file.name)
-    labels, left_out = _labels(documents)  # before the long part: most mistakes show here
-    _require_splits(job, labels, left_out)
+    labels, left_out = documents.labels()  # before the long part: most mistakes show here
     head = _head(job, folder, labels["train"])
     target = {split: targets(head.problem_type, head.labels, labels[split]) for split in SPLITS}
     if job.init is not None:
@@ -139,7 +125,7 @@ def _prepare(job: TrainJob, work: Path) -> dict[str, Any]:
         writers[split].finish(target[split])
     if job.pretraining is not None:
         write_texts(work / "pretraining", tokenizer, plain_texts(storage, job.pretraining.corpus))
-    encoder = _new_encoder(job.init, tokenizer.vocab_size) if job.init else _of(folder).encoder
+    encoder = folder.encoder if folder else _new_encoder(job, tokenizer.vocab_size)
     return {
         "encoder": asdict(encoder),
         "head": asdict(head),
@@ -147,25 +133,8 @@ def _prepare(job: TrainJob, work: Path) -> dict[str, Any]:
         "counts": {split: _count(head, labels[split]) for split in SPLITS},
         "documents": {split: len(labels[split]) for split in SPLITS},
         "tokens": {split: sum(writers[split].lengths) for split in SPLITS},
-        "left_out": left_out.total(),
+        "left_out": left_out,
     }
-
-
-def _labels(documents: "Documents") -> tuple[dict[Split, list[Label]], Counter[str | None]]:
-    """By split; and how many documents are of none, by what their split is called."""
-    labels: dict[Split, list[Label]] = {split: [] for split in SPLITS}
-    left_out = Counter[str | None]()
-    for split, document in documents:
-        if split is None:
-            left_out[document.split] += 1
-        else:
-            labels[split].append(document.label)
-    return labels, left_out
-
-
-def _of(folder: CheckpointFolder | None) -> CheckpointFolder:
-    assert folder is not None
-    return folder
 
 
 def _tokenizer(start: Path) -> Tokenizer:
@@ -180,7 +149,7 @@ def _require_mask(tokenizer: Tokenizer, start: Path) -> None:
         )
 
 
-def _vocabulary(storage: Storage, job: TrainJob, documents: "Documents") -> bytes:
+def _vocabulary(storage: Storage, job: TrainJob, documents: Documents) -> bytes:
     assert job.init is not None
     texts: Iterator[tuple[str, str]] = (
         (document.id, document.text) for split, document in documents if split == "train"
@@ -191,7 +160,9 @@ def _vocabulary(storage: Storage, job: TrainJob, documents: "Documents") -> byte
     return train_vocabulary(texts, job.init.vocabulary)
 
 
-def _new_encoder(init: InitSettings, vocab_size: int) -> EncoderConfig:
+def _new_encoder(job: TrainJob, vocab_size: int) -> EncoderConfig:
+    init = job.init
+    assert init is not None
     return EncoderConfig(
         vocab_size=vocab_size, hidden_size=init.hidden_size, layers=init.layers, heads=init.heads,
         intermediate_size=init.intermediate_size, max_positions=init.max_positions, type_vocab_size=2,
@@ -220,71 +191,3 @@ def _count(head: HeadConfig, labels: list[Label]) -> dict[str, int]:
         return {"documents": len(labels)}
     names = (name for label in labels for name in (label if isinstance(label, tuple) else (label,)))
     return dict(sorted(Counter(map(str, names)).items()))
-
-
-def _require_splits(
-    job: TrainJob, labels: dict[Split, list[Label]], left_out: Counter[str | None]
-) -> None:
-    for split in ("train", "validation"):
-        if not labels[split]:
-            column = job.corpus.split_column
-            seen = ", ".join(sorted(repr(name) for name in left_out)) or "none"
-            raise CorpusError(
-                f"splits.{split}: no document is for {split}: "
-                + (
-                    f"none has {getattr(job.splits, split)!r} in corpus.split_column {column!r} (others found: {seen}); name the split"
-                    if column
-                    else "the corpus is too small to share"
-                )
-                + (", or give a validation corpus" if split == "validation" else "")
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class Documents:
-    """The job's labelled documents with their splits; None for those of no split."""
-
-    job: TrainJob
-    corpora: tuple[tuple[Split, Labelled], ...]
-
-    @classmethod
-    def open(cls, storage: Storage, job: TrainJob) -> "Documents":
-        named: list[tuple[Split, LabelledCorpusSettings | None]] = [
-            ("train", job.corpus), ("validation", job.validation), ("test", job.test)
-        ]  # fmt: skip
-        return cls(
-            job,
-            tuple(
-                (split, Labelled.open(storage, settings)) for split, settings in named if settings
-            ),
-        )
-
-    def __iter__(self) -> Iterator[tuple[Split | None, LabelledDocument]]:
-        for split, corpus in self.corpora:
-            for document in corpus:
-                yield self._split(document) if split == "train" else split, document
-
-    def _split(self, document: LabelledDocument) -> Split | None:
-        """Of a document of the main corpus."""
-        if self.job.corpus.split_column is not None:
-            names: dict[str | None, Split] = {
-                getattr(self.job.splits, split): split for split in SPLITS
-            }
-            return names.get(document.split)
-        share = self.job.splits.validation_share
-        if self.job.validation is None and hashed(document.id) < share:
-            return "validation"
-        return "train"
-
-
-def hashed(id_: str) -> float:
-    """From 0 to 1, the same on every machine."""
-    return int.from_bytes(hashlib.sha256(id_.encode()).digest()[:8]) / 2**64
-
-
-def plain_texts(storage: Storage, settings: CorpusSettings) -> Iterator[str]:
-    """The texts of a corpus; what cannot be read is left out."""
-    for unit in cut(storage, discover(storage, settings), settings, TEXT_BYTES):
-        for row in rows(storage, unit):
-            if row.get("text"):
-                yield row["text"]

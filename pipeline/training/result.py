@@ -10,8 +10,9 @@ import yaml
 from pipeline.bigbird.checkpoint import save
 from pipeline.bigbird.classifier import Classifier
 from pipeline.training import state
+from pipeline.training.documents import SPLITS
 from pipeline.training.loop import BEST
-from pipeline.training.prepare import SPLITS, TOKENIZER_FILES, job_digest
+from pipeline.training.prepare import TOKENIZER_FILES, job_digest
 from pipeline.training.run import RESULT, STATES, Run
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}

@@ -201,6 +201,7 @@ def test_without_a_split_column_a_share_validates(tmp_path: Path):
 def test_what_cannot_be_trained(corpus: Path, tmp_path: Path, sections, error, message):
     with pytest.raises(error, match=message):
         prepare(job(corpus, tmp_path / "model", **sections))
+    prepare(job(corpus, tmp_path / "model"))  # once it is corrected nothing is in the way
 
 
 def test_labels_that_the_checkpoint_does_not_know(trained: Path, tmp_path: Path):
