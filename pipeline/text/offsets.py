@@ -30,6 +30,8 @@ class Located:
 def locate(text: str, ids: list[int], offsets: list[tuple[int, int]]) -> Located:
     """Tokens with a tokenizer's own offsets, in order, in characters of `text`."""
     begin_T, end_T = np.array(offsets, np.int64).reshape(-1, 2).T
+    # the tokenizers library gives a character that became many tokens to each of them: the first shall have it
+    begin_T = np.maximum(begin_T, np.append(0, end_T)[:-1])
     characters = np.frombuffer(text.encode("utf-32-le"), np.uint32)
     solid = np.flatnonzero(~np.isin(characters, BLANKS))
     starts = np.append(solid, len(text))[np.searchsorted(solid, begin_T)]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from transformers import BigBirdForTokenClassification
 
 from pipeline.errors import RetryableError, RookeryError
 from pipeline.inference.isolated import IsolatedPredictor
@@ -70,6 +71,22 @@ def test_the_windows_that_end_the_process_are_found(
     # 1e-5: other numbers of rows are rounded otherwise
     np.testing.assert_allclose(logits_WL[survivors], expected[survivors], atol=1e-5)
     assert len(deaths.read_text().splitlines()) >= 2 * len(killers)
+
+
+def test_a_head_on_tokens_has_a_row_for_each(tmp_path: Path, deaths: Path) -> None:
+    model = random_transformers_model(model_class=BigBirdForTokenClassification)
+    folder = save_folder(model, tmp_path / "checkpoint")
+    here = Predictor.load(folder, device="cpu", dtype="fp32", threads=1)
+    apart = IsolatedPredictor(
+        folder, device="cpu", dtype="fp32", threads=1, outputs=3, per_token=True
+    )
+    tokens, lengths = np.full(20, KILLER, np.uint16), np.array([20], np.int32)
+    (whole, _), (nothing, killed_W) = apart.predict_all([pack(), (tokens, lengths)])
+    apart.close()
+    assert whole.tobytes() == here.predict(*pack()).tobytes()
+    assert killed_W.tolist() == [True]
+    assert nothing.shape == (20, 3)
+    assert np.isnan(nothing).all()
 
 
 def test_a_process_that_is_ended_from_outside_costs_nothing(isolated: IsolatedPredictor) -> None:

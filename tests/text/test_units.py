@@ -181,6 +181,59 @@ def test_tokens_are_as_small_as_the_vocabulary_allows(
     assert table.schema.equals(packs_schema(token_type))
 
 
+def located_rows(packer: Packer, *texts: str | None) -> dict[str, Any]:
+    asking = replace(packer, located=True, questions=("which pod?", "nodes"))
+    table = asking.packs("u", documents(*texts))
+    assert table.schema.equals(packs_schema(pa.uint16(), located=True))
+    return dict(table.to_pylist()[0])
+
+
+def test_each_question_is_asked_of_each_document(packer: Packer) -> None:
+    row = located_rows(packer, LONG, None, "short")
+    pairs = set(zip(row["window_documents"], row["window_questions"], strict=True))
+    assert pairs == {(0, 0), (0, 1), (2, 0), (2, 1)}
+    at = 0
+    for document, question, n in zip(
+        row["window_documents"], row["window_questions"], row["window_tokens"], strict=True
+    ):
+        tokens, positions = row["tokens"][at : at + n], row["positions"][at : at + n]
+        at += n
+        asked = body(packer, ("which pod?", "nodes")[question])
+        before = [3, *asked, 4]
+        assert n <= packer.policy.max_tokens
+        assert (tokens[: len(before)], tokens[-1]) == (before, 4)
+        assert [p for p in positions if p < 0] == [-1] * (len(before) + 1)
+        ids = body(packer, (LONG, None, "short")[document] or "")
+        assert [ids[p] for p in positions if p >= 0] == tokens[len(before) : -1]
+        assert positions[len(before)] >= 0
+    of_document = row["window_documents"].count
+    assert [d["n_windows"] for d in row["documents"]] == [of_document(0), None, of_document(2)]
+    for document, question in pairs:
+        read = [
+            o
+            for d, q, o in zip(
+                row["window_documents"],
+                row["window_questions"],
+                row["window_ordinals"],
+                strict=True,
+            )
+            if (d, q) == (document, question)
+        ]
+        assert sorted(read) == list(range(len(read)))
+
+
+def test_a_unit_says_which_characters_its_tokens_are(packer: Packer) -> None:
+    texts = ["ﬁrst pod", None, " ", "日本 nodes"]
+    row = located_rows(packer, *texts)
+    assert row["texts"] == ["ﬁrst pod", None, None, "日本 nodes"]
+    found = iter(zip(row["token_starts"], row["token_stops"], strict=True))
+    for text, document in zip(texts, row["documents"], strict=True):
+        spans = [next(found) for _ in range(document["n_tokens"] or 0)]
+        covered = "".join((text or "")[a:b] for a, b in spans if a < b)
+        assert covered == (text or "").replace(" ", "")
+    assert next(found, None) is None
+
+
 def test_the_control_tokens_of_a_text_are_no_window_borders(packer: Packer) -> None:
     (tokens,) = windows(packed(packer, "[CLS] a [SEP]")).values()
     assert (tokens.count(3), tokens.count(4)) == (1, 1)
