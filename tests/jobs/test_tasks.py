@@ -69,8 +69,10 @@ def label_here(settings: Job) -> None:
     """What Ray's tasks and actors do, one after the other in this process."""
     plan = make_plan(settings)
     encoder = Encoder(Attempts(plan.fragments), plan.scoring, "cpu", 1)
-    for id_, unit in plan.missing:
-        Keeper(plan.fragments, plan.task)(encoder(Reader(plan.storage, plan.scoring)(id_, unit)))
+    reader = Reader(plan.storage, plan.scoring, plan.fragments, plan.cuts)
+    for units in plan.passes:
+        for packs in reader(units):
+            Keeper(plan.fragments, plan.task)(encoder(packs))
     publish(plan.snapshots, plan.fragments, plan.publication, {})
 
 

@@ -14,11 +14,12 @@ import yaml
 from safetensors.torch import load_file
 
 from jobs.label import run_job as run_label
+from jobs.memory import family
 from jobs.train import run_job
 from pipeline.config import parse_job
 from pipeline.errors import ConfigError
 from pipeline.training.settings import TrainJob
-from tests.processes import LOOPBACK, family, listening_addresses
+from tests.processes import LOOPBACK, listening_addresses
 from tests.training.corpora import job, write
 
 pytestmark = pytest.mark.ray
