@@ -119,9 +119,10 @@ class LabelledCorpusSettings(CorpusSettings):
     split_column: Name | None = Field(
         default=None, description="Says which split a document is in: a column, or a hive key."
     )
-    unlabelled: Literal["refuse", "skip"] = Field(
+    unlabelled: Literal["refuse", "skip", "keep"] = Field(
         default="refuse",
-        description="What becomes of documents whose label is null, empty or an empty list.",
+        description="What becomes of documents whose label is null, empty or an empty list; `keep`: an empty list says that "
+        "none of several labels applies, and the others are refused.",
     )
 
 

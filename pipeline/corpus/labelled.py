@@ -67,8 +67,9 @@ class Labelled:
             raise CorpusError(f"{where} cannot be read: {row['reason']} ({row['message']})")
         values = dict(unit.file.partitions) | row.get("values", {})
         label = _label(values.get(self.settings.label_column), where, self.settings.label_column)
-        if label is None:
+        if is_missing(label, self.settings):
             return None
+        assert label is not None
         if not row["text"]:
             raise CorpusError(f"{where} has a label but no text; leave it out of the corpus")
         split = values.get(self.settings.split_column) if self.settings.split_column else None
@@ -83,12 +84,12 @@ class Labelled:
                 f"corpus.label_column {column!r}: not one of {len(unlabelled):,} documents has a value there; "
                 "expected a column of the files, or a hive key of their paths"
             )
-        if unlabelled and self.settings.unlabelled == "refuse":
+        if unlabelled and self.settings.unlabelled != "skip":
             first = ", ".join(map(repr, unlabelled[:SHOWN]))
             raise CorpusError(
                 f"corpus.label_column {column!r}: {len(unlabelled):,} of {labelled + len(unlabelled):,} documents have "
-                f"no label there (null, empty or an empty list), the first of them {first}; label them, or leave them "
-                "out with corpus.unlabelled: skip"
+                f"no label there (null, empty or an empty list), the first of them {first}; label them, leave them "
+                "out with corpus.unlabelled: skip, or take empty lists for none of the labels with keep"
             )
 
 
@@ -110,15 +111,20 @@ def truths(storage: Storage, settings: LabelledCorpusSettings, unit: Unit) -> It
         if not row.get("reason"):
             values = dict(unit.file.partitions) | row.get("values", {})
             where = f"{unit.file.uri}: document {row['id']!r}"
-            value = values.get(column)
-            label = () if value == [] else _label(value, where, column)
+            label = _label(values.get(column), where, column)
             split = values.get(split_column) if split_column else None
             yield Truth(row["position"], row["id"], label, None if split is None else str(split))
 
 
+def is_missing(label: Label | None, settings: LabelledCorpusSettings) -> bool:
+    """Whether a document counts as unlabelled."""
+    return label is None or (label == () and settings.unlabelled != "keep")
+
+
 def _label(value: object, where: str, column: str) -> Label | None:
+    """None for null and the empty string, `()` for an empty list."""
     match value:
-        case None | "" | []:
+        case None | "":
             return None
         case list() if all(isinstance(item, str) and item for item in value):
             return tuple(value)

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config import LabelledCorpusSettings
-from pipeline.corpus.labelled import Truth, truths
+from pipeline.corpus.labelled import Truth, is_missing, truths
 from pipeline.dataflow.plan import Plan
 from pipeline.errors import CheckpointError, CorpusError
 from pipeline.evaluation.examples import Examples, truth
@@ -131,9 +131,10 @@ def _split(
         for id_, rows in found.items()
     }
     task = classification(plan)
-    nothing = (None,) if task.problem_type == "multi_label" else (None, ())
-    labelled = {id_: [row for row in rows if row.label not in nothing] for id_, rows in own.items()}
-    missing = [row.id for rows in own.values() for row in rows if row.label in nothing]
+    labelled = {
+        id_: [row for row in rows if not is_missing(row.label, corpus)] for id_, rows in own.items()
+    }
+    missing = [row.id for rows in own.values() for row in rows if is_missing(row.label, corpus)]
     split = Split(name, {id_: rows for id_, rows in labelled.items() if rows}, len(missing))
     _check_labels(corpus, split, missing)
     try:
@@ -165,9 +166,9 @@ def _check_labels(corpus: LabelledCorpusSettings, split: Split, missing: list[st
             f"corpus.label_column {column!r}: not one of {total:,} documents of the split {split.name!r} has a label there; "
             "expected a column of the files, or a hive key of their paths"
         )
-    if missing and corpus.unlabelled == "refuse":
+    if missing and corpus.unlabelled != "skip":
         first = ", ".join(map(repr, missing[:NAMED]))
         raise CorpusError(
             f"corpus.label_column {column!r}: {len(missing):,} of {total:,} documents of the split {split.name!r} have no label "
-            f"there, the first of them {first}; label them, or leave them out with corpus.unlabelled: skip"
+            f"there, the first of them {first}; label them, leave them out with corpus.unlabelled: skip, or take empty lists for none of the labels with keep"
         )

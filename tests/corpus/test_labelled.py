@@ -67,6 +67,11 @@ def test_documents_without_a_label_are_refused_or_skipped(tmp_path: Path, label:
     with pytest.raises(CorpusError, match=r"1 of 2 documents have no label .* '2'; .*unlabelled"):
         labelled(path)
     assert [d.id for d in labelled(path, unlabelled="skip")] == ["1"]
+    if label == []:
+        assert [d.label for d in labelled(path, unlabelled="keep")] == ["a", ()]
+    else:
+        with pytest.raises(CorpusError, match="1 of 2 documents have no label"):
+            labelled(path, unlabelled="keep")
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ def test_a_split_of_which_nothing_could_be_labelled_is_an_error(tmp_path: Path):
 
 def test_an_empty_list_is_no_label_where_there_may_be_several(tmp_path: Path):
     rows = [document(1, ["rust", "swift"]), document(2, []), document(3, ["rust"])]
-    found = plan(tmp_path, problem_type="multi_label", a=rows)
+    found = plan(tmp_path, "corpus.unlabelled=keep", problem_type="multi_label", a=rows)
     write_fragments(found)
     (split,) = splits(found)
     examples = join(found, split).examples

@@ -42,7 +42,7 @@ def settings(folder: Path, *overrides: str) -> list[str]:
 
 
 def evaluation(folder: Path, *overrides: str) -> EvaluationJob:
-    own = ["corpus.label_column=label", "corpus.split_column=split", f"evaluation.output={folder}/out"]  # fmt: skip
+    own = ["corpus.unlabelled=keep", "corpus.label_column=label", "corpus.split_column=split", f"evaluation.output={folder}/out"]  # fmt: skip
     return parse_settings(EvaluationJob, "", settings(folder, *own, *overrides), "job")
 
 
