@@ -8,10 +8,10 @@ import threading
 import time
 from pathlib import Path
 
+import pyarrow.dataset as ds
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
 
 from jobs.label import run_job as run_label
 from jobs.memory import family
@@ -20,7 +20,7 @@ from pipeline.config import parse_job
 from pipeline.errors import ConfigError
 from pipeline.training.settings import TrainJob
 from tests.processes import LOOPBACK, listening_addresses
-from tests.training.corpora import job, write
+from tests.training.corpora import job, train, weights, write
 
 pytestmark = pytest.mark.ray
 WAIT_S = 120  # for a process to come so far, on a busy machine
@@ -32,10 +32,10 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(ray: None, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What one worker makes, undisturbed."""
+def trained(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one worker makes, undisturbed and without Ray."""
     output = tmp_path_factory.mktemp("trained") / "model"
-    assert run_job(training_job(corpus, output)) is not None
+    train(training_job(corpus, output))
     return output
 
 
@@ -48,19 +48,17 @@ def training_job(
     )  # fmt: skip
 
 
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "model.safetensors")
-
-
 def test_two_workers_make_the_same_steps_and_listen_on_loopback(
-    trained: Path, corpus: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ray: None, trained: Path, corpus: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):
     heard: set[str] = set()
+    met: list[Path] = []
     ended = threading.Event()
 
     def listen() -> None:
         while not ended.wait(0.3):
             heard.update(listening_addresses(family(os.getpid())))
+            met.extend((tmp_path / "model.work").glob("rendezvous-*"))
 
     listener = threading.Thread(target=listen)
     listener.start()
@@ -69,6 +67,7 @@ def test_two_workers_make_the_same_steps_and_listen_on_loopback(
     finally:
         ended.set()
         listener.join()
+    assert met
     assert heard
     assert heard <= LOOPBACK
     shown = capfd.readouterr().out
@@ -76,12 +75,12 @@ def test_two_workers_make_the_same_steps_and_listen_on_loopback(
     assert "validation loss" in shown
     one, two = weights(trained), weights(tmp_path / "model")
     for name, expected in one.items():
-        # sums of fp32 in another order; Adam divides small gradients by their own size. Worst seen 2e-4
-        torch.testing.assert_close(two[name], expected, atol=5e-3, rtol=0)
+        # fp32 sums, mostly of two packs, which are the same in either order: worst seen 0
+        torch.testing.assert_close(two[name], expected, atol=1e-4, rtol=0)
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_weights(
-    trained: Path, corpus: Path, tmp_path: Path
+    ray: None, trained: Path, corpus: Path, tmp_path: Path
 ):
     made = training_job(corpus, tmp_path / "model", state_every_s=1e-6)
     config = tmp_path / "train.yaml"
@@ -106,14 +105,13 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_weights(
     assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
-def test_labelling_takes_the_folder_as_it_is(trained: Path, corpus: Path, tmp_path: Path):
-    import pyarrow.dataset as ds
-
-    table = tmp_path / "table"
+def test_labelling_takes_the_folder_as_it_is(ray: None, corpus: Path, tmp_path: Path):
+    model, table = tmp_path / "model", tmp_path / "table"
+    train(job(corpus, model, training={"epochs": 8}))
     manifest = run_label(
         parse_job(
             "",
-            [f"corpus.uris={corpus}", "corpus.id_column=id", f"checkpoint.uri={trained}", f"table.uri={table}",
+            [f"corpus.uris={corpus}", "corpus.id_column=id", f"checkpoint.uri={model}", f"table.uri={table}",
              "compute.num_cpus=1", "compute.dtype=fp32"],
         )
     )  # fmt: skip
@@ -121,7 +119,7 @@ def test_labelling_takes_the_folder_as_it_is(trained: Path, corpus: Path, tmp_pa
     rows = ds.dataset(table / "data", format="parquet").to_table().to_pylist()
     assert len(rows) == 24
     right = [row["label"] == ("rook", "tern")[int(row["id"]) % 2] for row in rows]
-    assert sum(right) > 12
+    assert sum(right) >= 22
 
 
 def test_a_finished_job_has_nothing_to_do_and_another_is_refused(trained: Path, corpus: Path):

@@ -1,13 +1,20 @@
-"""A small labelled corpus that a small model learns in seconds, and the job that trains it."""
+"""A small labelled corpus that a small model learns in seconds, the job that trains it, and training without Ray."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import yaml
+from safetensors.torch import load_file
 
+from pipeline.dataflow.trainer import make_run
+from pipeline.training.prepare import prepare
+from pipeline.training.result import finish
+from pipeline.training.run import Run, work
 from pipeline.training.settings import TrainJob
+from pipeline.training.workers import Workers
 
 WORDS = {
     "rook": ["caw", "nest", "tower", "flock", "croak", "stubble", "field", "elm"],
@@ -73,3 +80,15 @@ def job(uri: Path, folder: Path, **sections: dict[str, Any] | None) -> TrainJob:
         else:
             tree[name] = tree.get(name, {}) | section
     return TrainJob.model_validate(yaml.safe_load(yaml.safe_dump(tree)), strict=False)
+
+
+def train(made: TrainJob) -> tuple[Run, dict[str, Any], list[dict[str, Any]]]:
+    """Trains to the end; the run, its scores and what it reported."""
+    run = make_run(made, prepare(made))
+    reports: list[dict[str, Any]] = []
+    work(run, Workers(), reports.append)
+    return run, finish(run), reports
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")

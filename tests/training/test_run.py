@@ -13,28 +13,12 @@ from pipeline.errors import ConfigError, CorpusError
 from pipeline.inference.predictor import Predictor
 from pipeline.training import state
 from pipeline.training.prepare import prepare
-from pipeline.training.result import finish
-from pipeline.training.run import Run, work
-from pipeline.training.settings import TrainJob
+from pipeline.training.run import work
 from pipeline.training.workers import Workers
 from tests.checkpoints import random_transformers_model, save_folder, transformers_logits
-from tests.training.corpora import job, write
+from tests.training.corpora import job, train, weights, write
 
 SCORES = {"single_label": "accuracy", "multi_label": "micro F1", "regression": "R²"}
-
-
-def train(made: TrainJob) -> tuple[Run, dict[str, Any], list[dict[str, Any]]]:
-    """Trains to the end; the run, its scores and what it reported."""
-    run = make_run(made, prepare(made))
-    reports: list[dict[str, Any]] = []
-    work(run, Workers(), reports.append)
-    return run, finish(run), reports
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    from safetensors.torch import load_file
-
-    return load_file(folder / "model.safetensors")
 
 
 @pytest.fixture(scope="module")
