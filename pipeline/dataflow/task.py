@@ -35,6 +35,10 @@ def make_task(settings: TaskSettings, checkpoint: CheckpointFolder, aggregation:
         case "embedding":
             return Embedding(aggregation)
         case "token_classification":
+            if head.problem_type != "single_label":
+                raise CheckpointError(
+                    f"{checkpoint.path}: its head labels tokens, and its problem_type is {head.problem_type}; expected single_label"
+                )
             return TokenClassification(head.labels, decision.temperature, settings.min_score)
         case "question_answering":
             if not settings.questions:

@@ -18,6 +18,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -124,10 +125,10 @@ def entity_runs(labels: list[str]) -> list[Run]:
     runs: list[Run] = []
     open_ = False  # whether the last run may go on
     for number, label in enumerate(labels):
-        prefix, kind = parsed(label)
         if label == OUTSIDE:
             open_ = False
             continue
+        prefix, kind = parsed(label)
         if open_ and runs[-1].kind == kind and prefix not in BEGINS:
             runs[-1] = runs[-1]._replace(last=number)
         else:
@@ -136,6 +137,7 @@ def entity_runs(labels: list[str]) -> list[Run]:
     return runs
 
 
+@cache  # there are few labels and many tokens
 def parsed(label: str) -> tuple[str, str]:
     """Prefix and kind: B-PER -> B, PER; PER -> I, PER, as transformers takes it."""
     match = PREFIXED.fullmatch(label)

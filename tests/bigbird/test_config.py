@@ -90,6 +90,7 @@ def test_an_encoder_survives_its_json(activation: str) -> None:
             "tokens", "question_answering", "single_label", ("start", "end"), sep_token_id=7
         ),
         HeadConfig("tokens", "masked_lm", "single_label", ()),
+        HeadConfig("cls", "linear", "binary", ("ham", "spam")),
         HeadConfig("mean", "none", "regression", ()),
         HeadConfig("pooler", "none", "regression", ()),
     ],
@@ -118,6 +119,41 @@ def test_the_task_is_that_of_the_class_unless_rookery_json_says_more(
 ) -> None:
     config = config_file(architectures=[architecture])
     assert HeadConfig.from_json(config, rookery_file(**rookery)).task == task
+
+
+BINARY = {"problem_type": "binary", "labels": ["ham", "spam"]}
+
+
+def test_a_binary_problem_has_one_output_and_two_labels() -> None:
+    head = HeadConfig.from_json(config_file(id2label={"0": "LABEL_0"}), rookery_file(**BINARY))
+    assert (head.problem_type, head.labels) == ("binary", ("ham", "spam"))
+    assert head.outputs(encoder_config()) == 1
+    assert head.to_json()["id2label"] == {"0": "spam"}  # for transformers, which knows one
+    thresholds = DecisionConfig.from_json(
+        rookery_file(thresholds={"ham": 0, "spam": 0.7}), head
+    ).thresholds
+    assert thresholds == (0, 0.7)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "labels"),
+    [(2, ["ham", "spam"]), (1, ["spam"]), (1, ["a", "b", "c"])],
+    ids=["two outputs", "one label", "three labels"],
+)
+def test_a_binary_problem_with_other_outputs_or_labels_is_refused(
+    outputs: int, labels: list[str]
+) -> None:
+    rookery = rookery_file(**(BINARY | {"labels": labels}))
+    with pytest.raises(CheckpointError, match="expected two labels, below the threshold and above"):
+        HeadConfig.from_json(config_file(num_labels=outputs), rookery)
+
+
+def test_how_many_outputs_each_head_has() -> None:
+    encoder = encoder_config()
+    assert HEAD.outputs(encoder) == len(HEAD.labels)
+    assert HeadConfig("mean", "none", "regression", ()).outputs(encoder) == encoder.hidden_size
+    masked = HeadConfig("tokens", "masked_lm", "single_label", ())
+    assert masked.outputs(encoder) == encoder.vocab_size
 
 
 def test_labels_are_ordered_by_id_not_by_place() -> None:

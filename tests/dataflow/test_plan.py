@@ -102,6 +102,12 @@ def test_a_head_that_no_table_is_made_of_is_refused(checkpoint: Path):
         plan(checkpoint)
 
 
+def test_a_token_has_one_label(checkpoint: Path):
+    say(checkpoint, pooling="tokens", head="linear", problem_type="multi_label")
+    with pytest.raises(CheckpointError, match="labels tokens, and its problem_type is multi_label"):
+        plan(checkpoint)
+
+
 def as_question_answering(checkpoint: Path, sep_token_id: int) -> None:
     """The plan reads no weights."""
     config = json.loads((checkpoint / "config.json").read_text())
