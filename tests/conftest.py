@@ -3,11 +3,15 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from pipeline.config import parse_job
 from pipeline.dataflow.cluster import prepare_own_ray, ray_cluster
 from tests.s3 import S3Server, start_s3_server, summary_line
 
+# by default an example that takes longer than 200 ms fails, as any may on a busy machine
+settings.register_profile("rookery", deadline=None)
+settings.load_profile("rookery")
 prepare_own_ray()  # before any test module imports ray
 _server: S3Server | None = None
 
