@@ -106,16 +106,14 @@ def workers_killed(world: World, dice: random.Random) -> str:
     ]
     with target.reader():
         run = target.start(faults=faults)
-        caught = wait_for(
-            run, lambda: bool(actors := run.named("Encoder")) and not run.kill(actors)
-        )
+        caught = wait_until_done(run, target, 2) and run.kill(run.named("Encoder"))
         code, output = run.wait()
         assert code in (0, AGAIN), output
-        assert all(Path(fault["marker"]).exists() for fault in faults), "not all were killed"
         if code:
             target.finish()
     target.judge()
-    return ("the actor too, " if caught else "") + ("went on" if code == 0 else "again")
+    killed = sum(Path(fault["marker"]).exists() for fault in faults) + caught
+    return f"{killed} killed, " + ("went on" if code == 0 else "again")
 
 
 @patiently

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow.parquet as pq
+from botocore.exceptions import BotoCoreError
 
 MANIFEST = "_snapshots/{:020d}.json"
 
@@ -108,7 +109,7 @@ class Reader:
             while not self._stop.wait(0.05):
                 try:
                     self._poll()
-                except OSError:
+                except (OSError, BotoCoreError):
                     if not self.tolerant:
                         raise
         except BaseException as problem:  # noqa: BLE001 - raised in the test's own thread

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
+from urllib.parse import urlsplit
 
 import fsspec
 import pyarrow as pa
@@ -271,11 +273,19 @@ def restart_radosgw(server: S3Server, away: float) -> None:
     command = Path(f"/proc/{process}/cmdline").read_text().rstrip("\0").split("\0")
     os.kill(process, signal.SIGKILL)
     time.sleep(away)
-    with (server.folder / "log" / "radosgw-again.out").open("wb") as log:
-        again = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
-    pid_file.write_text(str(again.pid))
+    log = str(server.folder / "log" / "radosgw-again.out")
+    script = 'setsid "$@" </dev/null >"$0" 2>&1 & echo $!'
+    started = subprocess.run(
+        ["bash", "-c", script, log, *command], capture_output=True, text=True, check=True
+    )
+    pid_file.write_text(started.stdout)
+    port, deadline = urlsplit(server.endpoint).port, time.monotonic() + RUN_SECONDS
+    while True:
+        with contextlib.suppress(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        assert time.monotonic() < deadline, "radosgw did not come back"
+        time.sleep(0.1)
 
 
 @contextlib.contextmanager
