@@ -31,6 +31,20 @@ def test_what_is_shown_is_a_job_file(tmp_path: Path):
     )
 
 
+def test_files_of_the_other_commands():
+    required = {}
+    for command in ("train", "evaluate"):
+        shown = CliRunner().invoke(app, ["config", "--for", command, "--schema"])
+        required[command] = set(json.loads(shown.stdout)["required"])
+    assert required["train"] == {"corpus", "output"}
+    assert {"corpus", "checkpoint", "evaluation"} <= required["evaluate"]
+    path = str(FOLDER / "train.yaml")
+    shown = CliRunner().invoke(app, ["config", "--for", "train", "--config", path])
+    assert yaml.safe_load(shown.stdout)["training"]["patience"] is None
+    wrong = CliRunner().invoke(app, ["config", "--config", path])
+    assert "output: unknown key" in str(wrong.exception)
+
+
 def test_neither_a_schema_nor_a_file():
     result = CliRunner().invoke(app, ["config"])
     assert result.exit_code == 2
