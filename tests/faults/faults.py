@@ -22,6 +22,7 @@ from tests.faults.proxy import FAULTS, Proxy, Weather
 from tests.faults.world import Run, Target, World, patiently, restart_radosgw, small_disk, wait_for
 
 AGAIN = 75
+PAGE = 4096  # of a tmpfs
 DENIED = 3
 KILLED = -9
 STEPS = {  # each object that publishing writes, in order
@@ -229,7 +230,10 @@ def server_restarted(world: World, dice: random.Random, prefilled: bool = True) 
 
 def disk_full(world: World, dice: random.Random, prefilled: bool = False) -> str:
     """No space is left on the disk at some moment; there is more when the job runs again."""
-    return on_small_disk(world, f"{dice.randrange(12, 48) * 4}k", "", prefilled)
+    table = world.undisturbed
+    sizes = [info["size"] for info in table.filesystem.find(table.root, detail=True).values()]
+    pages = sum(-(-size // PAGE) for size in sizes)
+    return on_small_disk(world, f"{dice.randrange(1, pages) * PAGE}", "", prefilled)
 
 
 def read_only(world: World, dice: random.Random, prefilled: bool = True) -> str:

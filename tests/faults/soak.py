@@ -77,7 +77,8 @@ def _round(world: World, round_: int, name: str, seed: int) -> str:
         for run in world.runs:
             run.clean_up()
         world.runs.clear()
-    console.print(f"{round_:4}  {name:30} {outcome:28} {_since(began):>7}  seed {seed}")
+    line = f"{round_:4}  {name:28} {outcome:20} {_since(began):>7}  seed {seed}"
+    console.print(line, soft_wrap=True)
     return outcome
 
 
