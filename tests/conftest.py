@@ -1,6 +1,7 @@
 """Fixtures that more than one package of tests needs."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -41,5 +42,19 @@ def ray() -> Iterator[None]:
         yield
 
 
+_told: set[str] = set()  # by the processes that pytest-xdist spreads the tests over
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["s3"] = summary_line(_server)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    _told.add(getattr(node, "workeroutput", {}).get("s3", "S3: a process of the tests died"))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    terminalreporter.write_line(summary_line(_server))
+    for line in sorted(_told) or [summary_line(_server)]:
+        terminalreporter.write_line(line)
