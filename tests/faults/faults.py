@@ -24,6 +24,7 @@ from tests.faults.world import Run, Target, World, patiently, restart_radosgw, s
 AGAIN = 75
 PAGE = 4096  # of a tmpfs
 DENIED = 3
+FRAGMENT = r"/_units/.*\.parquet$"
 KILLED = -9
 STEPS = {  # each object that publishing writes, in order
     "claim": r"/_snapshots/\d+\.claim$",
@@ -102,8 +103,8 @@ def workers_killed(world: World, dice: random.Random) -> str:
     in_worker = {"in": "default_worker"}
     faults = [
         hook(target, "reader", "open", "corpus", when="after", **in_worker),
-        hook(target, "before", "put_if_absent", "_units", when="before", count=1, **in_worker),
-        hook(target, "after", "put_if_absent", "_units", when="after", count=1, **in_worker),
+        hook(target, "before", "put_if_absent", FRAGMENT, when="before", count=1, **in_worker),
+        hook(target, "after", "put_if_absent", FRAGMENT, when="after", count=1, **in_worker),
     ]
     with target.reader():
         run = target.start(faults=faults)
