@@ -8,6 +8,7 @@ written; one full group is, and a line says what that costs.
 Requests are counted as s3fs would send them (tests/jobs/test_scale.py holds the two together).
 """
 
+import contextlib
 import io
 import multiprocessing
 import time
@@ -84,7 +85,8 @@ class SimulatedStore(fsspec.AbstractFileSystem):  # type: ignore[misc]  # fsspec
         found = {info["name"]: info for info in self._below(path)}
         self.world.requests["LIST"] += max(1, -(-len(found) // LISTED_AT_ONCE))
         if not found:  # s3fs looks whether it is an object
-            self.info(path)
+            with contextlib.suppress(FileNotFoundError):
+                self.info(path)
         return found
 
     def ls(self, path: str, **_: Any) -> list[dict[str, Any]]:
