@@ -61,7 +61,7 @@ def _label_wave(plan: Plan, missing: list[Pass]) -> Iterator[UnitDone]:
     logits = packs.map_batches(
         Encoder,
         fn_constructor_args=(
-            Attempts(plan.fragments), plan.scoring, "cuda" if compute.num_gpus else "cpu", threads(compute)
+            Attempts(plan.fragments, "predict"), plan.scoring, "cuda" if compute.num_gpus else "cpu", threads(compute)
         ),
         batch_size=1,
         batch_format="pyarrow",

@@ -1,6 +1,6 @@
-"""Which units are being computed. One that is still marked when another attempt begins has ended its process, or lost it.
+"""Which units a stage is busy with. One that is still marked when another attempt begins has ended its process, or lost it.
 
-    <table>/_units/<scoring key>/<xx>/<unit id>.begun
+    <table>/_units/<scoring key>/<xx>/<unit id>.<stage>.begun
 
 The mark lies in the store and not in memory, so that it outlives the actor, its machine and the driver.
 """
@@ -16,12 +16,13 @@ from pipeline.tables.fragments import Fragments
 
 @dataclass(frozen=True, slots=True)
 class Attempts:
-    """Marks of the units of one scoring key."""
+    """Marks of the units of one scoring key, by one stage: read or predict."""
 
     fragments: Fragments
+    stage: str
 
     def uri(self, unit: str) -> str:
-        return self.fragments.uri(unit).removesuffix(".parquet") + ".begun"
+        return self.fragments.uri(unit).removesuffix(".parquet") + f".{self.stage}.begun"
 
     @contextlib.contextmanager
     def begun(self, unit: str) -> Iterator[bool]:

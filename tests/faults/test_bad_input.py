@@ -66,7 +66,7 @@ def line(id_: object, text: object) -> bytes:
 def label_here(planned: Plan) -> None:
     """What Ray's tasks and actors do with each unit, one after the other in this process."""
     reader = Reader(planned.storage, planned.scoring, planned.fragments, planned.cuts)
-    encoder = Encoder(Attempts(planned.fragments), planned.scoring, "cpu", 2)
+    encoder = Encoder(Attempts(planned.fragments, "predict"), planned.scoring, "cpu", 2)
     keeper = Keeper(planned.fragments, planned.task)
     for units in planned.passes:
         for packs in reader(units):

@@ -68,7 +68,7 @@ def job(folder: Path, *overrides: str) -> Job:
 def label_here(settings: Job) -> None:
     """What Ray's tasks and actors do, one after the other in this process."""
     plan = make_plan(settings)
-    encoder = Encoder(Attempts(plan.fragments), plan.scoring, "cpu", 1)
+    encoder = Encoder(Attempts(plan.fragments, "predict"), plan.scoring, "cpu", 1)
     reader = Reader(plan.storage, plan.scoring, plan.fragments, plan.cuts)
     for units in plan.passes:
         for packs in reader(units):

@@ -9,7 +9,7 @@ from pipeline.tables.fragments import Fragments
 
 @pytest.fixture
 def attempts(tmp_path: Path) -> Attempts:
-    return Attempts(Fragments(Storage(), str(tmp_path), "key"))
+    return Attempts(Fragments(Storage(), str(tmp_path), "key"), "read")
 
 
 def test_a_first_attempt_finds_no_mark_and_leaves_none(attempts: Attempts) -> None:
@@ -38,3 +38,8 @@ def test_an_error_leaves_no_mark(attempts: Attempts) -> None:
 def test_marks_are_no_fragments(attempts: Attempts) -> None:
     with attempts.begun("aa11"):
         assert attempts.fragments.done() == set()
+
+
+def test_stages_do_not_see_each_others_marks(attempts: Attempts) -> None:
+    with attempts.begun("aa11"), Attempts(attempts.fragments, "predict").begun("aa11") as before:
+        assert not before
