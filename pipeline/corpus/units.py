@@ -197,6 +197,16 @@ def _cut_parquet(storage: Storage, whole: Unit, text_bytes: int) -> Iterator[Uni
         yield replace(whole, slice=slice_, documents=n_rows)
 
 
+def row_groups(storage: Storage, unit: Unit) -> Iterator[Unit]:
+    """Each row group of a unit as one of its own."""
+    assert isinstance(unit.slice, RowGroups)
+    metadata, first_row = _footer(storage, unit.file.stored), unit.slice.first_row
+    for group in range(unit.slice.first, unit.slice.stop):
+        n_rows = metadata.row_group(group).num_rows
+        yield replace(unit, slice=Rows(group, 0, n_rows, first_row), documents=n_rows)
+        first_row += n_rows
+
+
 def _footer(storage: Storage, stored: StoredFile) -> pq.FileMetaData:
     """A Parquet file's metadata, from its end alone."""
     end = storage.read_end(stored, FOOTER_BYTES)

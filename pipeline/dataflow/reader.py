@@ -1,27 +1,34 @@
 """CPU task: units that are read in one pass -> PACKS. Torch is not imported here: many of these run beside one encoder."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 
 import pyarrow as pa
 
 from pipeline.bigbird.folder import CheckpointFolder
+from pipeline.corpus.isolated import IsolatedReading
 from pipeline.corpus.passes import Pass, read_pass
-from pipeline.corpus.units import Stream
+from pipeline.corpus.units import Stream, Unit
 from pipeline.dataflow.plan import Scoring
 from pipeline.schema import done_already
 from pipeline.storage import Storage
+from pipeline.tables.attempts import Attempts
 from pipeline.tables.cuts import Cuts
 from pipeline.tables.fragments import Fragments
+from pipeline.text.isolated import IsolatedPacker
 from pipeline.text.tokenizer import Tokenizer
 from pipeline.text.units import Packer
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Reads, tokenizes and packs units, one after the other."""
+    """Reads, tokenizes and packs units, one after the other.
+
+    A pass that was begun before and is not done may be what ended that attempt, so it is read in processes apart.
+    """
 
     storage: Storage
     scoring: Scoring
@@ -31,14 +38,34 @@ class Reader:
     def __call__(self, units: Pass) -> Iterator[pa.Table]:
         """One row for each unit, in order, whatever is done by then: Ray tells a repeated task's blocks by their number."""
         _never_unpickle()
-        packer, parts = _packer(self.storage, self.scoring), 0
+        attempts = Attempts(self.fragments, "read")
+        with attempts.begun(units[0].id(self.scoring.key)) as before:
+            if before:
+                yield from self._read_apart(units)
+            else:
+                packer = _packer(self.storage, self.scoring)
+                yield from self._read(units, read_pass(self.storage, units), packer.packs)
+
+    def _read_apart(self, units: Pass) -> Iterator[pa.Table]:
+        reading = IsolatedReading(self.storage)
+        packer = IsolatedPacker(_packer, self.storage, self.scoring)
+        with closing(reading), closing(packer):
+            yield from self._read(units, reading.read_pass(units), packer.packs)
+
+    def _read(
+        self,
+        units: Pass,
+        found: Iterator[tuple[Unit, pa.Table]],
+        packs: Callable[[str, pa.Table], pa.Table],
+    ) -> Iterator[pa.Table]:
+        parts = 0
         is_stream = isinstance(units[0].slice, Stream)
-        for unit, documents in read_pass(self.storage, units):
+        for unit, documents in found:
             id_ = unit.id(self.scoring.key)
             if (is_stream or len(units) > 1) and self.fragments.has(id_):
                 yield done_already(id_)
             else:
-                yield packer.packs(id_, documents)
+                yield packs(id_, documents)
             parts += 1
         if is_stream:
             self.cuts.write(units[0].id(""), parts)

@@ -1,0 +1,71 @@
+"""The packer apart gives the same packs, and finds the documents that end it."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from pipeline.schema import DOCUMENTS
+from pipeline.text.isolated import IsolatedPacker
+from pipeline.text.tokenizer import Tokenizer
+from pipeline.text.units import Packer
+from pipeline.text.windows import WindowPolicy
+from tests.text.models import train
+
+KILLERS = Path(__file__).parent.parent / "killers"
+TEXTS = [f"document {number} of a few " + "words " * (number + 1) for number in range(9)]
+
+
+def load(spiece: Path) -> Packer:
+    tokenizer = Tokenizer.load(spiece, None)
+    return Packer(tokenizer, WindowPolicy(64, "windows", 0), budget=256, block_size=64)
+
+
+@pytest.fixture(scope="module")
+def spiece(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(tmp_path_factory.mktemp("spiece") / "spiece.model", "nmt_nfkc")
+
+
+@pytest.fixture
+def isolated(spiece: Path) -> Iterator[IsolatedPacker]:
+    packer = IsolatedPacker(load, spiece)
+    yield packer
+    packer.close()
+
+
+@pytest.fixture
+def deaths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = os.pathsep.join([str(KILLERS), os.environ.get("PYTHONPATH", "")])
+    monkeypatch.setenv("PYTHONPATH", path)
+    monkeypatch.setenv("ROOKERY_TEST_KILLER_TEXT", "tokenize quokka")
+    monkeypatch.setenv("ROOKERY_TEST_DEATHS", str(tmp_path / "deaths"))
+    return tmp_path / "deaths"
+
+
+def documents(*killers: int) -> pa.Table:
+    rows = [
+        {"id": str(i), "position": i, "text": f"{text} quokka" if i in killers else text}
+        for i, text in enumerate(TEXTS)
+    ]
+    return pa.Table.from_pylist(rows, schema=DOCUMENTS)
+
+
+def test_packs_are_the_packers(spiece: Path, isolated: IsolatedPacker) -> None:
+    assert isolated.packs("u", documents()).equals(load(spiece).packs("u", documents()))
+
+
+@pytest.mark.parametrize("killers", [[0], [4, 8], [2, 3]])
+def test_the_documents_that_end_the_process_are_found(
+    killers: list[int], spiece: Path, deaths: Path, isolated: IsolatedPacker
+) -> None:
+    (found,) = isolated.packs("u", documents(*killers))["documents"].to_pylist()
+    assert [row["position"] for row in found if row["reason"]] == killers
+    assert {row["reason"] for row in found if row["reason"]} == {"process_died"}
+    (expected,) = load(spiece).packs("u", documents())["documents"].to_pylist()
+    survivors = [row for row in found if not row["reason"]]
+    assert survivors == [row for row in expected if row["position"] not in killers]
+    at_stake = [int(line.split()[2]) for line in deaths.read_text().splitlines()]
+    assert at_stake[:2] == [9, 9]
+    assert at_stake.count(1) == 3 * len(killers)  # found by halving, then twice alone
