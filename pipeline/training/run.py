@@ -15,6 +15,7 @@ from pipeline.inference.memory import keep_freed_memory
 from pipeline.storage import Storage
 from pipeline.text.windows import WindowPolicy
 from pipeline.training.batches import Batcher
+from pipeline.training.dropout import replace_dropouts
 from pipeline.training.evaluate import Evaluation, evaluate
 from pipeline.training.examples import Examples
 from pipeline.training.loop import Loop, Report
@@ -150,7 +151,5 @@ def starting_classifier(run: Run) -> Classifier:
         classifier = Classifier.fresh(encoder, head, seed=job.training.seed)
         if folder is not None:
             load_encoder(folder, classifier)
-    for module in classifier.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = job.training.dropout
+    replace_dropouts(classifier, job.training.dropout)
     return classifier

@@ -1,0 +1,33 @@
+"""nn.Dropout, faster on a CPU: there torch draws a number of 53 bits for each element, one after the other in one thread.
+
+Here four elements share one draw of 64 bits, so that the share is one of 65,536ths.
+"""
+
+import torch
+from torch import Tensor, nn
+
+LEVELS = 2**16
+LOWEST = -(2**63)  # of an int64
+
+
+class Dropout(nn.Dropout):
+    """The same distribution; torch's own where it is fast."""
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Zeros about the share `p` of the elements, and scales the others so that the mean stays."""
+        if not self.training or not self.p or hidden.is_cuda:
+            return super().forward(hidden)
+        dropped = round(self.p * LEVELS)
+        draws = torch.empty(-(-hidden.numel() // 4), dtype=torch.int64).random_(LOWEST, None)
+        level = draws.view(torch.int16)[: hidden.numel()].view(hidden.shape)
+        kept = (level >= dropped - LEVELS // 2).to(hidden.dtype)
+        return hidden * kept.mul_(LEVELS / (LEVELS - dropped))
+
+
+def replace_dropouts(module: nn.Module, p: float) -> None:
+    """Every dropout below `module` becomes one of these, with the share `p`."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.Dropout):
+            setattr(module, name, Dropout(p))
+        else:
+            replace_dropouts(child, p)
