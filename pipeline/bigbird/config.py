@@ -375,6 +375,11 @@ def _problem_type(config: JsonFile, rookery: JsonFile, labels: tuple[str, ...]) 
             "label, so its probability is always 1; expected binary (with a label for below the threshold and one for "
             f"above), multi_label or regression: set problem_type in {rookery.path.name}"
         )
+    if problem_type == "regression" and len(labels) > 1:
+        raise CheckpointError(
+            f"{config.path.parent}: problem_type is regression and the head has {len(labels)} outputs; expected one: the "
+            "table has one value for each document"
+        )
     return problem_type
 
 

@@ -28,6 +28,7 @@ from pipeline.text.tokenizer import Tokenizer
 from pipeline.text.vocabulary import train_vocabulary
 from pipeline.training.documents import SPLITS, Documents, Split, plain_texts
 from pipeline.training.examples import ExamplesWriter, write_texts
+from pipeline.training.objective import class_weights
 from pipeline.training.settings import HeadSettings, TrainJob
 
 TOKENIZER_FILES = ("spiece.model", "tokenizer.json")
@@ -112,6 +113,7 @@ def _prepare(job: TrainJob, work: Path) -> dict[str, Any]:
     labels, left_out = documents.labels()  # before the long part: most mistakes show here
     head = _head(job, folder, labels["train"])
     target = {split: targets(head.problem_type, head.labels, labels[split]) for split in SPLITS}
+    class_weights(job.training.class_weights, head.problem_type, head.labels, target["train"])
     if job.init is not None:
         (start / "spiece.model").write_bytes(_vocabulary(storage, job, documents))
     tokenizer = _tokenizer(start)

@@ -179,7 +179,7 @@ def test_without_labels_transformers_names_two() -> None:
         ({"num_labels": 3}, {}, "single_label"),
         ({"problem_type": "single_label_classification"}, {}, "single_label"),
         ({"problem_type": "multi_label_classification"}, {}, "multi_label"),
-        ({"problem_type": "regression"}, {}, "regression"),
+        ({"problem_type": "regression", "num_labels": 1}, {}, "regression"),
         ({"problem_type": "regression"}, {"problem_type": "multi_label"}, "multi_label"),
     ],
     ids=["one output", "three outputs", "single", "multi", "regression", "rookery.json wins"],
@@ -192,6 +192,7 @@ def test_problem_type(config: dict[str, Any], rookery: dict[str, Any], expected:
 @pytest.mark.parametrize(
     ("config", "rookery", "message"),
     [
+        ({"problem_type": "regression"}, {}, "the head has 2 outputs; expected one"),
         ({}, {"attention_size": 8}, "attention_size is 8; expected none, because pooling is 'cls'"),
         ({}, {"pooling": "tokens", "head": "none"}, "no use for the pooling 'tokens'; expected an"),
         ({}, {"head": "masked_lm"}, "no use for the pooling 'cls'; expected tokens"),
