@@ -94,11 +94,10 @@ def join(plan: Plan, split: Split) -> Joined:
 def classification(plan: Plan) -> Classification:
     """What there is to measure. Raises CheckpointError for a checkpoint whose outputs are nobody's labels."""
     task = plan.task
-    if not isinstance(task, Classification) or task.problem_type == "binary":
+    if not isinstance(task, Classification):
         kind = plan.checkpoint.head.task.replace("_", " ")
         raise CheckpointError(
-            f"{plan.job.checkpoint.uri}: {kind} with {plan.checkpoint.head.problem_type} outputs can't be measured; expected "
-            "classification: single_label, multi_label or regression"
+            f"{plan.job.checkpoint.uri}: {kind} can't be measured; expected a classification or a regression"
         )
     return task
 
@@ -106,7 +105,7 @@ def classification(plan: Plan) -> Classification:
 def _examples(plan: Plan, documents: pa.Table, labels: list[Any]) -> Examples:
     task = classification(plan)
     logits = documents["logits"].combine_chunks().flatten().to_numpy()
-    logits_NL = logits.reshape(len(documents), -1).astype(np.float64)
+    logits_NL = task.per_label(logits.reshape(len(documents), -1).astype(np.float64))
     target = targets(task.problem_type, task.labels, labels)
     return Examples(
         logits_NL,

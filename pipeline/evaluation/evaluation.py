@@ -36,7 +36,7 @@ class Evaluation:
 
 
 def evaluate(task: Classification, examples: Examples) -> Evaluation:
-    """Of a single_label or multi_label task; `examples` as check_measurable wants them."""
+    """Of a classification, not a regression; `examples` as check_measurable wants them."""
     scores_NL, truth_NL = task.scores(examples.logits_NL), examples.truth_NL
     curves = [_curve(None, scores_NL.ravel(), truth_NL.ravel())]
     for label, score_N, truth_N in zip(task.labels, scores_NL.T, truth_NL.T, strict=True):

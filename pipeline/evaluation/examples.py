@@ -19,7 +19,10 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """`truth_NL` is 1 for each label that a document has and 0 for the others; for a regression [N, 1] numbers."""
+    """`truth_NL` is 1 for each label that a document has and 0 for the others; for a regression [N, 1] numbers.
+
+    `logits_NL` are per label: of a binary problem two.
+    """
 
     logits_NL: Floats
     truth_NL: Floats
@@ -40,8 +43,8 @@ class Examples:
 
 
 def truth(problem_type: ProblemType, target: npt.NDArray[Any], outputs: int) -> Floats:
-    """Targets as training has them (single_label: an index per document) -> `truth_NL`."""
-    if problem_type == "single_label":
+    """Targets as training has them (single_label and binary: an index per document) -> `truth_NL`."""
+    if problem_type in ("single_label", "binary"):
         return np.asarray(np.eye(outputs)[target])
     return np.asarray(target, np.float64)
 

@@ -41,6 +41,8 @@ def fit(task: Classification, validation: Examples) -> Fit:
     if task.problem_type == "single_label":
         return Fit(task, tuple(notes))
     found = fit_thresholds(task.scores(validation.logits_NL), validation.truth_NL)
+    if task.problem_type == "binary" and found[1] is not None:
+        found[0] = 1 - found[1]  # the first label is what the second one's threshold leaves over
     kept = [label for label, threshold in zip(task.labels, found, strict=True) if threshold is None]
     if kept:
         more = f" and {len(kept) - LABELS_NAMED:,} more" if len(kept) > LABELS_NAMED else ""

@@ -108,7 +108,7 @@ class RegressionMetrics:
 
 
 def measure(examples: Examples, task: Classification) -> Metrics:
-    """All figures of a single_label or multi_label task; `examples` as check_measurable wants them."""
+    """All figures of a classification; `examples` as check_measurable wants them."""
     scores_NL, truth_NL = task.scores(examples.logits_NL), examples.truth_NL
     given_NL = task.given(scores_NL)
     labels = _labels(task, scores_NL, truth_NL, given_NL)
@@ -179,7 +179,6 @@ def _per_label(truth_NL: Floats, given_NL: Bools) -> tuple[Floats, Floats, Float
 def _labels(
     task: Classification, scores_NL: Floats, truth_NL: Floats, given_NL: Bools
 ) -> tuple[LabelMetrics, ...]:
-    default = 0.5 if task.problem_type == "multi_label" else 0.0
     precision_L, recall_L, f1_L = _per_label(truth_NL, given_NL)
     support_L = truth_NL.sum(0)
     return tuple(
@@ -187,7 +186,7 @@ def _labels(
             label=label,
             support=int(support_L[i]),
             given=int(given_NL[:, i].sum()),
-            threshold=task.thresholds.get(label, default),
+            threshold=task.threshold(label),
             precision=_defined(precision_L[i]),
             recall=_defined(recall_L[i]),
             f1=_defined(f1_L[i]),

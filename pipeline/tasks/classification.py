@@ -2,8 +2,8 @@
 
 single_label  softmax(logits / temperature); the label is the most probable one, null below its threshold
 multi_label   sigmoid(logits / temperature); every label at or above its threshold, 0.5 by default
-binary        sigmoid(logit / temperature) is the second label's probability; it is the label at or above its threshold,
-              0.5 by default, and below it the first one is
+binary        the one output is the second label's logit and the first one's is 0, so that softmax(logits / temperature) is
+              sigmoid(output / temperature); the second label at or above its threshold, 0.5 by default, below it the first
 regression    the logit itself
 
 Shapes: N documents, L labels.
@@ -82,7 +82,7 @@ class Classification:
         return aggregated(logits, self.aggregation)
 
     def decide(self, outputs: pa.Array) -> list[pa.Array]:
-        logits_NL = matrix(outputs)
+        logits_NL = self.per_label(matrix(outputs))
         if self.problem_type == "regression":
             return [pa.array(logits_NL[:, 0], pa.float64())]
         scores_NL = self.scores(logits_NL)
@@ -90,17 +90,25 @@ class Classification:
             return [self._labels(scores_NL), self._scores(scores_NL)]
         return [*self._one(scores_NL), self._scores(scores_NL)]
 
+    def per_label(self, outputs: Floats) -> Floats:
+        """The checkpoint's outputs as logits_NL."""
+        if self.problem_type != "binary":
+            return outputs
+        return np.concatenate([np.zeros_like(outputs), outputs], axis=1)
+
     def scores(self, logits_NL: Floats) -> Floats:
         """Each label's probability."""
         scaled_NL = logits_NL / self.temperature
-        if self.problem_type == "binary":
-            scaled_NL = np.concatenate([-scaled_NL, scaled_NL], axis=1)
-        return softmax(scaled_NL) if self.problem_type == "single_label" else sigmoid(scaled_NL)
+        return sigmoid(scaled_NL) if self.problem_type == "multi_label" else softmax(scaled_NL)
+
+    def threshold(self, label: str) -> float:
+        """The fitted one, or the default. A binary problem is decided by its second label's."""
+        default = 0.0 if self.problem_type == "single_label" else 0.5
+        return self.thresholds.get(label, default)
 
     def given(self, scores_NL: Floats) -> npt.NDArray[np.bool_]:
         """Which labels each document gets; in single_label one at most, of a binary problem one."""
-        default = 0.0 if self.problem_type == "single_label" else 0.5
-        threshold_L = np.array([self.thresholds.get(label, default) for label in self.labels])
+        threshold_L = np.array([self.threshold(label) for label in self.labels])
         over_NL = np.asarray(scores_NL >= threshold_L)
         if self.problem_type == "single_label":
             over_NL &= np.arange(len(self.labels)) == scores_NL.argmax(1)[:, None]

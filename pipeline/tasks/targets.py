@@ -1,6 +1,7 @@
 """Labels as people gave them -> what a head is trained and measured on.
 
 single_label  int64   [N]      index of the one label
+binary        int64   [N]      the same, of two
 multi_label   float32 [N, L]   1 for each label that the document has
 regression    float32 [N, 1]   the number
 
@@ -19,9 +20,11 @@ from pipeline.tasks.classification import ProblemType
 
 EXPECTED = {
     "single_label": "one label, a string or a whole number",
+    "binary": "one label, a string or a whole number",
     "multi_label": "a list of strings",
     "regression": "a number",
 }
+ONE_LABEL = ("single_label", "binary")
 SHOWN = 8
 
 
@@ -55,7 +58,7 @@ def targets(
     per_document = [_names(problem_type, label) for label in labels]
     index = {name: number for number, name in enumerate(names)}
     _refuse_unknown(index, per_document)
-    if problem_type == "single_label":
+    if problem_type in ONE_LABEL:
         return np.array([index[name] for (name,) in per_document], np.int64)
     target_NL = np.zeros((len(labels), len(names)), np.float32)
     for row, own in enumerate(per_document):
@@ -81,7 +84,7 @@ def _listed(names: list[str]) -> str:
 def _names(problem_type: ProblemType, label: Label) -> tuple[str, ...]:
     if problem_type == "multi_label" and isinstance(label, tuple):
         return label
-    if problem_type == "single_label" and isinstance(label, str | int):
+    if problem_type in ONE_LABEL and isinstance(label, str | int):
         return (str(label),)
     raise _wrong(problem_type, label)
 

@@ -7,6 +7,7 @@ on a CPU (2 layers of 96: 38,000 tokens/s of a core, forward and backward; fp32 
 from contextlib import AbstractContextManager
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.bigbird.classifier import Classifier
@@ -42,11 +43,15 @@ class Model:
             self.classifier.encoder.eval()
 
     def logits(self, batch: Batch) -> Tensor:
+        """One for each label and window."""
         with autocast(self.device, self.dtype):
             logits_WL: Tensor = self.classifier(
                 batch.token_id_T.to(self.device), batch.layout.to(self.device)
             )
-        return logits_WL.float()
+        logits_WL = logits_WL.float()
+        if self.classifier.head_config.problem_type == "binary":  # the first label's logit is 0
+            logits_WL = F.pad(logits_WL, (1, 0))
+        return logits_WL
 
     def sums(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The pack's loss, times its weight, and its weight."""

@@ -15,18 +15,19 @@ from torch import Tensor
 
 from pipeline.bigbird.config import ProblemType
 from pipeline.errors import ConfigError
+from pipeline.tasks.targets import ONE_LABEL
 
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """`weight_L`: of each label's documents (single_label), or of a label where it applies (multi_label)."""
+    """`weight_L`: of each label's documents (single_label, binary), or of a label where it applies (multi_label)."""
 
     problem_type: ProblemType
     weight_L: Tensor | None = None
 
     def sums(self, logits_WL: Tensor, target: Tensor, weight_W: Tensor) -> tuple[Tensor, Tensor]:
         """The weighted sum of the losses, and the sum of the weights; their quotient is the loss."""
-        if self.problem_type == "single_label":
+        if self.problem_type in ONE_LABEL:
             if self.weight_L is not None:
                 weight_W = weight_W * self.weight_L[target]
             loss_W = F.cross_entropy(logits_WL, target, reduction="none")
@@ -77,7 +78,7 @@ def score(
     problem_type: ProblemType, logits_DL: npt.NDArray[np.float32], target: npt.NDArray[Any]
 ) -> tuple[str, float]:
     """One figure for people: accuracy, micro F1 at 0.5, or the share of the variance that is explained."""
-    if problem_type == "single_label":
+    if problem_type in ONE_LABEL:
         return "accuracy", float((logits_DL.argmax(1) == target).mean())
     if problem_type == "multi_label":
         said = logits_DL >= 0

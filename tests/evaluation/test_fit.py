@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from sklearn.metrics import f1_score
 
 from pipeline.evaluation.examples import Examples
 from pipeline.evaluation.fit import fit, plain
@@ -51,6 +54,16 @@ def test_single_label_keeps_its_thresholds():
     fitted = fit(task, sampled("single_label", 500, 3, hotter=2)).task
     assert fitted.thresholds == {"a": 0.9}
     assert fitted.temperature == pytest.approx(2, rel=0.3)  # 500 documents
+
+
+def test_of_a_binary_problem_the_second_labels_threshold_is_fitted():
+    found = sampled("single_label", 1_000, 2, hotter=2)
+    task = Classification("binary", tuple("ab"))
+    fitted = fit(task, found).task
+    assert fitted.temperature == fit(replace(task, problem_type="single_label"), found).task.temperature  # fmt: skip
+    assert fitted.thresholds["a"] == 1 - fitted.thresholds["b"]
+    f1 = [f1_score(found.truth_NL[:, 1], t.given(t.scores(found.logits_NL))[:, 1]) for t in (fitted, task)]  # fmt: skip
+    assert f1[0] >= f1[1]
 
 
 def test_without_a_best_temperature_the_checkpoints_own_stays_and_is_told():

@@ -1,6 +1,6 @@
 """Metrics, against their definitions written out and counted by DuckDB."""
 
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from typing import Any
 
 import duckdb
@@ -12,7 +12,7 @@ from sklearn.metrics import confusion_matrix
 
 from pipeline.evaluation.examples import Examples
 from pipeline.evaluation.metrics import Confusion, Metrics, measure, measure_regression
-from pipeline.tasks.classification import Classification, ProblemType
+from pipeline.tasks.classification import Classification, ProblemType, softmax
 from tests.evaluation.data import any_examples, examples, sampled
 
 COUNTS = """
@@ -151,6 +151,17 @@ def test_multi_label_confusion_written_out(found: Examples):
                     expected[true, got] = expected.get((true, got), 0) + 1
     found_ = [astuple(c) for c in measure(found, decided).confusion]
     assert {(t, g): n for t, g, n in found_} == expected
+
+
+def test_a_binary_problem_is_measured_as_two_labels():
+    found = sampled("single_label", 300, 2)
+    single, binary = (measure(found, task(kind, found)) for kind in ("single_label", "binary"))
+    assert [label.threshold for label in binary.labels] == [0.5, 0.5]
+    labels = tuple(replace(label, threshold=0.0) for label in binary.labels)
+    assert replace(binary, labels=labels) == single
+    strict = measure(found, task("binary", found, thresholds={"b": 0.9}))
+    given = softmax(found.logits_NL)[:, 1] >= 0.9
+    assert strict.accuracy == pytest.approx((given == found.truth_NL[:, 1]).mean())
 
 
 def test_a_document_below_its_threshold_gets_no_label():

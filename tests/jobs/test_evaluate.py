@@ -11,9 +11,11 @@ import duckdb
 import fsspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from jobs.cli import app
@@ -21,6 +23,7 @@ from jobs.evaluation import run
 from jobs.evaluation.run import run_evaluation
 from jobs.label import run_job
 from jobs.sample import CHECKPOINT, CORPUS
+from pipeline.bigbird.folder import CheckpointFolder
 from pipeline.config import EvaluationJob, parse_job, parse_settings
 from pipeline.dataflow.examples import Joined
 from pipeline.dataflow.plan import make_plan
@@ -28,6 +31,7 @@ from pipeline.errors import CheckpointError, ConfigError, CorpusError, ErrorBudg
 from tests.evaluation.data import examples
 from tests.jobs.test_label import rookery, tree
 
+LABELS = [*CheckpointFolder.open(CHECKPOINT).head.labels]
 DOCUMENTS = 25  # of each split
 BELOW_DUCKDB = 1e-9  # both count; they divide in another order
 
@@ -194,9 +198,44 @@ def test_what_cannot_be_fitted_is_refused_before_anything_is_computed(
 
 def test_a_regression_is_not_fitted(tmp_path: Path):
     shutil.copytree(CHECKPOINT, tmp_path / "checkpoint")
-    (tmp_path / "checkpoint" / "rookery.json").write_text('{"problem_type": "regression"}')
+    one_output(tmp_path / "checkpoint", {"problem_type": "regression"})
     with pytest.raises(ConfigError, match="--fit: this checkpoint is a regression"):
         run_evaluation(evaluation(tmp_path, f"corpus.uris={CORPUS}"), fitting=True)
+
+
+def one_output(checkpoint: Path, rookery: dict[str, Any]) -> None:
+    """A checkpoint whose one output is how much more it is for rust than for python."""
+    tensors = load_file(checkpoint / "model.safetensors")
+    for name in ("classifier.out_proj.weight", "classifier.out_proj.bias"):
+        rows = tensors[name].float()
+        tensors[name] = rows[[LABELS.index("rust")]] - rows[[LABELS.index("python")]]
+    save_file(tensors, checkpoint / "model.safetensors")
+    config = json.loads((checkpoint / "config.json").read_text())
+    config |= {"id2label": {"0": "rust"}, "label2id": {"rust": 0}}
+    (checkpoint / "config.json").write_text(json.dumps(config))
+    (checkpoint / "rookery.json").write_text(json.dumps(rookery))
+
+
+@pytest.mark.ray
+def test_a_binary_checkpoint_is_measured_and_fitted(labelled: Path, tmp_path: Path):
+    shutil.copytree(CHECKPOINT, tmp_path / "checkpoint")
+    one_output(tmp_path / "checkpoint", {"problem_type": "binary", "labels": ["python", "rust"]})
+    (tmp_path / "corpus").mkdir()
+    for file in (labelled / "corpus").iterdir():
+        table = pq.read_table(file)
+        chosen = pc.is_in(table["label"], pa.array(["python", "rust"]))
+        pq.write_table(table.filter(chosen), tmp_path / "corpus" / file.name)
+    run_evaluation(evaluation(tmp_path), fitting=True)
+    run_job(parse_job("", settings(tmp_path)))
+    stored = json.loads((tmp_path / "checkpoint" / "rookery.json").read_text())
+    assert stored["thresholds"]["python"] == 1 - stored["thresholds"]["rust"]
+    metrics = figures(tmp_path)["metrics"]
+    accuracy = of_the_table(tmp_path, "avg((p.label = c.label)::int)")
+    assert metrics["accuracy"] == pytest.approx(accuracy, abs=BELOW_DUCKDB)
+    assert {label["label"]: label["given"] for label in metrics["labels"]} == {
+        label: of_the_table(tmp_path, f"count(*) filter (p.label = '{label}')")
+        for label in ("python", "rust")
+    }
 
 
 def test_a_checkpoint_in_a_store_is_not_written_to(tmp_path: Path):

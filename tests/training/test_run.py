@@ -1,11 +1,14 @@
 """Small jobs, trained in this process without Ray."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from pipeline.bigbird.folder import CheckpointFolder
 from pipeline.dataflow.trainer import make_run
@@ -179,8 +182,9 @@ def test_without_a_split_column_a_share_validates(tmp_path: Path):
         ({"corpus": {"label_column": "region"}}, CorpusError, "not one of 48 documents has a value"),
         ({"head": {"problem_type": "regression"}}, CorpusError, "expected a number, as problem_type is regression"),
         ({"init": {"vocabulary": 9000}}, ConfigError, "init.vocabulary 9000"),
+        ({"training": {"class_weights": {"rook": 2}}}, ConfigError, "class_weights names rook; expected each label: rook, tern"),
     ],
-    ids=["no validation", "no train", "single class", "no labels", "no number", "vocabulary"],
+    ids=["no validation", "no train", "single class", "no labels", "no number", "vocabulary", "weights"],
 )  # fmt: skip
 def test_what_cannot_be_trained(corpus: Path, tmp_path: Path, sections, error, message):
     with pytest.raises(error, match=message):
@@ -195,6 +199,37 @@ def test_labels_that_the_checkpoint_does_not_know(trained: Path, tmp_path: Path)
         CorpusError, match="labels that the checkpoint does not know: jackdaw; it knows rook, tern"
     ):
         prepare(made)
+
+
+def test_a_binary_head_is_trained_as_the_two_labels_that_it_stands_for(
+    corpus: Path, trained: Path, tmp_path: Path
+):
+    """One output that is the difference of two: the same probabilities, the same loss, and steps that keep to it."""
+    binary = tmp_path / "binary"
+    shutil.copytree(trained, binary)
+    tensors = weights(trained)
+    for name in ("classifier.out_proj.weight", "classifier.out_proj.bias"):
+        tensors[name] = tensors[name][1:] - tensors[name][:1]
+    save_file(tensors, binary / "model.safetensors")
+    config = json.loads((binary / "config.json").read_text())
+    config |= {"id2label": {"0": "tern"}, "label2id": {"tern": 0}}
+    (binary / "config.json").write_text(json.dumps(config))
+    own = json.loads((binary / "rookery.json").read_text())
+    own |= {"problem_type": "binary", "labels": ["rook", "tern"]}
+    (binary / "rookery.json").write_text(json.dumps(own))
+    found = []
+    for folder in (trained, binary):
+        made = job(
+            corpus, tmp_path / f"from_{folder.name}", init=None, head=None, checkpoint={"uri": str(folder)},
+            training={"epochs": 1, "learning_rate": 1e-7},
+        )  # fmt: skip
+        _, scores, reports = train(made)
+        found.append((scores["test"], scores["validation"]["loss"], reports[0]["loss"]))
+    (single_test, *single), (binary_test, *binary_losses) = found
+    # a rate that hardly moves the weights: what is left is rounding
+    assert binary_losses == pytest.approx(single, abs=1e-5)
+    assert binary_test["score"] == single_test["score"]
+    assert CheckpointFolder.open(tmp_path / "from_binary").head.problem_type == "binary"
 
 
 def test_work_of_another_job_is_refused(corpus: Path, tmp_path: Path):
