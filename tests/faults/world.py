@@ -221,6 +221,11 @@ class World:
     def expected(self) -> dict[str, Any]:
         return self.undisturbed.published()
 
+    @property
+    def has_errors(self) -> bool:
+        """Whether a document of the corpus can't be labelled."""
+        return any(name.startswith("errors/") for name in self.expected)
+
     def local(self, name: str = "", parent: Path | None = None) -> Target:
         folder = (parent or self.folder) / (name or uuid.uuid4().hex)
         table = Table(fsspec.filesystem("file"), str(folder), str(folder))
