@@ -1,6 +1,8 @@
 """Fixtures that more than one package of tests needs."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ settings.register_profile("rookery", deadline=None)
 settings.load_profile("rookery")
 prepare_own_ray()  # before any test module imports ray
 _server: S3Server | None = None
+KILLERS = Path(__file__).parent / "killers"
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +43,20 @@ def ray() -> Iterator[None]:
     required = ["corpus.uris=x", "checkpoint.uri=x", "table.uri=x"]
     with ray_cluster(parse_job("", required)):
         yield
+
+
+@pytest.fixture
+def killing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
+    """Makes documents deadly to the processes that are started from now on: see tests/killers. Gives the list of deaths."""
+
+    def make_deadly(setting: str, value: str) -> Path:
+        path = os.pathsep.join([str(KILLERS), os.environ.get("PYTHONPATH", "")])
+        monkeypatch.setenv("PYTHONPATH", path)
+        monkeypatch.setenv(f"ROOKERY_TEST_KILLER_{setting}", value)
+        monkeypatch.setenv("ROOKERY_TEST_DEATHS", str(tmp_path / "deaths"))
+        return tmp_path / "deaths"
+
+    return make_deadly
 
 
 _told: set[str] = set()  # by the processes that pytest-xdist spreads the tests over

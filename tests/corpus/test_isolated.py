@@ -2,8 +2,7 @@
 
 import gzip
 import json
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from pipeline.corpus.passes import passes, read_pass
 from pipeline.corpus.units import Unit
 from tests.corpus.files import STORAGE, Row, put, units_of
 
-KILLERS = Path(__file__).parent.parent / "killers"
 DOCUMENTS = 24
 TEXTS = [f"document {number} " + "word " * 100 for number in range(DOCUMENTS)]
 
@@ -29,12 +27,8 @@ def isolated() -> Iterator[IsolatedReading]:
 
 
 @pytest.fixture
-def deaths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    path = os.pathsep.join([str(KILLERS), os.environ.get("PYTHONPATH", "")])
-    monkeypatch.setenv("PYTHONPATH", path)
-    monkeypatch.setenv("ROOKERY_TEST_KILLER_TEXT", "read quokka")
-    monkeypatch.setenv("ROOKERY_TEST_DEATHS", str(tmp_path / "deaths"))
-    return tmp_path / "deaths"
+def deaths(killing: Callable[[str, str], Path]) -> Path:
+    return killing("TEXT", "read quokka")
 
 
 def write(path: Path, *killers: int, row_group: int = DOCUMENTS) -> Path:

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,6 @@ from pipeline.inference.isolated import IsolatedPredictor
 from pipeline.inference.predictor import Lengths, Predictor, Tokens
 from tests.checkpoints import random_tokens, random_transformers_model, save_folder
 
-HOOKS = Path(__file__).parent.parent / "killers"
 LENGTHS = [70, 300, 64, 130, 20]
 KILLER = 9  # no random token is
 
@@ -31,13 +30,8 @@ def isolated(checkpoint: Path) -> Iterator[IsolatedPredictor]:
 
 
 @pytest.fixture
-def deaths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(
-        "PYTHONPATH", os.pathsep.join([str(HOOKS), os.environ.get("PYTHONPATH", "")])
-    )
-    monkeypatch.setenv("ROOKERY_TEST_KILLER_TOKENS", str(KILLER))
-    monkeypatch.setenv("ROOKERY_TEST_DEATHS", str(tmp_path / "deaths"))
-    return tmp_path / "deaths"
+def deaths(killing: Callable[[str, str], Path]) -> Path:
+    return killing("TOKENS", str(KILLER))
 
 
 def pack(*killers: int) -> tuple[Tokens, Lengths]:

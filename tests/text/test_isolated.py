@@ -1,7 +1,6 @@
 """The packer apart gives the same packs, and finds the documents that end it."""
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,7 +13,6 @@ from pipeline.text.units import Packer
 from pipeline.text.windows import WindowPolicy
 from tests.text.models import train
 
-KILLERS = Path(__file__).parent.parent / "killers"
 TEXTS = [f"document {number} of a few " + "words " * (number + 1) for number in range(9)]
 
 
@@ -36,12 +34,8 @@ def isolated(spiece: Path) -> Iterator[IsolatedPacker]:
 
 
 @pytest.fixture
-def deaths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    path = os.pathsep.join([str(KILLERS), os.environ.get("PYTHONPATH", "")])
-    monkeypatch.setenv("PYTHONPATH", path)
-    monkeypatch.setenv("ROOKERY_TEST_KILLER_TEXT", "tokenize quokka")
-    monkeypatch.setenv("ROOKERY_TEST_DEATHS", str(tmp_path / "deaths"))
-    return tmp_path / "deaths"
+def deaths(killing: Callable[[str, str], Path]) -> Path:
+    return killing("TEXT", "tokenize quokka")
 
 
 def documents(*killers: int) -> pa.Table:
