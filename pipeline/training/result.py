@@ -87,6 +87,10 @@ def card(run: Run, result: dict[str, Any]) -> str:
             f"The weights are those after epoch {result['best_epoch']} of {len(result['epochs'])}, chosen on the validation split"
             + ("; the test split was read once, after that." if "test" in result["scores"] else "."),
             "",
+            "| epoch | loss | on validation | score |",
+            "|---|---|---|---|",
+            *map(_epoch_row, result["epochs"]),
+            "",
             "## Settings",
             "",
             "```yaml",
@@ -95,6 +99,11 @@ def card(run: Run, result: dict[str, Any]) -> str:
             "",
         ]
     )  # fmt: skip
+
+
+def _epoch_row(epoch: dict[str, Any]) -> str:
+    found = epoch["validation"]
+    return f"| {epoch['epoch']} | {epoch['loss']:.4f} | {found['loss']:.4f} | {found['name']} {found['score']:.4f} |"
 
 
 def _data_row(run: Run, split: Any) -> str:

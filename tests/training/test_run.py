@@ -54,7 +54,7 @@ def test_the_folder_is_complete(trained: Path):
     assert folder.head.labels == ("rook", "tern")
     assert (folder.windows.max_tokens, folder.windows.overlap) == (64, 4)
     card = (trained / "README.md").read_text()
-    for fact in ("rook 16, tern 16", "| test | 8 |", "accuracy", "learning_rate: 0.02"):
+    for fact in ("rook 16, tern 16", "| test | 8 |", "accuracy", "learning_rate: 0.02", "| 4 | 0."):
         assert fact in card
     assert sorted(path.name for path in trained.parent.iterdir()) == ["model"]
 
