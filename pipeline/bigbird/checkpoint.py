@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from pipeline.bigbird.classifier import Classifier
@@ -154,7 +154,8 @@ def save(
         size = classifier.encoder_config.hidden_size
         tensors.setdefault("bert.pooler.weight", torch.eye(size, dtype=dtype))
         tensors.setdefault("bert.pooler.bias", torch.zeros(size, dtype=dtype))
-    save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
+    # not save_file: it makes a file that only its owner may read
+    (path / "model.safetensors").write_bytes(serialize(tensors, metadata={"format": "pt"}))
 
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:

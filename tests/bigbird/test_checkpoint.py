@@ -269,6 +269,11 @@ def test_what_we_save_we_load(model: Any, folder: Path, tmp_path: Path) -> None:
     assert torch.equal(logits_of(again), logits_of(classifier))
 
 
+def test_who_may_read_one_file_of_a_folder_may_read_all(folder: Path, tmp_path: Path) -> None:
+    save(open_and_load(folder), tmp_path / "saved")
+    assert len({path.stat().st_mode for path in (tmp_path / "saved").iterdir()}) == 1
+
+
 def test_weights_may_be_stored_in_half_the_space(folder: Path, tmp_path: Path) -> None:
     classifier = open_and_load(folder)
     save(classifier, tmp_path / "half", dtype=torch.bfloat16)
