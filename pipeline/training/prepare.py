@@ -111,7 +111,7 @@ def _prepare(job: TrainJob, work: Path) -> dict[str, Any]:
         for file in filter(None, (folder.spiece, folder.tokenizer_json)):
             shutil.copyfile(file, start / file.name)
     labels, left_out = documents.labels()  # before the long part: most mistakes show here
-    head = _head(job, folder, labels["train"])
+    head = _head(job, folder, labels)
     target = {split: targets(head.problem_type, head.labels, labels[split]) for split in SPLITS}
     class_weights(job.training.class_weights, head.problem_type, head.labels, target["train"])
     if job.init is not None:
@@ -173,16 +173,22 @@ def _new_encoder(job: TrainJob, vocab_size: int) -> EncoderConfig:
     )  # fmt: skip
 
 
-def _head(job: TrainJob, folder: CheckpointFolder | None, labels: list[Label]) -> HeadConfig:
-    """The job's new head for the labels of the training documents, or the checkpoint's own."""
+def _head(
+    job: TrainJob, folder: CheckpointFolder | None, labels: dict[Split, list[Label]]
+) -> HeadConfig:
+    """The job's new head for the labels of all splits, or the checkpoint's own.
+
+    A rare label may have fallen to the test documents alone: it can't be learned, but the others can.
+    """
     if job.head is None and folder is not None:
         return folder.head
     settings = job.head or HeadSettings()
+    found_labels(settings.problem_type, labels["train"])  # or there is nothing to learn
     return HeadConfig(
         pooling=settings.pooling,
         head=settings.kind,
         problem_type=settings.problem_type,
-        labels=found_labels(settings.problem_type, labels),
+        labels=found_labels(settings.problem_type, chain.from_iterable(labels.values())),
         attention_size=settings.attention_size,
         dense_size=settings.dense_size,
     )

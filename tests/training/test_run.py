@@ -192,6 +192,16 @@ def test_what_cannot_be_trained(corpus: Path, tmp_path: Path, sections, error, m
     prepare(job(corpus, tmp_path / "model"))  # once it is corrected nothing is in the way
 
 
+def test_a_label_of_the_test_documents_alone_is_known_and_never_given(tmp_path: Path):
+    corpus = write(tmp_path / "birds.jsonl")
+    records = [json.loads(line) for line in corpus.read_text().splitlines()]
+    next(r for r in records if r["split"] == "test")["label"] = "jackdaw"
+    corpus.write_text("".join(json.dumps(record) + "\n" for record in records))
+    _, scores, _ = train(job(corpus, tmp_path / "model"))
+    assert CheckpointFolder.open(tmp_path / "model").head.labels == ("jackdaw", "rook", "tern")
+    assert scores["test"]["score"] == 7 / 8
+
+
 def test_labels_that_the_checkpoint_does_not_know(trained: Path, tmp_path: Path):
     corpus = write(tmp_path / "birds.jsonl", label="jackdaw")
     made = job(corpus, tmp_path / "model", init=None, head=None, checkpoint={"uri": str(trained)})
