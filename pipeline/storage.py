@@ -46,6 +46,7 @@ from pipeline.errors import (
 )
 
 MAX_SINGLE_PUT = 5 * 2**30
+CREATIONS = 5  # of an object that others create and delete at the same time
 TRANSFERS = 16  # objects copied or fetched at a time; each waits on the network, not on a core
 
 
@@ -144,15 +145,19 @@ class Storage:
                 f"{uri}: {len(data):,} bytes; a conditional PUT takes at most 5 GiB: raise table.buckets"
             )
         with _explained(uri):
-            try:
-                _create(filesystem, path, data)
-            except PermissionError:
-                raise
-            except _store_errors():
-                with contextlib.suppress(FileNotFoundError):
-                    return bool(filesystem.cat_file(path) == data)
-                raise
-        return True
+            for attempt in range(CREATIONS):
+                try:
+                    _create(filesystem, path, data)
+                except PermissionError:
+                    raise
+                except _store_errors():
+                    with contextlib.suppress(FileNotFoundError):
+                        return bool(filesystem.cat_file(path) == data)
+                    if attempt == CREATIONS - 1:
+                        raise
+                    continue  # refused, and nothing there: what was there may have been deleted since
+                return True
+        raise AssertionError("the last attempt returns or raises")
 
     def put(self, uri: str, data: bytes) -> None:
         """Writes the object, whatever was there."""

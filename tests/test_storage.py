@@ -67,6 +67,25 @@ def test_of_many_writers_one_wins(store: Store):
     assert storage.read(f"{folder}/contested") == b"%d" % won.index(True)
 
 
+def test_what_is_deleted_meanwhile_is_nobodys(store: Store):
+    """As with marks, which two runs may make and remove at once: one at a time has it, and nobody fails."""
+    storage, folder = store
+    uri, holders, won = f"{folder}/mark", [0], []
+
+    def hold(number: int) -> None:
+        for turn in range(25):
+            if storage.put_if_absent(uri, b"%d %d" % (number, turn)):
+                holders[0] += 1
+                won.append(holders[0])
+                holders[0] -= 1
+                storage.delete(uri)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(hold, range(4)))
+    assert won
+    assert set(won) == {1}
+
+
 def test_put_replaces(store: Store):
     storage, folder = store
     storage.put(f"{folder}/a", b"first")
