@@ -25,6 +25,9 @@ def ray_errors_explained() -> Iterator[None]:
 def _task_error(error: BaseException) -> RookeryError | None:
     """What a task raised, from under Ray's wrappers; None if it is no error of ours."""
     cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, RookeryError):
+    # a wrapper may be of the cause's class too, and then its text is the worker's stack
+    while cause is not None and (
+        isinstance(cause, ray.exceptions.RayTaskError) or not isinstance(cause, RookeryError)
+    ):
         cause = getattr(cause, "cause", None) or cause.__cause__
     return cause
