@@ -30,5 +30,5 @@ def test_an_error_of_ours_has_its_own_words(ray: None) -> None:
 def test_a_lost_worker_is_worth_another_run(ray: None) -> None:
     import ray as cluster
 
-    with pytest.raises(RetryableError, match="Ray gave up: .*run again"), ray_errors_explained():
+    with pytest.raises(RetryableError, match=r"Ray gave up: .*run again"), ray_errors_explained():
         cluster.get(cluster.remote(max_retries=0)(die).remote())
