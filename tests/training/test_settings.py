@@ -4,10 +4,11 @@ import pytest
 
 from jobs.benchmark import __path__ as benchmark
 from jobs.sample import FOLDER
-from pipeline.config import parse_settings
+from pipeline.config import EvaluationJob, load_settings, parse_settings
 from pipeline.errors import ConfigError
 from pipeline.training.settings import TrainJob, load_train_job
 
+BENCHMARK = Path(benchmark[0])
 REQUIRED = ["corpus.uris=a", "corpus.label_column=l", "output.folder=o"]
 
 
@@ -18,10 +19,19 @@ def refusal(*overrides: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "path", [FOLDER / "train.yaml", Path(benchmark[0]) / "un_debates.yaml"], ids=lambda p: p.stem
+    "path",
+    [FOLDER / "train.yaml", BENCHMARK / "un_debates.yaml", BENCHMARK / "tech_proposals.yaml"],
+    ids=lambda p: p.stem,
 )
 def test_ours_are_right(path: Path):
     assert load_train_job(path).init is not None
+
+
+def test_what_is_trained_is_what_is_measured():
+    measured = load_settings(EvaluationJob, BENCHMARK / "tech_proposals_evaluate.yaml", [])
+    trained = load_train_job(BENCHMARK / "tech_proposals.yaml")
+    assert measured.corpus == trained.corpus
+    assert measured.checkpoint.uri == trained.output.folder
 
 
 @pytest.mark.parametrize(
