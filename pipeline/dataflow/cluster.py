@@ -58,9 +58,9 @@ def threads(compute: ComputeSettings) -> int:
 
 def prepare_own_ray() -> None:
     """Sets the environment of a Ray of our own. Raises RookeryError if ray was imported before: it would not heed it."""
-    if os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER") == "0":
-        return
     if "ray" in sys.modules:
+        if os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER") == "0":
+            return
         raise RookeryError(
             "ray was imported before its environment was set, and would listen on every interface"
         )

@@ -41,6 +41,17 @@ def test_ray_that_was_imported_too_early_is_refused():
     assert "would listen on every interface" in result.stderr
 
 
+def test_what_somebody_set_before_does_not_keep_the_token_away():
+    program = (
+        "import os; from pipeline.dataflow.cluster import prepare_own_ray\n"
+        "prepare_own_ray(); import ray; prepare_own_ray(); print(os.environ['RAY_AUTH_MODE'], os.environ['MALLOC_ARENA_MAX'])"
+    )
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "MALLOC"))}  # fmt: skip
+    environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    told = subprocess.check_output([sys.executable, "-c", program], env=environment, text=True)
+    assert told.split() == ["token", "1"]
+
+
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
