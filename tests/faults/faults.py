@@ -285,28 +285,36 @@ def rewrite(path: Path, before: str, more: int = 0) -> None:
 
 
 @patiently
-def corpus_changes(world: World, dice: random.Random, change: str = "", when: str = "") -> str:
+def corpus_changes(
+    world: World, dice: random.Random, change: str = "", when: str = "", store: str = ""
+) -> str:
     """A file is deleted, replaced or appended to after the plan, before or while a worker reads it."""
     change = change or dice.choice(list(CHANGES))
     when = when or dice.choice(["before", "after"])
+    store = store or dice.choice(world.stores)
     folder = world.folder / f"changing-{random.getrandbits(64):x}"
     corpus = Path(shutil.copytree(world.corpus, folder))
     own = World(world.folder, world.server, corpus, world.settings, world.runs)
-    target = own.local()
+    target = own.s3() if store == "s3" else own.local()
     planned_ids = own.ids
     file = sorted(corpus.rglob("*.parquet"))[-1]
+    uri = upload(target, corpus, file) if store == "s3" else str(file)
     fault = hook(
         target, "read", "open", file.name, when=when, do="wait", **{"in": "default_worker"}
     )
     run = target.start(faults=[fault])
     assert wait_for(run, lambda: Path(fault["marker"]).exists()), run.wait()
     CHANGES[change](file)
+    if store == "s3":
+        target.table.filesystem.rm(uri)
+        if file.exists():
+            target.table.filesystem.put_file(str(file), uri)
     Path(fault["marker"] + ".go").touch()
     code, output = run.wait()
     state = "is gone" if change == "deleted" else "was replaced"
     assert code == AGAIN, output
     said = " ".join(output.split())
-    assert f"{file} {state} after this run was planned" in said, output
+    assert f"{uri} {state} after this run was planned" in said, output
     assert "run again: finished units are kept" in said, output
     assert not target.table.manifests(), "a snapshot of a corpus that never was"
     target.finish()
@@ -316,6 +324,14 @@ def corpus_changes(world: World, dice: random.Random, change: str = "", when: st
     check_whole(target.table, manifest, [now])
     check_texts(target, corpus, manifest)
     return change
+
+
+def upload(target: Target, corpus: Path, file: Path) -> str:
+    """Puts the corpus into the target's bucket; the URI of one of its files there."""
+    uri = f"s3://{target.table.root.partition('/')[0]}/corpus"
+    target.table.filesystem.put(f"{corpus}/", uri, recursive=True)
+    target.settings += (f"corpus.uris={uri}",)
+    return f"{uri}/{file.relative_to(corpus)}"
 
 
 def check_texts(target: Target, corpus: Path, manifest: dict[str, Any]) -> None:
