@@ -8,7 +8,8 @@ from pipeline.bigbird.folder import CheckpointFolder
 
 def folder(path: Path, **rookery: object) -> Path:
     for file in CHECKPOINT.iterdir():
-        (path / file.name).symlink_to(file)
+        if file.name != "rookery.json":  # what is written through a link changes the sample's own
+            (path / file.name).symlink_to(file)
     if rookery:
         (path / "rookery.json").write_text(json.dumps(rookery))
     return path

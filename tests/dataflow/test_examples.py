@@ -24,7 +24,8 @@ def checkpoint(folder: Path, **rookery: Any) -> Path:
     path = folder / "checkpoint"
     path.mkdir()
     for file in CHECKPOINT.iterdir():
-        (path / file.name).symlink_to(file)
+        if file.name != "rookery.json":  # what is written through a link changes the sample's own
+            (path / file.name).symlink_to(file)
     (path / "rookery.json").write_text(json.dumps(rookery))
     return path
 

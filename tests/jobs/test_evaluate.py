@@ -63,13 +63,14 @@ def labelled(ray: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
         table = table.append_column("same", pa.repeat("rust", len(table)))
         pq.write_table(table, folder / "corpus" / f"{split}.parquet")
     shutil.copytree(CHECKPOINT, folder / "checkpoint")
+    (folder / "checkpoint" / "rookery.json").unlink()
     run_job(parse_job("", settings(folder)))
     return folder
 
 
 @pytest.fixture
 def folder(labelled: Path) -> Path:
-    """The same, with the checkpoint as it was shipped and without output."""
+    """The same, with the checkpoint as it was and without output."""
     (labelled / "checkpoint" / "rookery.json").unlink(missing_ok=True)
     shutil.rmtree(labelled / "out", ignore_errors=True)
     return labelled
