@@ -110,7 +110,11 @@ def test_a_limit_holds_for_its_own_unit(tmp_path: Path, n_documents: int) -> Non
     assert whole[1] == read(STORAGE, stream.part(0)).to_pylist()
 
 
-@pytest.mark.parametrize("data", [gzip.compress(b""), b"", gzip.compress(b"\n \n")])
+@pytest.mark.parametrize(
+    "data",
+    [gzip.compress(b""), b"", gzip.compress(b"\n \n")],
+    ids=["empty", "no byte", "blank lines"],  # gzip writes the time, pytest the bytes
+)
 def test_a_stream_without_documents_has_no_part(tmp_path: Path, data: bytes) -> None:
     assert read_passes([stream_of(put(tmp_path / "a.jsonl.gz", data), 100)]) == []
 
