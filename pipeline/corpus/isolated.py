@@ -29,16 +29,17 @@ class IsolatedReading:
 
     def read_pass(self, units: Pass) -> Iterator[tuple[Unit, pa.Table]]:
         """Each unit of a pass with its DOCUMENTS. Raises what `read_pass` raises."""
-        n_read = deaths = 0
+        n_read = deaths = position = 0
         while deaths < DEATHS:
             try:
-                for found in islice(self._run(units), n_read, None):
-                    yield found
+                for unit, documents in islice(self._run(units), n_read, None):
+                    yield unit, documents
                     n_read, deaths = n_read + 1, 0
+                    position = documents["position"][-1].as_py() + 1
                 return
             except ProcessEnded:
                 deaths += 1
-        yield from self._from_killer(units, n_read)
+        yield from self._from_killer(units, n_read, position)
 
     def close(self) -> None:
         """Ends the process."""
@@ -47,12 +48,16 @@ class IsolatedReading:
     def _run(self, units: Pass) -> Iterator[tuple[Unit, pa.Table]]:
         return self._apart.run(read_pass, self._storage, units)
 
-    def _from_killer(self, units: Pass, n_read: int) -> Iterator[tuple[Unit, pa.Table]]:
+    def _from_killer(
+        self, units: Pass, n_read: int, position: int
+    ) -> Iterator[tuple[Unit, pa.Table]]:
+        """`position`: of a stream's first document that was not read. An error's id is of its position: no two share one."""
         first = units[0]
         if isinstance(first.slice, Stream):
-            yield first.part(n_read), self._errors(first)
+            yield first.part(n_read), self._errors(first, position)
         elif isinstance(first.slice, Part):
-            yield from ((unit, self._errors(unit)) for unit in units[n_read:])
+            for at, unit in enumerate(units[n_read:], position):
+                yield unit, self._errors(unit, at)
         else:
             killer = replace(units[n_read], limit=None)
             yield units[n_read], pa.concat_tables(self._around(killer))[: units[n_read].limit]
