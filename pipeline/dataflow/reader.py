@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 
@@ -49,7 +48,7 @@ class Reader:
     def _read_apart(self, units: Pass) -> Iterator[pa.Table]:
         reading = IsolatedReading(self.storage)
         packer = IsolatedPacker(_packer, self.storage, self.scoring)
-        with closing(reading), closing(packer):
+        with contextlib.closing(reading), contextlib.closing(packer):
             yield from self._read(units, reading.read_pass(units), packer.packs)
 
     def _read(

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from pipeline.errors import CorpusError
 from pipeline.tasks.classification import ProblemType
+from pipeline.tasks.targets import ONE_LABEL
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -44,7 +45,7 @@ class Examples:
 
 def truth(problem_type: ProblemType, target: npt.NDArray[Any], outputs: int) -> Floats:
     """Targets as training has them (single_label and binary: an index per document) -> `truth_NL`."""
-    if problem_type in ("single_label", "binary"):
+    if problem_type in ONE_LABEL:
         return np.asarray(np.eye(outputs)[target])
     return np.asarray(target, np.float64)
 
