@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import BigBirdConfig, BigBirdForSequenceClassification
 from transformers.utils import logging
 
@@ -72,6 +73,21 @@ def save_folder(
     if rookery is not None:
         (path / "rookery.json").write_text(json.dumps(rookery))
     return path
+
+
+def one_output(folder: Path, first: str, second: str, rookery: dict[str, Any]) -> None:
+    """Makes a classifier of many outputs one of a single output: how much more it is for the label `second` than for `first`."""
+    config = json.loads((folder / "config.json").read_text())
+    labels = list(config["id2label"].values())
+    tensors = load_file(folder / "model.safetensors")
+    for name in ("classifier.out_proj.weight", "classifier.out_proj.bias"):
+        rows = tensors[name].float()
+        tensors[name] = rows[[labels.index(second)]] - rows[[labels.index(first)]]
+    save_file(tensors, folder / "model.safetensors")
+    config |= {"id2label": {"0": second}, "label2id": {second: 0}}
+    (folder / "config.json").write_text(json.dumps(config))
+    own = json.loads((folder / "rookery.json").read_text())
+    (folder / "rookery.json").write_text(json.dumps(own | rookery))
 
 
 def configs_of(model: Any) -> tuple[EncoderConfig, HeadConfig]:

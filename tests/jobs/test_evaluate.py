@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from jobs.cli import app
@@ -23,15 +22,14 @@ from jobs.evaluation import run
 from jobs.evaluation.run import run_evaluation
 from jobs.label import run_job
 from jobs.sample import CHECKPOINT, CORPUS
-from pipeline.bigbird.folder import CheckpointFolder
 from pipeline.config import EvaluationJob, parse_job, parse_settings
 from pipeline.dataflow.examples import Joined
 from pipeline.dataflow.plan import make_plan
 from pipeline.errors import CheckpointError, ConfigError, CorpusError, ErrorBudgetError
+from tests.checkpoints import one_output
 from tests.evaluation.data import examples
 from tests.jobs.test_label import rookery, tree
 
-LABELS = [*CheckpointFolder.open(CHECKPOINT).head.labels]
 DOCUMENTS = 25  # of each split
 BELOW_DUCKDB = 1e-9  # both count; they divide in another order
 
@@ -199,28 +197,20 @@ def test_what_cannot_be_fitted_is_refused_before_anything_is_computed(
 
 def test_a_regression_is_not_fitted(tmp_path: Path):
     shutil.copytree(CHECKPOINT, tmp_path / "checkpoint")
-    one_output(tmp_path / "checkpoint", {"problem_type": "regression"})
+    one_output(tmp_path / "checkpoint", "python", "rust", {"problem_type": "regression"})
     with pytest.raises(ConfigError, match="--fit: this checkpoint is a regression"):
         run_evaluation(evaluation(tmp_path, f"corpus.uris={CORPUS}"), fitting=True)
-
-
-def one_output(checkpoint: Path, rookery: dict[str, Any]) -> None:
-    """A checkpoint whose one output is how much more it is for rust than for python."""
-    tensors = load_file(checkpoint / "model.safetensors")
-    for name in ("classifier.out_proj.weight", "classifier.out_proj.bias"):
-        rows = tensors[name].float()
-        tensors[name] = rows[[LABELS.index("rust")]] - rows[[LABELS.index("python")]]
-    save_file(tensors, checkpoint / "model.safetensors")
-    config = json.loads((checkpoint / "config.json").read_text())
-    config |= {"id2label": {"0": "rust"}, "label2id": {"rust": 0}}
-    (checkpoint / "config.json").write_text(json.dumps(config))
-    (checkpoint / "rookery.json").write_text(json.dumps(rookery))
 
 
 @pytest.mark.ray
 def test_a_binary_checkpoint_is_measured_and_fitted(labelled: Path, tmp_path: Path):
     shutil.copytree(CHECKPOINT, tmp_path / "checkpoint")
-    one_output(tmp_path / "checkpoint", {"problem_type": "binary", "labels": ["python", "rust"]})
+    one_output(
+        tmp_path / "checkpoint",
+        "python",
+        "rust",
+        {"problem_type": "binary", "labels": ["python", "rust"]},
+    )
     (tmp_path / "corpus").mkdir()
     for file in (labelled / "corpus").iterdir():
         table = pq.read_table(file)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from pipeline.bigbird.folder import CheckpointFolder
 from pipeline.dataflow.trainer import make_run
@@ -18,7 +17,12 @@ from pipeline.training import state
 from pipeline.training.prepare import prepare
 from pipeline.training.run import work
 from pipeline.training.workers import Workers
-from tests.checkpoints import random_transformers_model, save_folder, transformers_logits
+from tests.checkpoints import (
+    one_output,
+    random_transformers_model,
+    save_folder,
+    transformers_logits,
+)
 from tests.training.corpora import job, train, weights, write
 
 SCORES = {"single_label": "accuracy", "multi_label": "micro F1", "regression": "R²"}
@@ -217,16 +221,7 @@ def test_a_binary_head_is_trained_as_the_two_labels_that_it_stands_for(
     """One output that is the difference of two: the same probabilities, the same loss, and steps that keep to it."""
     binary = tmp_path / "binary"
     shutil.copytree(trained, binary)
-    tensors = weights(trained)
-    for name in ("classifier.out_proj.weight", "classifier.out_proj.bias"):
-        tensors[name] = tensors[name][1:] - tensors[name][:1]
-    save_file(tensors, binary / "model.safetensors")
-    config = json.loads((binary / "config.json").read_text())
-    config |= {"id2label": {"0": "tern"}, "label2id": {"tern": 0}}
-    (binary / "config.json").write_text(json.dumps(config))
-    own = json.loads((binary / "rookery.json").read_text())
-    own |= {"problem_type": "binary", "labels": ["rook", "tern"]}
-    (binary / "rookery.json").write_text(json.dumps(own))
+    one_output(binary, "rook", "tern", {"problem_type": "binary", "labels": ["rook", "tern"]})
     found = []
     for folder in (trained, binary):
         made = job(
