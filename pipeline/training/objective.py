@@ -3,18 +3,15 @@
 Shapes: W windows (or documents), L labels.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.bigbird.config import ProblemType
-from pipeline.errors import ConfigError
 from pipeline.tasks.targets import ONE_LABEL
 
 
@@ -43,35 +40,6 @@ class Objective:
         return Objective(
             self.problem_type, None if self.weight_L is None else self.weight_L.to(device)
         )
-
-
-def class_weights(
-    settings: Literal["balanced"] | Mapping[str, float] | None,
-    problem_type: ProblemType,
-    labels: tuple[str, ...],
-    target: npt.NDArray[Any],
-) -> Tensor | None:
-    """training.class_weights as a tensor; `balanced` gives every label the same say.
-
-    Raises:
-        ConfigError: weights for a regression, or for other labels than there are.
-    """
-    if settings is None:
-        return None
-    if problem_type == "regression":
-        raise ConfigError("training.class_weights: a regression has no classes; remove them")
-    if settings != "balanced":
-        assert not isinstance(settings, str)
-        if set(settings) != set(labels):
-            raise ConfigError(
-                f"training.class_weights names {', '.join(sorted(settings))}; expected each label: {', '.join(labels)}"
-            )
-        return torch.tensor([settings[label] for label in labels])
-    if problem_type == "multi_label":
-        count_L = target.sum(0).clip(min=1)
-        return torch.from_numpy(((len(target) - count_L) / count_L).clip(min=1e-3)).float()
-    count_L = np.bincount(target, minlength=len(labels)).clip(min=1)
-    return torch.from_numpy(len(target) / (len(labels) * count_L)).float()
 
 
 def score(

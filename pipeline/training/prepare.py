@@ -26,9 +26,9 @@ from pipeline.storage import Storage
 from pipeline.tasks.targets import found_labels, targets
 from pipeline.text.tokenizer import Tokenizer
 from pipeline.text.vocabulary import train_vocabulary
+from pipeline.training.class_weights import class_weights
 from pipeline.training.documents import SPLITS, Documents, Split, plain_texts
 from pipeline.training.examples import ExamplesWriter, write_texts
-from pipeline.training.objective import class_weights
 from pipeline.training.settings import HeadSettings, TrainJob
 
 TOKENIZER_FILES = ("spiece.model", "tokenizer.json")

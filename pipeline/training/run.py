@@ -15,13 +15,14 @@ from pipeline.inference.memory import keep_freed_memory
 from pipeline.storage import Storage
 from pipeline.text.windows import WindowPolicy
 from pipeline.training.batches import Batcher
+from pipeline.training.class_weights import class_weights
 from pipeline.training.dropout import replace_dropouts
 from pipeline.training.evaluate import Evaluation, evaluate
 from pipeline.training.examples import Examples
 from pipeline.training.loop import Loop, Report
 from pipeline.training.masked import MaskedModel
 from pipeline.training.model import Model
-from pipeline.training.objective import Objective, class_weights
+from pipeline.training.objective import Objective
 from pipeline.training.prepare import Prepared
 from pipeline.training.settings import PretrainingSettings, TrainJob
 from pipeline.training.workers import Workers
@@ -135,7 +136,9 @@ def _model(run: Run, classifier: Classifier, train: Examples) -> Model:
     weight_L = class_weights(
         job.training.class_weights, head.problem_type, head.labels, train.target
     )
-    objective = Objective(head.problem_type, weight_L)
+    objective = Objective(
+        head.problem_type, None if weight_L is None else torch.from_numpy(weight_L)
+    )
     return Model(classifier, objective, run.device, run.dtype, head_only=job.training.head_only)
 
 
