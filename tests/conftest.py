@@ -17,7 +17,7 @@ settings.register_profile("rookery", deadline=None)
 settings.load_profile("rookery")
 prepare_own_ray()  # before any test module imports ray
 _server: S3Server | None = None
-KILLERS = Path(__file__).parent / "killers"
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="session")
@@ -47,11 +47,10 @@ def ray() -> Iterator[None]:
 
 @pytest.fixture
 def killing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
-    """Makes documents deadly to the processes that are started from now on: see tests/killers. Gives the list of deaths."""
+    """Makes documents deadly to the processes that are started from now on: see tests/hooks. Gives the list of deaths."""
 
     def make_deadly(setting: str, value: str) -> Path:
-        path = os.pathsep.join([str(KILLERS), os.environ.get("PYTHONPATH", "")])
-        monkeypatch.setenv("PYTHONPATH", path)
+        monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'tests/hooks'}{os.pathsep}{ROOT}")
         monkeypatch.setenv(f"ROOKERY_TEST_KILLER_{setting}", value)
         monkeypatch.setenv("ROOKERY_TEST_DEATHS", str(tmp_path / "deaths"))
         return tmp_path / "deaths"

@@ -1,41 +1,29 @@
-"""Imported by every Python that has this folder on its PYTHONPATH: documents that end processes, as a bad library would.
+"""Documents that end processes, as a bad library would.
 
 ROOKERY_TEST_KILLER_TOKENS: token ids, one of which in a pack ends the process that predicts it.
 ROOKERY_TEST_KILLER_TEXT: `<read or tokenize> <word>`, which in a document's text ends the process of that stage.
 ROOKERY_TEST_DEATHS: a file in which each death is a line: process, stage and, where known, how much was at stake.
 """
 
-import importlib.abc
-import importlib.machinery
 import os
 import signal
-import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from tests.hooks.imports import after_import
 
-class _Finder(importlib.abc.MetaPathFinder):
-    def __init__(self, module: str, change: Callable[[ModuleType], None]) -> None:
-        self.module, self.change = module, change
+TOKENS = os.environ.get("ROOKERY_TEST_KILLER_TOKENS", "")
+STAGE, _, WORD = os.environ.get("ROOKERY_TEST_KILLER_TEXT", "").partition(" ")
 
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        if fullname != self.module:
-            return None
-        spec = importlib.machinery.PathFinder.find_spec(fullname, path)
-        assert spec is not None
-        assert spec.loader is not None
-        execute = spec.loader.exec_module
 
-        def exec_module(module: ModuleType) -> None:
-            execute(module)
-            self.change(module)
-
-        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
-        return spec
+def install() -> None:
+    if TOKENS:
+        after_import("pipeline.inference.predictor", predictor)
+    if STAGE == "read":
+        after_import("pipeline.corpus.readers", readers)
+    if STAGE == "tokenize":
+        after_import("pipeline.text.units", packer)
 
 
 def die(stage: str, at_stake: int = 1) -> None:
@@ -76,13 +64,3 @@ def packer(module: ModuleType) -> None:
         return encode(self, texts)
 
     module.Packer._encode = mortal
-
-
-TOKENS = os.environ.get("ROOKERY_TEST_KILLER_TOKENS", "")
-STAGE, _, WORD = os.environ.get("ROOKERY_TEST_KILLER_TEXT", "").partition(" ")
-if TOKENS:
-    sys.meta_path.insert(0, _Finder("pipeline.inference.predictor", predictor))
-if STAGE == "read":
-    sys.meta_path.insert(0, _Finder("pipeline.corpus.readers", readers))
-if STAGE == "tokenize":
-    sys.meta_path.insert(0, _Finder("pipeline.text.units", packer))

@@ -1,4 +1,4 @@
-"""What happens to a process at a named step: python imports this first, in the job and in every process of its Ray.
+"""What happens to a process at a named step of its work with storage.
 
 FAULTS is a JSON list of {"when": before|after, "call": put_if_absent|put|copy|open, "object": a pattern of its URI,
 "count": n, "do": kill|wait, "marker": a path, "in": a pattern of the process's command}. At the n-th such call of a process, and in one process only (the marker's
@@ -7,8 +7,6 @@ FAULTS_PATIENCE: seconds after which a silent S3 request is given up, because th
 """
 
 import contextlib
-import importlib.abc
-import importlib.util
 import json
 import os
 import re
@@ -18,9 +16,18 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from tests.hooks.imports import after_import
+
 FAULTS = json.loads(os.environ.get("FAULTS", "[]"))
 LOG = os.environ.get("FAULTS_LOG")
 PATIENCE = os.environ.get("FAULTS_PATIENCE")
+
+
+def install():
+    if FAULTS or LOG:
+        after_import("pipeline.storage", hook)
+    if PATIENCE:
+        after_import("pipeline.s3", shorten)
 
 
 def reached(when, call, uri):
@@ -68,7 +75,7 @@ def hooked_open(function):
     return wrapper
 
 
-def install(storage):
+def hook(storage):
     for call in ("put_if_absent", "put", "copy"):
         setattr(storage.Storage, call, hooked(call, getattr(storage.Storage, call)))
     storage.Storage.open = hooked_open(storage.Storage.open)
@@ -76,30 +83,3 @@ def install(storage):
 
 def shorten(s3):
     s3.PATIENCE_SECONDS = s3.CONFIG["read_timeout"] = float(PATIENCE or 0)
-
-
-class Hook(importlib.abc.MetaPathFinder):
-    def __init__(self, module, change):
-        self.module, self.change = module, change
-
-    def find_spec(self, name, path, target=None):
-        if name != self.module:
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        assert spec
-        assert spec.loader
-        execute = spec.loader.exec_module
-
-        def exec_module(module):
-            execute(module)
-            self.change(module)
-
-        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
-        return spec
-
-
-if FAULTS or LOG:
-    sys.meta_path.insert(0, Hook("pipeline.storage", install))
-if PATIENCE:
-    sys.meta_path.insert(0, Hook("pipeline.s3", shorten))

@@ -1,0 +1,6 @@
+"""Python imports this first where this folder and the project's are on its PYTHONPATH: in a job and in every process of its Ray."""
+
+from tests.hooks import deadly_documents, named_steps
+
+deadly_documents.install()
+named_steps.install()
