@@ -6,5 +6,4 @@ cd "$(dirname "$0")/.."
 bash deploy/setup.sh test
 # without root the tests take moto instead, and pytest's summary says so
 bash deploy/s3_server.sh install || echo "no Ceph here: the S3 tests run against moto"
-# three at a time on two cores, in the order of their folders: tests of faults mostly wait
-exec .venv/bin/python -m pytest --numprocesses 3 --no-loadscope-reorder --dist loadfile "$@"
+exec .venv/bin/python -m pytest --numprocesses 2 --dist loadfile "$@"
