@@ -35,7 +35,8 @@ class IsolatedReading:
                 for unit, documents in islice(self._run(units), n_read, None):
                     yield unit, documents
                     n_read, deaths = n_read + 1, 0
-                    position = documents["position"][-1].as_py() + 1
+                    if len(documents):
+                        position = documents["position"][-1].as_py() + 1
                 return
             except ProcessEnded:
                 deaths += 1

@@ -61,6 +61,11 @@ def test_documents_are_those_of_a_reading_here(
     assert read_apart(isolated, units) == [(unit, rows.to_pylist()) for unit, rows in here]
 
 
+def test_a_unit_without_documents(tmp_path: Path, isolated: IsolatedReading) -> None:
+    (unit,) = units_of(put(tmp_path / "blank.jsonl", b"\n" * 50))
+    assert read_apart(isolated, [unit]) == [(unit, [])]
+
+
 @pytest.mark.parametrize("killers", [[5], [0, 23]])
 def test_of_lines_only_the_killers_are_lost(
     killers: list[int], tmp_path: Path, deaths: Path, isolated: IsolatedReading
