@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from pipeline.apart import DEATHS, Apart, ProcessEnded
 from pipeline.corpus.passes import Pass, read_pass
-from pipeline.corpus.readers import read
+from pipeline.corpus.readers import line_starts, read
 from pipeline.corpus.units import Bytes, Part, RowGroups, Rows, Stream, Unit, Unreadable, row_groups
 from pipeline.storage import Storage
 
@@ -73,8 +73,8 @@ class IsolatedReading:
                 yield from self._around(group) if documents is None else [documents]
         elif isinstance(unit.slice, Rows):
             yield from self._up_to_killer(unit, unit.slice)
-        elif isinstance(unit.slice, Bytes) and unit.slice.stop - unit.slice.start > 1:
-            yield from self._halves(unit, unit.slice)
+        elif isinstance(unit.slice, Bytes):
+            yield from self._lines(unit, unit.slice)
         else:
             yield self._errors(unit)
 
@@ -91,16 +91,22 @@ class IsolatedReading:
                 yield documents
         yield self._errors(unit, rows.first_row + start, rows.first_row + rows.stop)
 
-    def _halves(self, unit: Unit, lines: Bytes) -> Iterator[pa.Table]:
-        middle = (lines.start + lines.stop) // 2
+    def _lines(self, unit: Unit, lines: Bytes) -> Iterator[pa.Table]:
+        """All but the lines that end the process alone, twice."""
+        starts = line_starts(self._storage, unit)
+        if len(starts) < 2:
+            documents = self._read(unit, deaths=1)
+            yield self._errors(unit, *starts) if documents is None else documents
+            return
+        middle = starts[len(starts) // 2]
         for half in (Bytes(lines.start, middle), Bytes(middle, lines.stop)):
             part = replace(unit, slice=half)
-            documents = self._read(part)
+            documents = self._read(part, deaths=1)
             yield from self._around(part) if documents is None else [documents]
 
-    def _read(self, unit: Unit) -> pa.Table | None:
-        """None if that ends the process."""
-        for _ in range(DEATHS):
+    def _read(self, unit: Unit, deaths: int = DEATHS) -> pa.Table | None:
+        """None if that ends the process so often."""
+        for _ in range(deaths):
             try:
                 ((_, documents),) = self._run((unit,))
             except ProcessEnded:

@@ -281,6 +281,12 @@ def _jsonl(stream: BinaryIO, unit: Unit) -> Iterator[Row]:
             yield _json_document(unit, position, line)
 
 
+def line_starts(storage: Storage, unit: Unit) -> list[int]:
+    """Positions of the lines in a byte range; nothing in them is looked at."""
+    with storage.open(unit.file.stored) as file, _decompressed(file, unit) as stream:
+        return [position for position, _ in _lines(stream, unit)]
+
+
 def _lines(stream: BinaryIO, unit: Unit) -> Iterator[tuple[int, bytes | None]]:
     """Lines with their positions: bytes in a byte range, row numbers elsewhere. None is a line that is too large."""
     start, stop = (
