@@ -13,10 +13,6 @@ def test_the_same_job_twice_at_once_and_another_checkpoint(local: World):
     faults.at_once(local, random.Random(1))
 
 
-def test_four_publish_at_once(local: World):
-    faults.at_once(local, random.Random(2), same=4, prefilled=True)
-
-
 @pytest.mark.s3
-def test_four_publish_at_once_on_s3(on_s3: World):
+def test_four_publish_at_once(on_s3: World):
     faults.at_once(on_s3, random.Random(2), same=4, prefilled=True)

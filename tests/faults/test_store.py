@@ -5,7 +5,6 @@ import random
 import pytest
 
 from tests.faults import faults
-from tests.faults.proxy import FAULTS
 from tests.faults.world import World, small_disk
 from tests.s3 import S3Server
 
@@ -28,14 +27,14 @@ def test_a_run_through_bad_weather(world: World):
 
 
 @pytest.mark.s3
-@pytest.mark.parametrize("fault", FAULTS[:-1])
+@pytest.mark.parametrize("fault", ["reset", "unavailable", "lost reply"])
 def test_publishing_through_bad_weather(world: World, fault: str):
     faults.weather(world, random.Random(fault), (fault,), prefilled=True)
 
 
 @pytest.mark.s3
 @pytest.mark.parametrize(
-    ("fault", "after"), [("denied", 0), ("denied", 14), ("unavailable", 6), ("black hole", 10)]
+    ("fault", "after"), [("denied", 14), ("unavailable", 6), ("black hole", 10)]
 )
 def test_an_outage_ends_with_the_documented_exit_code(world: World, fault: str, after: int):
     faults.outage(world, random.Random(5), fault, after)

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
+import zstandard
 
 from jobs.sample import CHECKPOINT, CORPUS
 from tests.faults.judge import Reader, Table
@@ -203,8 +204,10 @@ class World:
         found: set[str] = set()
         for file in self.corpus.glob("**/*.parquet"):
             found |= set(pq.read_table(file, columns=["id"])["id"].to_pylist())
-        for file in self.corpus.glob("**/*.jsonl"):
-            found |= {json.loads(line)["id"] for line in file.read_text().splitlines()}
+        for file in self.corpus.glob("**/*.jsonl*"):
+            data = file.read_bytes()
+            lines = zstandard.decompress(data) if file.suffix == ".zst" else data
+            found |= {json.loads(line)["id"] for line in lines.splitlines()}
         return found
 
     @cached_property
@@ -241,18 +244,19 @@ class World:
 
 
 def write_corpus(folder: Path, files: int = 4, documents: int = 10) -> Path:
-    """Real documents in several files of two partitions, and one that can't be labelled."""
-    found = pq.read_table(CORPUS / "test.parquet", columns=["id", "text"])
+    """Real documents in several files of two partitions, the last a stream of parts with one that can't be labelled."""
+    found = pq.read_table(CORPUS / "test.parquet", columns=["id", "text"]).to_pylist()
+    rows = [{"id": row["id"], "text": row["text"][:3000]} for row in found]
     halves = [folder / "half=1", folder / "half=2"]
     for half in halves:
         half.mkdir(parents=True)
     for file in range(files):
-        part = found.slice(file * documents, documents)
-        texts = [text[:3000] for text in part["text"].to_pylist()]
+        part = pa.Table.from_pylist(rows[file * documents : (file + 1) * documents])
         path = halves[file * 2 // files] / f"{file}.parquet"
-        pq.write_table(pa.table({"id": part["id"], "text": texts}), path, row_group_size=5)
-    lines = [{"id": "good", "text": "A proposal."}, {"id": "bad", "text": None}]
-    (halves[1] / "lines.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        pq.write_table(part, path, row_group_size=5)
+    lines = [*rows[files * documents :][:documents], {"id": "bad", "text": None}]
+    stream = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    (halves[1] / "lines.jsonl.zst").write_bytes(zstandard.compress(stream))
     return folder
 
 

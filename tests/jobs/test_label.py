@@ -2,18 +2,14 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import duckdb
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 import yaml
-import zstandard
 
 from jobs.label import run_job
 from jobs.sample import CHECKPOINT, CORPUS
@@ -56,22 +52,6 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {
         str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()
     }
-
-
-def published(folder: Path) -> dict[str, bytes]:
-    """What readers see: all but the manifest's `run` and the URIs that name the folder itself."""
-    files = tree(folder)
-    manifests = {
-        name: json.loads(files[name]) | {"run": None}
-        for name in files
-        if name.startswith("_snapshots") and name.endswith("json")
-    }
-    rest = {
-        name: data
-        for name, data in files.items()
-        if name.startswith(("data/", "errors/", "_units/"))
-    }
-    return rest | {name: json.dumps(manifest).encode() for name, manifest in manifests.items()}
 
 
 @pytest.mark.ray
@@ -189,36 +169,6 @@ def test_dry_run_shows_the_plan_and_writes_nothing(
     assert "6 files" in shown
     assert "0 are done" in shown
     assert not (tmp_path / "table").exists()
-
-
-@pytest.mark.ray
-def test_killed_and_run_again_gives_the_bytes_of_an_undisturbed_run(tmp_path: Path):
-    """kill -9 of the driver in the middle: units that were done are not done again, be they rows or parts of a stream."""
-    (tmp_path / "corpus").mkdir()
-    found = pq.read_table(CORPUS / "test.parquet").slice(0, 40)
-    pq.write_table(found.slice(0, 20), tmp_path / "corpus" / "b.parquet", row_group_size=2)
-    lines = "".join(json.dumps(row) + "\n" for row in found.slice(20).to_pylist())
-    (tmp_path / "corpus" / "a.jsonl.zst").write_bytes(zstandard.compress(lines.encode()))
-    path = job_file(tmp_path / "job.yaml", job(tmp_path, "compute.num_cpus=1"))
-    table = tmp_path / "table"
-    driver = subprocess.Popen(
-        [sys.executable, "-m", "jobs.label", "--config", path], cwd=ROOT, stdout=subprocess.DEVNULL
-    )
-    while len(done := list(table.glob("_units/*/*/*.parquet"))) < 3:
-        assert driver.poll() is None, "the run ended before it could be killed"
-        time.sleep(0.01)
-    driver.send_signal(signal.SIGKILL)
-    driver.wait()
-    before = {file: file.stat().st_ino for file in done}
-    assert not (table / "_snapshots").exists()
-
-    again = rookery("label", "--config", path)
-    assert again.returncode == 0, again.stderr
-    assert {file: file.stat().st_ino for file in done} == before
-
-    undisturbed = rookery("label", "--config", path, "--set", f"table.uri={tmp_path}/undisturbed")
-    assert undisturbed.returncode == 0, undisturbed.stderr
-    assert published(table) == published(tmp_path / "undisturbed")
 
 
 @pytest.mark.ray
