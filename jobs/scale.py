@@ -25,10 +25,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
 from rich import box
+from rich.console import Console
 from rich.table import Column, Table
 
 from jobs.sample import CHECKPOINT
-from jobs.show import console
 from pipeline.config import parse_job
 from pipeline.dataflow.plan import Plan, make_plan
 from pipeline.schema import DOCUMENT_LOGITS, fragment_schema
@@ -42,6 +42,7 @@ DOCUMENTS_PER_UNIT = 1000
 DOCUMENT_BYTES = 16_000
 LISTED_AT_ONCE = 1000  # objects in one reply of a store
 CHANGED = 1000  # one file in as many is replaced before the table is published again
+WIDTH = 250  # the table needs less: in a file too it is whole
 REQUESTS = ("LIST", "HEAD", "GET", "PUT", "COPY")
 A = TypeVar("A")
 B = TypeVar("B")
@@ -317,13 +318,14 @@ def scale(
     files: Annotated[int, typer.Option(help="Files of the largest corpus.")] = 100_000,
 ) -> None:
     """Plan and publish simulated corpora of a hundredth, a tenth and all of the files."""
+    console = Console(highlight=False, soft_wrap=True, width=WIDTH)
     costs: list[Cost] = []
     for size in (files // 100, files // 10, files):
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
             costs += process.submit(measure, max(1, size)).result()
-    console.print(cost_table(costs), soft_wrap=True)
+    console.print(cost_table(costs))
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-        console.print(process.submit(real_group).result(), soft_wrap=True)
+        console.print(process.submit(real_group).result())
 
 
 def cost_table(costs: list[Cost]) -> Table:
