@@ -2,14 +2,18 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import duckdb
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import yaml
+import zstandard
 
 from jobs.label import run_job
 from jobs.sample import CHECKPOINT, CORPUS
@@ -54,6 +58,22 @@ def tree(folder: Path) -> dict[str, bytes]:
     }
 
 
+def published(folder: Path) -> dict[str, bytes]:
+    """What readers see: all but the manifest's `run` and the URIs that name the folder itself."""
+    files = tree(folder)
+    manifests = {
+        name: json.loads(files[name]) | {"run": None}
+        for name in files
+        if name.startswith("_snapshots") and name.endswith("json")
+    }
+    rest = {
+        name: data
+        for name, data in files.items()
+        if name.startswith(("data/", "errors/", "_units/"))
+    }
+    return rest | {name: json.dumps(manifest).encode() for name, manifest in manifests.items()}
+
+
 @pytest.mark.ray
 def test_every_document_once_with_the_label_that_the_plain_predictor_gives(
     ray: None, tmp_path: Path
@@ -84,8 +104,9 @@ def test_every_document_once_with_the_label_that_the_plain_predictor_gives(
 @pytest.mark.ray
 def test_a_second_run_publishes_nothing_and_loads_nothing_large(ray: None, tmp_path: Path):
     write_every_format(tmp_path / "corpus", documents(10))
-    run_job(job(tmp_path))
+    first = run_job(job(tmp_path))
     before = tree(tmp_path / "table")
+    assert run_job(job(tmp_path)) == first
     path = job_file(tmp_path / "job.yaml", job(tmp_path))
     second = rookery("label", "--config", path, PYTHONPROFILEIMPORTTIME="1")
     assert "Nothing was published" in second.stdout
@@ -169,6 +190,36 @@ def test_dry_run_shows_the_plan_and_writes_nothing(
     assert "6 files" in shown
     assert "0 are done" in shown
     assert not (tmp_path / "table").exists()
+
+
+@pytest.mark.ray
+def test_killed_and_run_again_gives_the_bytes_of_an_undisturbed_run(tmp_path: Path):
+    """kill -9 of the driver in the middle: units that were done are not done again, be they rows or parts of a stream."""
+    (tmp_path / "corpus").mkdir()
+    found = pq.read_table(CORPUS / "test.parquet").slice(0, 16)
+    pq.write_table(found.slice(0, 8), tmp_path / "corpus" / "b.parquet", row_group_size=2)
+    lines = "".join(json.dumps(row) + "\n" for row in found.slice(8).to_pylist())
+    (tmp_path / "corpus" / "a.jsonl.zst").write_bytes(zstandard.compress(lines.encode()))
+    path = job_file(tmp_path / "job.yaml", job(tmp_path, "compute.num_cpus=1"))
+    table = tmp_path / "table"
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "jobs.label", "--config", path], cwd=ROOT, stdout=subprocess.DEVNULL
+    )
+    while len(done := list(table.glob("_units/*/*/*.parquet"))) < 3:
+        assert driver.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.01)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    before = {file: file.stat().st_ino for file in done}
+    assert not (table / "_snapshots").exists()
+
+    again = rookery("label", "--config", path)
+    assert again.returncode == 0, again.stderr
+    assert {file: file.stat().st_ino for file in done} == before
+
+    undisturbed = rookery("label", "--config", path, "--set", f"table.uri={tmp_path}/undisturbed")
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    assert published(table) == published(tmp_path / "undisturbed")
 
 
 @pytest.mark.ray
