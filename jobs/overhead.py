@@ -88,7 +88,7 @@ def bare_seconds(plan: Plan, packs: list[pa.Table]) -> float:
     n_threads, dtype = threads(plan.job.compute), plan.scoring.dtype
     predictor = Predictor.load(plan.checkpoint.path, device="cpu", dtype=dtype, threads=n_threads)
     started = time.perf_counter()
-    logits = [predictor.predict(*pack) for unit in packs for pack in split_packs(unit)]
+    logits = [row for unit in packs for row in predictor.predict_all(split_packs(unit))]
     seconds = time.perf_counter() - started
     assert all(np.isfinite(logits_WL).all() for logits_WL in logits)
     return seconds

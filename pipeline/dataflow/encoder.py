@@ -1,7 +1,6 @@
 """GPU actor: PACKS -> LOGITS."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -35,12 +34,9 @@ class Encoder:
         if folder.weights_digest() != scoring.weights_digest:
             raise CheckpointError(f"{scoring.checkpoint_uri}: replaced after this run was planned")
         self._attempts = attempts
-        # Ray constructs an actor in one thread and calls it in another. OpenMP keeps a team of threads for each thread
-        # that computes, and lets them sleep instead of spin once there are more than cores: 18 % slower on 2 cores.
-        self._one_thread = ThreadPoolExecutor(1)
-        self._predictor = self._one_thread.submit(
-            Predictor.load, folder.path, device=device, dtype=scoring.dtype, threads=threads
-        ).result()
+        self._predictor = Predictor.load(
+            folder.path, device=device, dtype=scoring.dtype, threads=threads
+        )
         self._isolated = IsolatedPredictor(
             folder.path, device=device, dtype=scoring.dtype, threads=threads,
             outputs=folder.head.outputs(folder.encoder), per_token=folder.head.pooling == "tokens",
@@ -60,7 +56,7 @@ class Encoder:
         with self._attempts.begun(packs["unit"][0].as_py()) as before:
             if before:
                 return self._compute_apart(packs)
-            return packs, self._one_thread.submit(self._compute, packs).result()
+            return packs, self._compute(packs)
 
     def _compute(self, packs: pa.Table) -> npt.NDArray[np.float32]:
         """Logits of all windows, or of all their tokens, flat; one forward pass per pack."""

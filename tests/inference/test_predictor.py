@@ -82,7 +82,10 @@ def test_the_same_pack_gives_the_same_bits(predictor: Predictor) -> None:
     assert np.array_equal(predict(predictor, [0, 3, 4]), predict(predictor, [0, 3, 4]))
 
 
-def test_packs_come_back_one_by_one_in_order(predictor: Predictor) -> None:
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_packs_come_back_one_by_one_in_order(model: Any, tmp_path: Path, threads: int) -> None:
+    folder = save_folder(model, tmp_path)
+    predictor = Predictor.load(folder, device="cpu", dtype="fp32", threads=threads)
     packs = [[3, 0], [1], [4, 5, 2], [0], [6, 1]]
     asked = []
 
@@ -93,8 +96,26 @@ def test_packs_come_back_one_by_one_in_order(predictor: Predictor) -> None:
 
     for number, logits_WL in enumerate(predictor.predict_all(ask())):
         assert np.array_equal(logits_WL, predict(predictor, packs[number]))
-        assert len(asked) == number + 1  # a CPU has no pack under way beside the one it computes
+        # those that are computed, and the next one: more would lie in memory for nothing
+        assert len(asked) <= number + 1 + threads
     assert asked == packs
+
+
+def test_the_number_of_threads_changes_no_bit(model: Any, tmp_path: Path) -> None:
+    folder = save_folder(model, tmp_path)
+    packs = [pack([3, 0, 4]), pack([1]), pack([5, 2]), pack([6, 6, 6])]
+    found = []
+    for threads in (1, 2, 4):
+        predictor = Predictor.load(folder, device="cpu", dtype="fp32", threads=threads)
+        found.append([logits_WL.tobytes() for logits_WL in predictor.predict_all(packs)])
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_pack_that_fails_is_told_and_the_next_call_goes_on(predictor: Predictor) -> None:
+    tokens, lengths = pack([1])
+    with pytest.raises(ValueError, match="tokens has shape"):
+        list(predictor.predict_all([(tokens, lengths), (tokens[1:], lengths), (tokens, lengths)]))
+    assert len(predictor.predict(tokens, lengths)) == 1
 
 
 def test_no_packs_give_no_logits(predictor: Predictor) -> None:
