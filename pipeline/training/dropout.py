@@ -3,6 +3,9 @@
 Here four elements share one draw of 64 bits, so that the share is one of 65,536ths.
 """
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -11,14 +14,20 @@ LOWEST = -(2**63)  # of an int64
 
 
 class Dropout(nn.Dropout):
-    """The same distribution; torch's own where it is fast."""
+    """The same distribution; torch's own where it is fast.
+
+    On a CPU it draws from `generator` where it has one: torch's is one for all threads, which would take turns by chance.
+    """
+
+    generator: torch.Generator | None = None
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Zeros about the share `p` of the elements, and scales the others so that the mean stays."""
         if not self.training or not self.p or hidden.is_cuda:
             return super().forward(hidden)
         dropped = round(self.p * LEVELS)
-        draws = torch.empty(-(-hidden.numel() // 4), dtype=torch.int64).random_(LOWEST, None)
+        empty = torch.empty(-(-hidden.numel() // 4), dtype=torch.int64)
+        draws = empty.random_(LOWEST, None, generator=self.generator)
         level = draws.view(torch.int16)[: hidden.numel()].view(hidden.shape)
         kept = (level >= dropped - LEVELS // 2).to(hidden.dtype)
         return hidden * kept.mul_(LEVELS / (LEVELS - dropped))
@@ -31,3 +40,15 @@ def replace_dropouts(module: nn.Module, p: float) -> None:
             setattr(module, name, Dropout(p))
         else:
             replace_dropouts(child, p)
+
+
+def seed_dropouts(module: nn.Module, seed: Sequence[int]) -> None:
+    """From here on the draws of every Dropout below `module` follow from `seed` alone, on whatever device and in whatever thread."""
+    (state,) = np.random.SeedSequence(list(seed)).generate_state(1, np.uint64)
+    number = int(state) % 2**63
+    generator = torch.Generator().manual_seed(number)
+    for child in module.modules():
+        if isinstance(child, Dropout):
+            child.generator = generator
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed(number)

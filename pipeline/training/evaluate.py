@@ -14,6 +14,7 @@ from pipeline.training.batches import Batcher, Window
 from pipeline.training.examples import Examples
 from pipeline.training.model import Model
 from pipeline.training.objective import score
+from pipeline.training.replicas import Threads
 from pipeline.training.workers import Workers
 
 
@@ -28,10 +29,15 @@ class Evaluation:
 
 
 def evaluate(
-    model: Model, batcher: Batcher, examples: Examples, aggregation: str, workers: Workers
+    model: Model,
+    batcher: Batcher,
+    examples: Examples,
+    aggregation: str,
+    workers: Workers,
+    threads: Threads,
 ) -> Evaluation:
-    """The same on every worker; each computes its part of the packs."""
-    logits_DL = document_logits(model, batcher, examples, aggregation, workers)
+    """What the model is worth, known to every worker; each computes its part of the packs, and each of its threads a part of those."""
+    logits_DL = document_logits(model, batcher, examples, aggregation, workers, threads)
     target = torch.from_numpy(np.array(examples.target))
     objective = model.objective.to("cpu")
     loss, weight = objective.sums(torch.from_numpy(logits_DL), target, torch.ones(len(target)))
@@ -39,9 +45,13 @@ def evaluate(
     return Evaluation(float(loss / weight), name, value, len(examples))
 
 
-@torch.no_grad()
 def document_logits(
-    model: Model, batcher: Batcher, examples: Examples, aggregation: str, workers: Workers
+    model: Model,
+    batcher: Batcher,
+    examples: Examples,
+    aggregation: str,
+    workers: Workers,
+    threads: Threads,
 ) -> npt.NDArray[np.float32]:
     """logits_DL."""
     packs = batcher.packs(batcher.every_window(examples))
@@ -49,10 +59,15 @@ def document_logits(
     ends = np.cumsum([len(pack) for pack in packs]).tolist()
     logits_WL = torch.zeros(len(ordered), len(model.classifier.head_config.labels))
     model.classifier.eval()
-    for number in range(workers.rank, len(packs), workers.count):
-        batch = batcher.batch(examples, packs[number])
-        logits = model.logits(batch).cpu()
-        logits_WL[ends[number] - len(logits) : ends[number]] = logits
+    own_packs = range(workers.rank, len(packs), workers.count)
+
+    @torch.no_grad()
+    def compute(thread: int) -> None:
+        for number in own_packs[thread :: threads.count]:
+            logits = model.logits(batcher.batch(examples, packs[number])).cpu()
+            logits_WL[ends[number] - len(logits) : ends[number]] = logits
+
+    threads.each(compute)
     logits_WL = workers.sum(logits_WL.to(model.device)).cpu()
     return aggregate(_windows(ordered), logits_WL.numpy(), len(examples), aggregation)
 

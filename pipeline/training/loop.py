@@ -1,6 +1,6 @@
 """The loop of one worker: epochs of steps, evaluated after each, stopped when it no longer helps, kept as it goes.
 
-A step is the sum over its packs, and over the workers, which each take some of them. The state is written after each epoch
+A step is the sum over its packs: over the workers, which each take some of them, and over a worker's threads. The state is written after each epoch
 and every so often within one; a run that was killed goes on there and ends with the same weights.
 """
 
@@ -8,16 +8,18 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pipeline.training import state
-from pipeline.training.batches import Batch, Batcher, Window
+from pipeline.training.batches import Batcher, Window
+from pipeline.training.dropout import seed_dropouts
 from pipeline.training.evaluate import Evaluation
 from pipeline.training.examples import Examples
 from pipeline.training.gradients import Gradients
+from pipeline.training.replicas import Threads, Trained, replicated
 from pipeline.training.schedule import optimizer_for, rate_factor
 from pipeline.training.settings import TrainingSettings
 from pipeline.training.workers import Workers
@@ -26,19 +28,6 @@ STATE, BEST = "state.pt", "best.pt"
 REPORT_EVERY_S = 5.0
 
 Report = Callable[[dict[str, Any]], None]
-
-
-class Trained(Protocol):
-    """What the loop trains: a classifier, or an encoder that guesses masked tokens."""
-
-    @property
-    def module(self) -> nn.Module: ...
-
-    def begin(self) -> None:
-        """Train mode: dropout on."""
-
-    def sums(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """A pack's weighted loss and its weight."""
 
 
 @dataclass(slots=True)
@@ -61,6 +50,7 @@ class Loop:
     batcher: Batcher
     examples: Examples
     workers: Workers
+    threads: Threads
     folder: Path
     state_every_s: float
     report: Report
@@ -68,11 +58,12 @@ class Loop:
 
     def run(self, model: Trained) -> Place:
         """Trains; afterwards the module has the best weights, and they lie in the folder as `best.pt`."""
-        gradients = Gradients(p for p in model.module.parameters() if p.requires_grad)
+        models = replicated(model, self.threads.count)
+        gradients = [_gradients(replica) for replica in models]
         optimizer = optimizer_for(model.module, self.settings)
         place = self._restore(model.module, optimizer)
         while place.epoch < self.settings.epochs and not self._stops(place):
-            self._epoch(model, optimizer, gradients, place)
+            self._epoch(models, optimizer, gradients, place)
         best = state.read(self.folder / BEST)
         assert best is not None
         model.module.load_state_dict(best)
@@ -83,16 +74,22 @@ class Loop:
         return patience is not None and place.epoch - place.best_epoch >= patience
 
     def _epoch(
-        self, model: Trained, optimizer: torch.optim.Optimizer, gradients: Gradients, place: Place
+        self,
+        models: list[Trained],
+        optimizer: torch.optim.Optimizer,
+        gradients: list[Gradients],
+        place: Place,
     ) -> None:
+        model = models[0]
         steps = self.batcher.steps(self.examples, self.settings, place.epoch)
         meter = Meter(self.phase, self.report if self.workers.rank == 0 else None)
         saved = time.monotonic()
-        model.begin()
+        for replica in models:
+            replica.begin()
         while place.step < len(steps):
             step = steps[place.step]
             progress = (place.epoch + place.step / len(steps)) / self.settings.epochs
-            loss = self._step(model, optimizer, gradients, step, place, progress)
+            loss = self._step(models, optimizer, gradients, step, place, progress)
             place.step += 1
             meter.add(step, loss, place, len(steps), self.settings.epochs)
             if time.monotonic() - saved > self.state_every_s:
@@ -103,21 +100,27 @@ class Loop:
 
     def _step(
         self,
-        model: Trained,
+        models: list[Trained],
         optimizer: torch.optim.Optimizer,
-        gradients: Gradients,
+        gradients: list[Gradients],
         packs: list[list[Window]],
         place: Place,
         progress: float,
     ) -> float:
-        settings, rank = self.settings, self.workers.rank
+        settings, own_packs = self.settings, packs[self.workers.rank :: self.workers.count]
         seed = (settings.seed, place.epoch)
-        torch.manual_seed(hash((*seed, place.step, rank)) % 2**63)  # what dropout draws from
-        gradients.clear()
-        for windows in packs[rank :: self.workers.count]:
-            batch = self.batcher.batch(self.examples, windows, settings.hidden_tokens, seed)
-            gradients.add(*model.sums(batch))
-        loss = gradients.finish(self.workers, settings.clip_norm)
+
+        def compute(thread: int) -> None:
+            seed_dropouts(models[thread].module, (*seed, place.step, self.workers.rank, thread))
+            gradients[thread].clear()
+            for windows in own_packs[thread :: len(models)]:
+                batch = self.batcher.batch(self.examples, windows, settings.hidden_tokens, seed)
+                gradients[thread].add(*models[thread].sums(batch))
+
+        self.threads.each(compute)
+        for others in gradients[1:]:  # in order, so that the sum repeats
+            gradients[0].flat += others.flat
+        loss = gradients[0].finish(self.workers, settings.clip_norm)
         factor = rate_factor(progress, settings.warm_up, settings.decay)
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * factor
@@ -153,6 +156,10 @@ class Loop:
         if self.workers.rank == 0:
             held = {"module": module.state_dict(), "optimizer": optimizer.state_dict()}
             state.write(self.folder / STATE, held | {"place": asdict(place)})
+
+
+def _gradients(model: Trained) -> Gradients:
+    return Gradients(p for p in model.module.parameters() if p.requires_grad)
 
 
 class Meter:

@@ -1,6 +1,7 @@
 """One worker's part of a training job, from prepared examples to trained weights and their scores."""
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from pipeline.training.masked import MaskedModel
 from pipeline.training.model import Model
 from pipeline.training.objective import Objective
 from pipeline.training.prepare import Prepared
+from pipeline.training.replicas import Threads, started
 from pipeline.training.settings import PretrainingSettings, TrainJob
 from pipeline.training.workers import Workers
 
@@ -48,18 +50,24 @@ class Run:
 
 def work(run: Run, workers: Workers, report: Report) -> None:
     """Trains; worker 0 leaves the weights and the scores in the work folder."""
-    torch.set_num_threads(run.threads)
+    packs = 1  # a GPU computes one at a time
     if run.device == "cpu":
         keep_freed_memory()
+        packs = math.ceil(run.job.training.tokens_per_step / run.budget / workers.count)
+    with started(run.threads, packs) as threads:
+        _work(run, workers, threads, report)
+
+
+def _work(run: Run, workers: Workers, threads: Threads, report: Report) -> None:
     batcher = _batcher(run)
     splits = {name: Examples.load(run.prepared.work / name) for name in ("train", "validation", "test")}  # fmt: skip
     classifier = starting_classifier(run)
     if run.job.pretraining is not None:
-        _pretrain(run, run.job.pretraining, classifier, batcher, workers, report)
+        _pretrain(run, run.job.pretraining, classifier, batcher, workers, threads, report)
     model = _model(run, classifier, splits["train"])
 
     def measured(split: str) -> Evaluation:
-        return evaluate(model, batcher, splits[split], run.aggregation, workers)
+        return evaluate(model, batcher, splits[split], run.aggregation, workers, threads)
 
     loop = Loop(
         phase="training",
@@ -67,6 +75,7 @@ def work(run: Run, workers: Workers, report: Report) -> None:
         batcher=batcher,
         examples=splits["train"],
         workers=workers,
+        threads=threads,
         folder=run.prepared.work / STATES / "training",
         state_every_s=run.job.output.state_every_s,
         report=report,
@@ -85,6 +94,7 @@ def _pretrain(
     classifier: Classifier,
     batcher: Batcher,
     workers: Workers,
+    threads: Threads,
     report: Report,
 ) -> None:
     """The encoder of `classifier` learns from text alone."""
@@ -103,6 +113,7 @@ def _pretrain(
         batcher=batcher,
         examples=Examples.load(run.prepared.work / "pretraining"),
         workers=workers,
+        threads=threads,
         folder=run.prepared.work / STATES / "pretraining",
         state_every_s=job.output.state_every_s,
         report=report,
