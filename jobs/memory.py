@@ -23,6 +23,7 @@ from rich.table import Column, Table
 
 from jobs.sample import CHECKPOINT, CORPUS
 from jobs.show import console
+from pipeline.processes import family
 
 DRIVER_BYTES, WORKER_BYTES = 1_000_000_000, 2_500_000_000
 DOCUMENT_CHARACTERS = 50_000
@@ -105,20 +106,6 @@ def watched(command: list[str]) -> dict[str, int]:
     if process.returncode:
         raise typer.Exit(process.returncode)
     return peaks
-
-
-def family(root: int) -> list[int]:
-    """A process and all that it started, directly or not."""
-    parents = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-        except OSError:  # it ended meanwhile
-            continue
-    found = [root]
-    for process in found:
-        found += [child for child, parent in parents.items() if parent == process]
-    return found
 
 
 def _kind(process: int) -> str:

@@ -16,8 +16,8 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.memory import family
 from jobs.sample import CHECKPOINT, CORPUS
+from pipeline.processes import family
 from tests.processes import LOOPBACK, listening_addresses
 from tests.s3 import free_ports
 

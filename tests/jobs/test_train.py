@@ -14,10 +14,10 @@ import torch
 import yaml
 
 from jobs.label import run_job as run_label
-from jobs.memory import family
 from jobs.train import run_job
 from pipeline.config import parse_job
 from pipeline.errors import ConfigError
+from pipeline.processes import family
 from pipeline.training.settings import TrainJob
 from tests.processes import LOOPBACK, listening_addresses
 from tests.training.corpora import job, train, weights, write

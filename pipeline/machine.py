@@ -1,0 +1,58 @@
+"""What this machine lets this process have."""
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+def cores() -> int:
+    """Cores that this process may keep busy: those of its affinity, or fewer where a control group has a quota.
+
+    `os.cpu_count` counts the machine's, of which a container or a batch system may leave a process two of ninety-six.
+    """
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    quotas = [math.ceil(quota) for quota in _quotas(Path("/proc/self/cgroup"), CGROUPS)]
+    return max(1, min([allowed or 1, *quotas]))
+
+
+def _quotas(own: Path, root: Path) -> Iterator[float]:
+    """In cores, of this process's control groups and of those above them.
+
+    Sources: Documentation/admin-guide/cgroup-v2.rst (`cpu.max`) and cgroup-v1 (`cpu.cfs_quota_us`) of the Linux kernel.
+    """
+    lines = own.read_text().splitlines() if own.is_file() else []
+    for line in lines:
+        number, controllers, path = line.split(":", 2)
+        if number == "0":
+            yield from _upwards(root, path, _v2_quota)
+        elif "cpu" in controllers.split(","):
+            yield from _upwards(root / "cpu", path, _v1_quota)
+
+
+def _upwards(root: Path, path: str, quota: Callable[[Path], float | None]) -> Iterator[float]:
+    folder = root / path.lstrip("/")
+    for level in (folder, *folder.parents):
+        if (found := quota(level)) is not None:
+            yield found
+        if level == root:
+            return
+
+
+def _v2_quota(folder: Path) -> float | None:
+    quota, _, period = _text(folder / "cpu.max").partition(" ")
+    return int(quota) / int(period) if quota.isdigit() and period.isdigit() else None
+
+
+def _v1_quota(folder: Path) -> float | None:
+    quota, period = _text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us")
+    return int(quota) / int(period) if quota.isdigit() and period.isdigit() else None  # -1: none
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
