@@ -5,7 +5,9 @@ import sys
 import typer
 
 from jobs import config, errors, evaluate, import_checkpoint, label, train
+from jobs.interruption import Interrupted, interruptible
 from pipeline.errors import RookeryError
+from pipeline.processes import end_children
 
 app = typer.Typer(
     help="Label corpora of long documents with BigBird, on Ray.",
@@ -42,13 +44,15 @@ def main() -> None:
 def run(command: typer.Typer) -> None:
     """Runs a typer app, turning errors that users can act on into one message and an exit code."""
     try:
-        command()
+        with interruptible():
+            command()
     except RookeryError as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except Interrupted as interrupted:
+        end_children()  # of Ray, whose processes may take longer than this one
         typer.secho("stopped; finished units are kept: run again to go on", fg="yellow", err=True)
-        sys.exit(130)
+        sys.exit(interrupted.exit_code)
 
 
 if __name__ == "__main__":
