@@ -5,6 +5,7 @@ complete snapshot is published.
 """
 
 import time
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +15,7 @@ import typer
 
 from jobs import show
 from pipeline.config import Job, load_job
-from pipeline.dataflow.cluster import ray_cluster
+from pipeline.dataflow.cluster import cluster_address, is_connected, ray_cluster
 from pipeline.dataflow.plan import Plan, make_plan
 from pipeline.tables.publish import is_current, publish
 from pipeline.tables.snapshots import Manifest
@@ -53,7 +54,7 @@ def run_job(job: Job, *, dry_run: bool = False, limit: int | None = None) -> Man
         show.up_to_date(plan, current)
         return current
     check_checkpoint(plan)
-    with ray_cluster(plan.job):
+    with connected(plan.job):
         # imports ray, which the cluster has prepared
         from pipeline.dataflow.publisher import map_on_ray
 
@@ -66,14 +67,21 @@ def run_job(job: Job, *, dry_run: bool = False, limit: int | None = None) -> Man
     return manifest
 
 
+def connected(job: Job) -> AbstractContextManager[None]:
+    """A connection to the job's cluster; says where it goes, for it may take a minute where nobody answers."""
+    if (address := cluster_address(job.ray)) and not is_connected():
+        show.connecting(address)
+    return ray_cluster(job)
+
+
 def label_missing(plan: Plan) -> show.Work:
     """Labels the units that have no fragment, and shows progress."""
     if not plan.missing:
         return show.Work()
-    with show.Progress(plan) as progress, ray_cluster(plan.job):
+    with show.Progress(plan) as progress, connected(plan.job):
         from pipeline.dataflow.graph import label_units
 
-        for unit in label_units(plan):
+        for unit in label_units(plan, progress.tell):
             progress.add(unit.documents, unit.errors, unit.windows, unit.tokens)
     return progress.work
 

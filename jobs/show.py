@@ -157,6 +157,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def connecting(address: str) -> None:
+    """Before what may take a minute, where nobody answers."""
+    console.print(Text(f"connecting to the Ray cluster at {printable(address)} …"), soft_wrap=True)
+
+
 def publishing() -> Status:
     """Something to look at while files are written; nothing where nobody looks."""
     return console.status("publishing …")
@@ -191,6 +196,10 @@ class Progress:
         trace: TracebackType | None,
     ) -> None:
         self._bar.stop()
+
+    def tell(self, line: str) -> None:
+        """A line above the bar, or in the log."""
+        console.print(Text(printable(line), style="yellow"), soft_wrap=True)
 
     def add(self, documents: int, errors: int, windows: int, tokens: int) -> None:
         """One more unit is done."""

@@ -43,6 +43,11 @@ def progress(record: dict[str, Any]) -> None:
         )
 
 
+def tell(line: str) -> None:
+    """What training waits for."""
+    console.print(line, style="yellow", markup=False)
+
+
 def summary(job: TrainJob, scores: dict[str, Any]) -> None:
     """Where the checkpoint is, and how good."""
     console.print(f"\n[bold green]Trained[/] {job.output.folder}")

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from jobs import show_training
-from pipeline.dataflow.cluster import connection
+from pipeline.dataflow.cluster import check_cores, cluster_address, connection
 from pipeline.errors import ConfigError
 from pipeline.training.prepare import job_digest, prepare
 from pipeline.training.settings import TrainJob, load_train_job, threads
@@ -35,12 +35,18 @@ def run_job(job: TrainJob) -> dict[str, Any] | None:
         return None
     prepared = prepare(job)
     show_training.prepared(job, prepared)
-    with connection(job.ray, job.compute.workers * threads(job.compute) + 1):
+    n_threads = job.compute.workers * threads(job.compute)
+    if not cluster_address(job.ray):
+        workers = (
+            f"{job.compute.workers} training workers" if job.compute.workers > 1 else "training"
+        )
+        check_cores(n_threads, workers, "compute.num_cpus or compute.workers")
+    with connection(job.ray, n_threads + 1):
         from pipeline.dataflow.trainer import fit, make_run  # it imports ray, which is prepared now
         from pipeline.training.result import finish
 
         run = make_run(job, prepared)
-        fit(run, show_training.progress)
+        fit(run, show_training.progress, show_training.tell)
     scores = finish(run)
     show_training.summary(job, scores)
     return scores

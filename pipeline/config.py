@@ -47,6 +47,22 @@ def _size(value: object) -> object:
     return value
 
 
+DURATION_UNITS = {"": 1, "s": 1, "min": 60, "h": 3600}
+
+
+def _duration(value: object) -> object:
+    match = (
+        re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", value.strip())
+        if isinstance(value, str)
+        else None
+    )
+    if match and match[2] in DURATION_UNITS:
+        return float(match[1]) * DURATION_UNITS[match[2]]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("expected a duration such as 90s, 10min or 2h")
+    return float(value)
+
+
 def _listed(value: object) -> object:
     return (
         (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
@@ -70,6 +86,11 @@ def _count_or_share(value: object) -> object:
 Kind = TypeVar("Kind", bound=BaseModel)
 Name = Annotated[str, Field(min_length=1)]
 Size = Annotated[int, BeforeValidator(_size, json_schema_input_type=int | str), Field(gt=0)]
+Duration = Annotated[
+    float,  # seconds
+    BeforeValidator(_duration, json_schema_input_type=float | str),
+    Field(ge=0, allow_inf_nan=False),
+]
 Names = Annotated[
     tuple[Name, ...], BeforeValidator(_listed, json_schema_input_type=str | list[str])
 ]
@@ -225,7 +246,8 @@ class ComputeSettings(Settings):
     num_cpus: int | None = Field(
         default=None,
         ge=1,
-        description="CPU threads per actor; default: 1 with a GPU, every core of this machine without.",
+        description="CPU threads per actor, each of which computes a pack of its own; default: 1 with a GPU, an equal part of "
+        "this machine's cores without.",
     )
     dtype: Literal["auto", "bf16", "fp32", "int8"] = Field(
         default="auto",
@@ -235,6 +257,10 @@ class ComputeSettings(Settings):
         default=None,
         ge=64,
         description="Tokens in one pack; default 65,536 with a GPU, 8,192 without.",
+    )
+    wait: Duration = Field(
+        default=600.0,
+        description="How long to wait for room on the cluster, where other jobs or an autoscaler may still make some.",
     )
 
     @model_validator(mode="after")

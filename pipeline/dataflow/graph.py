@@ -8,7 +8,7 @@ unit as it is done, with totals that it knows from the plan.
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import ray
@@ -20,10 +20,13 @@ from pipeline.corpus.passes import Pass
 from pipeline.dataflow.cluster import threads
 from pipeline.dataflow.encoder import Encoder
 from pipeline.dataflow.errors import ray_errors_explained
+from pipeline.dataflow.needs import encoders, find_room
 from pipeline.dataflow.plan import Plan
 from pipeline.dataflow.reader import Reader
 from pipeline.dataflow.sink import Keeper
 from pipeline.dataflow.source import UnitSource
+from pipeline.dataflow.waiting import waiting_for
+from pipeline.dataflow.watch import Watch
 from pipeline.tables.attempts import Attempts
 
 RESTARTS = 3  # of an actor, and retries of a task: Ray's default for actors is for ever
@@ -41,16 +44,23 @@ class UnitDone:
     tokens: int
 
 
-def label_units(plan: Plan) -> Iterator[UnitDone]:
+def label_units(plan: Plan, tell: Callable[[str], None]) -> Iterator[UnitDone]:
     """Labels every unit that has no fragment, in waves; yields each as it is done. Needs `ray_cluster`.
 
+    `tell` gets lines that say what the run waits for, where it waits.
+
     Raises:
+        ConfigError: the cluster can never serve the job.
         RookeryError: what a stage raised, as it raised it.
         RetryableError: Ray lost a worker more often than it may.
     """
-    missing, wave = plan.passes, plan.job.units.wave
-    for start in range(0, len(missing), wave):
-        yield from _label_wave(plan, missing[start : start + wave])
+    job, missing, wave = plan.job, plan.passes, plan.job.units.wave
+    find_room(encoders(job.compute), job.ray, job.compute.wait, tell)
+    with Watch(lambda: waiting_for(plan), tell) as watch:
+        for start in range(0, len(missing), wave):
+            for unit in _label_wave(plan, missing[start : start + wave]):
+                watch.progress()
+                yield unit
 
 
 def _label_wave(plan: Plan, missing: list[Pass]) -> Iterator[UnitDone]:

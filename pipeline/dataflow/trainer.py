@@ -20,6 +20,7 @@ import torch
 import torch.distributed
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
+from pipeline.dataflow.needs import Need, find_room
 from pipeline.dataflow.plan import chosen_policy
 from pipeline.errors import ConflictError, RetryableError, RookeryError
 from pipeline.inference.budget import default_budget
@@ -49,14 +50,24 @@ def make_run(job: TrainJob, prepared: Prepared) -> Run:
     )
 
 
-def fit(run: Run, show: Callable[[dict[str, Any]], None]) -> None:
-    """Trains on the job's workers; `show` gets every report. Needs a connection to Ray.
+def fit(run: Run, show: Callable[[dict[str, Any]], None], tell: Callable[[str], None]) -> None:
+    """Trains on the job's workers; `show` gets every report, `tell` lines about what is waited for. Needs a connection to Ray.
 
     Raises:
+        ConfigError: the cluster can never serve the job.
         RookeryError: what a worker raised, as it raised it.
         RetryableError: a worker was lost.
     """
     compute = run.job.compute
+    need = Need(
+        what="training worker",
+        processes=compute.workers,
+        cpus=run.threads,
+        gpus=compute.num_gpus,
+        settings="compute.num_gpus, compute.num_cpus or compute.workers",
+        tasks=0,
+    )
+    find_room(need, run.job.ray, compute.wait, tell)
     progress = run.prepared.work / PROGRESS
     progress.touch()
     os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"  # or a checkpoint's relative path leads nowhere

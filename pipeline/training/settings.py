@@ -1,6 +1,5 @@
 """The training job's file, as strict as the labelling job's."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +9,7 @@ from pipeline.bigbird.config import Activation, AttentionType, HeadKind, Pooling
 from pipeline.config import (
     CheckpointSettings,
     CorpusSettings,
+    Duration,
     LabelledCorpusSettings,
     Name,
     RaySettings,
@@ -18,6 +18,7 @@ from pipeline.config import (
     TextSettings,
     load_settings,
 )
+from pipeline.machine import cores
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 OpenShare = Annotated[float, Field(ge=0, lt=1)]
@@ -141,7 +142,8 @@ class WorkerSettings(Settings):
     num_cpus: int | None = Field(
         default=None,
         ge=1,
-        description="CPU threads per worker; default: 1 with a GPU, an equal part of this machine's cores without.",
+        description="CPU threads per worker, each of which computes packs of its own; default: 1 with a GPU, an equal part of "
+        "this machine's cores without.",
     )
     dtype: Literal["auto", "bf16", "fp32"] = Field(
         default="auto",
@@ -151,6 +153,10 @@ class WorkerSettings(Settings):
         default=None,
         ge=64,
         description="Tokens in one pack; default 65,536 with a GPU, 8,192 without.",
+    )
+    wait: Duration = Field(
+        default=600.0,
+        description="How long to wait for room on the cluster, where other jobs or an autoscaler may still make some.",
     )
 
 
@@ -214,5 +220,5 @@ def load_train_job(path: Path, overrides: list[str] | None = None) -> TrainJob:
 
 def threads(compute: WorkerSettings) -> int:
     """CPU threads of one worker."""
-    equal_part = max(1, (os.cpu_count() or 1) // compute.workers)
+    equal_part = max(1, cores() // compute.workers)
     return compute.num_cpus or (1 if compute.num_gpus else equal_part)

@@ -4,9 +4,12 @@ import sys
 
 import pytest
 
-from jobs.memory import family
 from pipeline.config import parse_job
-from pipeline.dataflow.cluster import threads
+from pipeline.dataflow import cluster
+from pipeline.dataflow.cluster import ray_cluster, threads
+from pipeline.errors import ConfigError
+from pipeline.machine import cores
+from pipeline.processes import family
 from tests.processes import LOOPBACK, listening_addresses
 
 REQUIRED = ["corpus.uris=x", "checkpoint.uri=x", "table.uri=x"]
@@ -55,12 +58,35 @@ def test_what_somebody_set_before_does_not_keep_the_token_away():
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
-        ([], os.cpu_count()),
+        ([], cores()),
+        (["compute.actors=2"], max(1, cores() // 2)),
+        (["compute.max_actors=64"], 1),
         (["compute.num_cpus=3"], 3),
         (["compute.num_gpus=1"], 1),
         (["compute.num_gpus=0.5", "compute.num_cpus=2"], 2),
     ],
-    ids=["cpu", "cpu with threads", "gpu", "gpu with threads"],
+    ids=["cpu", "two actors", "actors enough", "cpu with threads", "gpu", "gpu with threads"],
 )
 def test_threads(overrides: list[str], expected: int):
     assert threads(parse_job("", REQUIRED + overrides).compute) == expected
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["compute.num_cpus=64"], "the encoder would compute in 64 threads"),
+        (["compute.actors=33"], "33 encoder actors would compute in 33 threads"),
+        (["compute.max_actors=33"], "33 encoder actors would compute in 33 threads"),
+    ],
+)
+def test_more_threads_than_cores_are_refused(
+    overrides: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(cluster, "cores", lambda: 32)
+    with pytest.raises(ConfigError, match=f"{message}, and this machine has 32 cores"):
+        ray_cluster(parse_job("", REQUIRED + overrides))
+
+
+def test_a_clusters_cores_are_not_this_machines():
+    elsewhere = [*REQUIRED, "ray.address=10.0.0.1:6379", "compute.num_cpus=64"]
+    ray_cluster(parse_job("", elsewhere))  # connects when it is entered
