@@ -253,11 +253,12 @@ class HeadConfig:
 class DecisionConfig:
     """What turns scores into labels; a change here needs no accelerator.
 
-    `thresholds` are probabilities in the order of the labels, or None; the head's outputs are
-    divided by `temperature` before the softmax or sigmoid.
+    `thresholds` are probabilities of those labels that rookery.json names; the others have the
+    problem type's default. The head's outputs are divided by `temperature` before the softmax or
+    sigmoid.
     """
 
-    thresholds: tuple[float, ...] | None
+    thresholds: Mapping[str, float]
     temperature: float
 
     @classmethod
@@ -265,7 +266,7 @@ class DecisionConfig:
         """Reads `thresholds` and `temperature` of rookery.json.
 
         Raises:
-            CheckpointError: thresholds that do not name exactly the labels, or a bad number.
+            CheckpointError: a threshold of no label of the head, or a bad number.
         """
         temperature = rookery.number("temperature", 1.0)
         if temperature <= 0:
@@ -422,16 +423,21 @@ def _checked_labels(file: JsonFile, key: str, labels: object) -> tuple[str, ...]
     return tuple(labels)
 
 
-def _thresholds(rookery: JsonFile, head: HeadConfig) -> tuple[float, ...] | None:
+def _thresholds(rookery: JsonFile, head: HeadConfig) -> dict[str, float]:
+    """Of the labels that have one, in the head's order."""
     if rookery.get("thresholds") is None:
-        return None
+        return {}
     if head.problem_type == "regression":
         raise rookery.wrong("thresholds", "none, because a regression decides nothing: remove them")
     if head.task != "classification":
         raise rookery.wrong("thresholds", f"none, because the task is {head.task}: remove them")
     thresholds = rookery.nested("thresholds")
     thresholds.refuse_unknown_keys(head.labels)
-    for label in head.labels:
-        if thresholds.get(label) is None or not 0 <= thresholds.number(label, 0) <= 1:
-            raise thresholds.wrong(label, "a probability from 0 to 1, for each label")
-    return tuple(thresholds.number(label, 0) for label in head.labels)
+    named = [label for label in head.labels if thresholds.get(label) is not None]
+    for label in named:
+        if not 0 <= thresholds.number(label, 0) <= 1:
+            raise thresholds.wrong(label, "a probability from 0 to 1")
+    if head.problem_type == "binary" and named == [head.labels[0]]:
+        expected = "a probability from 0 to 1: of two labels the second one's threshold decides"
+        raise thresholds.wrong(head.labels[1], expected)
+    return {label: thresholds.number(label, 0) for label in named}

@@ -10,9 +10,11 @@ NAME = "rookery.json"
 
 
 def with_decision(folder: Path, thresholds: Mapping[str, float], temperature: float) -> bytes:
-    """The file for a checkpoint's folder; whatever else it says there stays. Empty `thresholds`: none are said."""
+    """The file for a checkpoint's folder; whatever else it says there stays, other labels' thresholds too."""
     path = folder / NAME
-    values = dict(JsonFile.read(path).values) if path.is_file() else {}
-    values |= {"temperature": temperature, "thresholds": dict(thresholds) or None}
-    said = {key: value for key, value in values.items() if value is not None}
+    file = JsonFile.read(path) if path.is_file() else JsonFile(path, {})
+    said = {key: value for key, value in file.values.items() if value is not None}
+    said["temperature"] = temperature
+    if merged := {**file.nested("thresholds").values, **thresholds}:
+        said["thresholds"] = merged
     return json.dumps(said, indent=2, ensure_ascii=False).encode() + b"\n"

@@ -28,9 +28,12 @@ def make_task(settings: TaskSettings, checkpoint: CheckpointFolder, aggregation:
             )
     match head.task:
         case "classification":
-            named = zip(head.labels, decision.thresholds or (), strict=bool(decision.thresholds))
             return Classification(
-                head.problem_type, head.labels, dict(named), decision.temperature, aggregation
+                head.problem_type,
+                head.labels,
+                decision.thresholds,
+                decision.temperature,
+                aggregation,
             )
         case "embedding":
             return Embedding(aggregation)

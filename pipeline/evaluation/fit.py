@@ -1,14 +1,15 @@
 """A temperature and thresholds that fit a validation split.
 
 The temperature comes first, because thresholds are probabilities that it has made true. A single_label checkpoint keeps its
-thresholds: its label is the most probable one, and a threshold only leaves documents without it, which no F1 asks for.
+thresholds: its label is the most probable one, and a threshold only leaves documents without it, which no F1 asks for. A label
+that no document of the validation split has keeps its threshold too: it was said by somebody, and nothing here speaks against it.
 """
 
 from dataclasses import dataclass, replace
 
 from pipeline.evaluation.calibration import fit_temperature
 from pipeline.evaluation.examples import Examples
-from pipeline.evaluation.thresholds import DEFAULT, fit_thresholds
+from pipeline.evaluation.thresholds import fit_thresholds
 from pipeline.tasks.classification import Classification
 
 LABELS_NAMED = 12
@@ -43,15 +44,16 @@ def fit(task: Classification, validation: Examples) -> Fit:
     found = fit_thresholds(task.scores(validation.logits_NL), validation.truth_NL)
     if task.problem_type == "binary" and found[1] is not None:
         found[0] = 1 - found[1]  # the first label is what the second one's threshold leaves over
-    kept = [label for label, threshold in zip(task.labels, found, strict=True) if threshold is None]
-    if kept:
-        more = f" and {len(kept) - LABELS_NAMED:,} more" if len(kept) > LABELS_NAMED else ""
-        notes.append(
-            f"No document of the validation split has {len(kept):,} of the {len(task.labels):,} labels, so their threshold stays "
-            f"{DEFAULT}: {', '.join(kept[:LABELS_NAMED])}{more}."
-        )
-    thresholds = {
-        label: DEFAULT if threshold is None else threshold
-        for label, threshold in zip(task.labels, found, strict=True)
-    }
-    return Fit(replace(task, thresholds=thresholds), tuple(notes))
+    fitted = {label: t for label, t in zip(task.labels, found, strict=True) if t is not None}
+    if kept := [label for label in task.labels if label not in fitted]:
+        notes.append(_kept(task, kept))
+    return Fit(replace(task, thresholds={**task.thresholds, **fitted}), tuple(notes))
+
+
+def _kept(task: Classification, labels: list[str]) -> str:
+    named = ", ".join(f"{label} ({task.threshold(label):g})" for label in labels[:LABELS_NAMED])
+    more = f" and {len(labels) - LABELS_NAMED:,} more" if len(labels) > LABELS_NAMED else ""
+    return (
+        f"No document of the validation split has {len(labels):,} of the {len(task.labels):,} labels, so their threshold stays "
+        f"as it is: {named}{more}."
+    )

@@ -129,10 +129,10 @@ def test_a_binary_problem_has_one_output_and_two_labels() -> None:
     assert (head.problem_type, head.labels) == ("binary", ("ham", "spam"))
     assert head.outputs(encoder_config()) == 1
     assert head.to_json()["id2label"] == {"0": "spam"}  # for transformers, which knows one
-    thresholds = DecisionConfig.from_json(
-        rookery_file(thresholds={"ham": 0, "spam": 0.7}), head
-    ).thresholds
-    assert thresholds == (0, 0.7)
+    for said in ({"ham": 0, "spam": 0.7}, {"spam": 0.7}):
+        assert DecisionConfig.from_json(rookery_file(thresholds=said), head).thresholds == said
+    with pytest.raises(CheckpointError, match=r"thresholds.spam is None; .*the second one's threshold decides"):  # fmt: skip
+        DecisionConfig.from_json(rookery_file(thresholds={"ham": 0.3}), head)
 
 
 @pytest.mark.parametrize(
@@ -229,29 +229,32 @@ def test_a_head_that_cannot_be_is_refused(
         HeadConfig.from_json(config_file(**config), rookery_file(**rookery))
 
 
-def test_thresholds_come_in_the_order_of_the_labels() -> None:
-    file = rookery_file(thresholds={"crow": 0.3, "rook": 0.1, "jackdaw": 1}, temperature=2)
-    assert DecisionConfig.from_json(file, HEAD) == DecisionConfig((0.1, 1.0, 0.3), 2.0)
+@pytest.mark.parametrize(
+    "thresholds",
+    [{"rook": 0.1, "jackdaw": 1, "crow": 0.3}, {"crow": 0, "rook": 0.1}, {"crow": 0.3}, {}],
+    ids=["all", "some", "one", "none"],
+)
+def test_labels_have_the_thresholds_that_they_are_given(thresholds: dict[str, float]) -> None:
+    file = rookery_file(thresholds=thresholds, temperature=2)
+    assert DecisionConfig.from_json(file, HEAD) == DecisionConfig(thresholds, 2.0)
 
 
-def test_without_thresholds_there_are_none() -> None:
-    assert DecisionConfig.from_json(rookery_file(), HEAD) == DecisionConfig(None, 1.0)
+def test_null_is_no_threshold() -> None:
+    assert DecisionConfig.from_json(rookery_file(), HEAD) == DecisionConfig({}, 1.0)
+    file = rookery_file(thresholds={"crow": None, "rook": 0.1})
+    assert DecisionConfig.from_json(file, HEAD).thresholds == {"rook": 0.1}
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
         ({"thresholds": {"raven": 0.5}}, "unknown key 'thresholds.raven'; expected rook, jackdaw"),
-        ({"thresholds": {"rook": 0.5}}, "thresholds.jackdaw is None; expected a probability"),
-        (
-            {"thresholds": {"rook": 1.5, "jackdaw": 0, "crow": 0}},
-            "thresholds.rook is 1.5; expected a probability",
-        ),
+        ({"thresholds": {"rook": 1.5}}, "thresholds.rook is 1.5; expected a probability"),
         ({"thresholds": [0.5, 0.5, 0.5]}, "thresholds is .* expected an object"),
         ({"temperature": 0}, "temperature is 0; expected a number above 0"),
         ({"temperature": float("nan")}, "temperature is nan; expected a finite number"),
     ],
-    ids=["unknown label", "label left out", "above 1", "list", "temperature 0", "temperature nan"],
+    ids=["unknown label", "above 1", "list", "temperature 0", "temperature nan"],
 )
 def test_a_decision_that_cannot_be_is_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(CheckpointError, match=f"folder/rookery.json: {message}"):

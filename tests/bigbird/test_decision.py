@@ -21,13 +21,17 @@ def test_what_is_written_is_what_the_folder_then_says(tmp_path: Path):
     (path / "rookery.json").write_bytes(with_decision(path, thresholds, 1.25))
     decision = CheckpointFolder.open(path).decision
     assert decision.temperature == 1.25
-    assert decision.thresholds == tuple(thresholds.values())
+    assert decision.thresholds == thresholds
 
 
 def test_whatever_else_is_there_stays(tmp_path: Path):
     windows = {"max_tokens": 512}
-    path = folder(tmp_path, windows=windows, temperature=3.0, thresholds={"rust": 0.1})
-    assert json.loads(with_decision(path, {}, 2.0)) == {"windows": windows, "temperature": 2.0}
+    path = folder(tmp_path, windows=windows, temperature=3.0, thresholds={"rust": 0.1, "swift": 0.2})  # fmt: skip
+    assert json.loads(with_decision(path, {"swift": 0.3, "python": 0.4}, 2.0)) == {
+        "windows": windows,
+        "temperature": 2.0,
+        "thresholds": {"rust": 0.1, "swift": 0.3, "python": 0.4},
+    }
 
 
 def test_a_folder_without_the_file_gets_one(tmp_path: Path):

@@ -31,7 +31,7 @@ def names(folder: CheckpointFolder) -> list[str]:
 def test_a_folder_as_transformers_writes_it(tmp_path: Path) -> None:
     folder = CheckpointFolder.open(make(tmp_path / "a"))
     assert folder.head.labels == ("rook", "crow")
-    assert folder.decision.thresholds is None
+    assert folder.decision.thresholds == {}
     assert names(folder) == ["model.safetensors"]
     assert folder.spiece == tmp_path / "a" / "spiece.model"
     assert folder.tokenizer_json is None
@@ -40,12 +40,12 @@ def test_a_folder_as_transformers_writes_it(tmp_path: Path) -> None:
 def test_rookery_json_is_read(tmp_path: Path) -> None:
     rookery = {
         "labels": ["a", "b"],
-        "thresholds": {"a": 0.4, "b": 0.6},
+        "thresholds": {"b": 0.6},
         "windows": {"overlap": 64},
     }
     folder = CheckpointFolder.open(make(tmp_path / "a", {"rookery.json": rookery}))
     assert folder.head.labels == ("a", "b")
-    assert folder.decision.thresholds == (0.4, 0.6)
+    assert folder.decision.thresholds == {"b": 0.6}
     assert folder.windows.overlap == 64
 
 

@@ -40,13 +40,20 @@ def test_rare_labels_gain_on_documents_that_were_not_seen():
     assert after > before + 0.1
 
 
-def test_a_label_that_no_document_has_keeps_a_half_and_is_told():
+@pytest.mark.parametrize(
+    ("thresholds", "kept"),
+    [({}, "b (0.5)"), ({"b": 0.8}, "b (0.8)"), ({"a": 0.99}, "b (0.5)")],
+    ids=["the default", "its own", "the default beside another's own"],
+)
+def test_a_label_that_no_document_has_keeps_its_threshold_and_is_told(
+    thresholds: dict[str, float], kept: str
+):
     found = sampled("multi_label", 200, 3)
     found.truth_NL[:, 1] = 0
-    fitted = fit(MULTI, found)
-    assert fitted.task.thresholds["b"] == 0.5
-    assert fitted.task.thresholds["a"] != 0.5
-    assert any("1 of the 3 labels" in note and note.endswith(": b.") for note in fitted.notes)
+    fitted = fit(replace(MULTI, thresholds=thresholds), found)
+    assert fitted.task.thresholds.get("b") == thresholds.get("b")
+    assert fitted.task.thresholds["a"] not in (0.5, 0.99)
+    assert any("1 of the 3 labels" in note and note.endswith(f": {kept}.") for note in fitted.notes)
 
 
 def test_single_label_keeps_its_thresholds():

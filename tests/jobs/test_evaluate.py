@@ -132,7 +132,8 @@ def test_what_is_fitted_is_stored_and_labels_without_the_encoder(folder: Path):
 
 @pytest.mark.ray
 def test_several_labels_each_with_its_fitted_threshold(folder: Path):
-    (folder / "checkpoint" / "rookery.json").write_text('{"problem_type": "multi_label"}')
+    before = {"problem_type": "multi_label", "thresholds": {"rust": 0.25, "swift": 0.25}}
+    (folder / "checkpoint" / "rookery.json").write_text(json.dumps(before))
     run_evaluation(evaluation(folder, "corpus.label_column=topics"), fitting=True)
     found = figures(folder)
     stored = json.loads((folder / "checkpoint" / "rookery.json").read_text())
@@ -140,8 +141,8 @@ def test_several_labels_each_with_its_fitted_threshold(folder: Path):
     assert stored["thresholds"] == found["fit"]["thresholds"]
     assert stored["temperature"] == found["fit"]["temperature"]
     # rust is on no document: it cannot be fitted, and is told
-    assert stored["thresholds"]["rust"] == 0.5
-    assert any(note.endswith("stays 0.5: rust.") for note in found["notes"])
+    assert stored["thresholds"]["rust"] == 0.25 != stored["thresholds"]["swift"]
+    assert any(note.endswith("stays as it is: rust (0.25).") for note in found["notes"])
     run_job(parse_job("", settings(folder)))
     wrong = of_the_table(folder, "avg((list_sort(p.labels) <> list_sort(c.topics))::INT)")
     assert found["metrics"]["accuracy"] == pytest.approx(1 - wrong, abs=BELOW_DUCKDB)
