@@ -1,5 +1,6 @@
 """What the person at the terminal sees of training: the data, a line every few seconds, the scores."""
 
+import time
 from typing import Any
 
 from rich.console import Console
@@ -12,7 +13,13 @@ console = Console(highlight=False, soft_wrap=True)
 
 
 def prepared(job: TrainJob, prepared: Prepared) -> None:
-    """The data, before the first step."""
+    """The data, before the first step, and whether it was there already."""
+    if prepared.earlier is not None:
+        console.print(
+            f"going on    with what an earlier run read and tokenized {_ago(prepared.earlier)}: {prepared.work}"
+            + ("" if prepared.has_state else "; it left no state of training, which begins with the first step"),
+            markup=False,
+        )  # fmt: skip
     for split in SPLITS:
         if prepared.documents[split]:
             counts = ", ".join(f"{name} {n:,}" for name, n in prepared.counts[split].items())
@@ -32,7 +39,9 @@ def prepared(job: TrainJob, prepared: Prepared) -> None:
 def progress(record: dict[str, Any]) -> None:
     """One report of a worker."""
     epoch = f"{record['phase']}  epoch {record['epoch']}/{record['epochs']}"
-    if record["kind"] == "step":
+    if record["kind"] == "resumed":
+        console.print(resumed(record))
+    elif record["kind"] == "step":
         console.print(
             f"{epoch}  step {record['step']}/{record['steps']}  loss {record['loss']:.4f}  {record['tokens_per_s']:,.0f} tokens/s"
         )
@@ -46,6 +55,26 @@ def progress(record: dict[str, Any]) -> None:
 def tell(line: str) -> None:
     """What training waits for."""
     console.print(line, style="yellow", markup=False)
+
+
+def resumed(record: dict[str, Any]) -> str:
+    """From where an earlier run's state lets a phase go on."""
+    place = (
+        f"step {record['steps']:,} (epoch {record['epoch']} of {record['epochs']}, {record['tokens']:,} tokens), "
+        f"saved {_ago(record['saved_at'])}"
+    )
+    if record["done"]:
+        return f"{record['phase']}  was ended by an earlier run, after {place}"
+    return f"{record['phase']}  going on from {place}"
+
+
+def _ago(when: float) -> str:
+    """In the largest unit of which it is at least two."""
+    seconds = max(0, round(time.time() - when))
+    for unit, size in (("days", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit} ago"
+    return f"{seconds} s ago"
 
 
 def summary(job: TrainJob, scores: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ There is no separate resume: what an earlier run of the same job prepared and le
 gone on from.
 """
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,11 +55,19 @@ def run_job(job: TrainJob) -> dict[str, Any] | None:
 
 def _refuse_other_output(job: TrainJob) -> None:
     """The folder that this very job made is no error."""
-    made_by = job.output.path / "training.json"
-    if not made_by.exists() or job_digest(job) not in made_by.read_text():
+    if _made_by(job.output.path) != job_digest(job):
         raise ConfigError(
             f"output.folder {job.output.folder}: exists, and was not made by this job; remove it or name another"
         )
+
+
+def _made_by(folder: Path) -> Any:
+    """The digest of the job that trained a folder; None where no job did."""
+    try:
+        found = json.loads((folder / "training.json").read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: not JSON
+        return None
+    return found.get("job") if isinstance(found, dict) else None
 
 
 if __name__ == "__main__":

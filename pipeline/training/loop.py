@@ -32,10 +32,12 @@ Report = Callable[[dict[str, Any]], None]
 
 @dataclass(slots=True)
 class Place:
-    """How far training is."""
+    """How far training is: steps of this epoch, and steps and tokens of all."""
 
     epoch: int = 0
     step: int = 0
+    steps: int = 0
+    tokens: int = 0
     best_loss: float = float("inf")
     best_epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
@@ -62,16 +64,17 @@ class Loop:
         gradients = [_gradients(replica) for replica in models]
         optimizer = optimizer_for(model.module, self.settings)
         place = self._restore(model.module, optimizer)
-        while place.epoch < self.settings.epochs and not self._stops(place):
+        while not self._is_done(place):
             self._epoch(models, optimizer, gradients, place)
         best = state.read(self.folder / BEST)
         assert best is not None
         model.module.load_state_dict(best)
         return place
 
-    def _stops(self, place: Place) -> bool:
+    def _is_done(self, place: Place) -> bool:
         patience = self.settings.patience
-        return patience is not None and place.epoch - place.best_epoch >= patience
+        hopeless = patience is not None and place.epoch - place.best_epoch >= patience
+        return hopeless or place.epoch >= self.settings.epochs
 
     def _epoch(
         self,
@@ -90,8 +93,11 @@ class Loop:
             step = steps[place.step]
             progress = (place.epoch + place.step / len(steps)) / self.settings.epochs
             loss = self._step(models, optimizer, gradients, step, place, progress)
+            n_tokens = sum(window.n_tokens for windows in step for window in windows)
             place.step += 1
-            meter.add(step, loss, place, len(steps), self.settings.epochs)
+            place.steps += 1
+            place.tokens += n_tokens
+            meter.add(n_tokens, loss, place, len(steps), self.settings.epochs)
             if time.monotonic() - saved > self.state_every_s:
                 self._save(model.module, optimizer, place)
                 saved = time.monotonic()
@@ -150,12 +156,31 @@ class Loop:
             return Place()
         module.load_state_dict(held["module"])
         optimizer.load_state_dict(held["optimizer"])
-        return Place(**held["place"])
+        place = Place(**held["place"])
+        if self.workers.rank == 0:
+            self._report_resumed(place, held["saved_at"])
+        return place
+
+    def _report_resumed(self, place: Place, saved_at: float) -> None:
+        done = self._is_done(place)
+        self.report(
+            {
+                "kind": "resumed",
+                "phase": self.phase,
+                "done": done,
+                "epoch": place.epoch if done else place.epoch + 1,
+                "epochs": self.settings.epochs,
+                "steps": place.steps,
+                "tokens": place.tokens,
+                "saved_at": saved_at,
+            }
+        )
 
     def _save(self, module: nn.Module, optimizer: torch.optim.Optimizer, place: Place) -> None:
         if self.workers.rank == 0:
             held = {"module": module.state_dict(), "optimizer": optimizer.state_dict()}
-            state.write(self.folder / STATE, held | {"place": asdict(place)})
+            now = {"place": asdict(place), "saved_at": time.time()}
+            state.write(self.folder / STATE, held | now)
 
 
 def _gradients(model: Trained) -> Gradients:
@@ -176,11 +201,9 @@ class Meter:
     def mean_loss(self) -> float:
         return sum(self.losses) / max(1, len(self.losses))
 
-    def add(
-        self, packs: list[list[Window]], loss: float, place: Place, steps: int, epochs: int
-    ) -> None:
+    def add(self, n_tokens: int, loss: float, place: Place, steps: int, epochs: int) -> None:
         self.losses.append(loss)
-        self.tokens += sum(window.n_tokens for windows in packs for window in windows)
+        self.tokens += n_tokens
         now = time.monotonic()
         if self.report and (now - self.reported > REPORT_EVERY_S or place.step == steps):
             self.reported = now

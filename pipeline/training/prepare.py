@@ -31,6 +31,10 @@ from pipeline.training.documents import SPLITS, Documents, Split, plain_texts
 from pipeline.training.examples import ExamplesWriter, write_texts
 from pipeline.training.settings import HeadSettings, TrainJob
 
+VERSION = (
+    2  # of the work folder: raise it when what lies there, or what is drawn from a seed, changes
+)
+STATES = "states"
 TOKENIZER_FILES = ("spiece.model", "tokenizer.json")
 # They decide where and how fast, not what comes out.
 UNDECISIVE: dict[str, Any] = {"ray": True, "storage": True, "compute": True, "output": {"state_every_s"}}  # fmt: skip
@@ -38,9 +42,10 @@ UNDECISIVE: dict[str, Any] = {"ray": True, "storage": True, "compute": True, "ou
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What training starts from; the same whether it was prepared now or by a run before."""
+    """What training starts from; the same whether it was prepared now or, at `earlier` (seconds of 1970), by a run before."""
 
     work: Path
+    earlier: float | None
     encoder: EncoderConfig
     head: HeadConfig
     windows: WindowConfig  # as the checkpoint wants them
@@ -52,6 +57,11 @@ class Prepared:
     @property
     def start(self) -> Path:
         return self.work / "start"
+
+    @property
+    def has_state(self) -> bool:
+        """Whether an earlier run left a place to go on from."""
+        return any(self.work.glob(f"{STATES}/*/state.pt"))
 
     def tokenizer(self) -> Tokenizer:
         return _tokenizer(self.start)
@@ -75,13 +85,19 @@ def prepare(job: TrainJob) -> Prepared:
     """
     work, digest = work_folder(job), job_digest(job)
     marker = work / "prepared.json"
-    if not marker.exists():
+    earlier = marker.stat().st_mtime if marker.exists() else None
+    if earlier is None:
         work.mkdir(parents=True, exist_ok=True)
-        facts = _prepare(job, work) | {"job": digest}
+        facts = _prepare(job, work) | {"job": digest, "version": VERSION}
         partial = marker.with_suffix(".partial")
         partial.write_text(json.dumps(facts))
         partial.replace(marker)
     facts = json.loads(marker.read_text())
+    if facts.get("version") != VERSION:
+        raise ConfigError(
+            f"{work}: holds the state of a run of another version of Rookery, which this one can't go on from; remove that folder "
+            "to train anew"
+        )
     if facts["job"] != digest:
         raise ConfigError(
             f"{work}: holds the state of a run with other settings; remove that folder to train anew, or give another output.folder"
@@ -89,6 +105,7 @@ def prepare(job: TrainJob) -> Prepared:
     head = facts["head"] | {"labels": tuple(facts["head"]["labels"])}
     return Prepared(
         work=work,
+        earlier=earlier,
         encoder=EncoderConfig(**facts["encoder"]),
         head=HeadConfig(**head),
         windows=WindowConfig(**facts["windows"]),

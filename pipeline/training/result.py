@@ -12,8 +12,8 @@ from pipeline.bigbird.classifier import Classifier
 from pipeline.training import state
 from pipeline.training.documents import SPLITS
 from pipeline.training.loop import BEST
-from pipeline.training.prepare import TOKENIZER_FILES, job_digest
-from pipeline.training.run import RESULT, STATES, Run
+from pipeline.training.prepare import STATES, TOKENIZER_FILES, job_digest
+from pipeline.training.run import RESULT, Run
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 

@@ -24,14 +24,13 @@ from pipeline.training.loop import Loop, Report
 from pipeline.training.masked import MaskedModel
 from pipeline.training.model import Model
 from pipeline.training.objective import Objective
-from pipeline.training.prepare import Prepared
+from pipeline.training.prepare import STATES, Prepared
 from pipeline.training.replicas import Threads, started
 from pipeline.training.settings import PretrainingSettings, TrainJob
 from pipeline.training.workers import Workers
 
 PROGRESS = "progress.jsonl"
 RESULT = "result.json"
-STATES = "states"  # of the phases
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ def work(run: Run, workers: Workers, report: Report) -> None:
 
 
 def _work(run: Run, workers: Workers, threads: Threads, report: Report) -> None:
-    batcher = _batcher(run)
+    batcher = make_batcher(run)
     splits = {name: Examples.load(run.prepared.work / name) for name in ("train", "validation", "test")}  # fmt: skip
     classifier = starting_classifier(run)
     if run.job.pretraining is not None:
@@ -130,7 +129,8 @@ def reporter(path: Path) -> Callable[[dict[str, Any]], None]:
     return report
 
 
-def _batcher(run: Run) -> Batcher:
+def make_batcher(run: Run) -> Batcher:
+    """What cuts this run's documents."""
     tokenizer = run.prepared.tokenizer()
     return Batcher(
         config=run.prepared.encoder,

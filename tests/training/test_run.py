@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from pipeline.dataflow.trainer import make_run
 from pipeline.errors import ConfigError, CorpusError
 from pipeline.inference.predictor import Predictor
 from pipeline.training import state
+from pipeline.training.examples import Examples
 from pipeline.training.prepare import prepare
-from pipeline.training.run import work
+from pipeline.training.run import make_batcher, work
 from pipeline.training.workers import Workers
 from tests.checkpoints import (
     one_output,
@@ -107,8 +109,16 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(corpus: Path, tmp_pat
         patch.setattr(state, "write", stop_in_the_second_epoch)
         with pytest.raises(KeyboardInterrupt):
             work(run, Workers(), lambda _: None)
+    examples, batcher = Examples.load(run.prepared.work / "train"), make_batcher(run)
     _, _, reports = train(made)
     assert {r["epoch"] for r in reports} == {2}
+    resumed = reports[0]
+    first, second = (batcher.steps(examples, made.training, epoch) for epoch in (0, 1))
+    taken = [*first, *second[:2]]
+    assert (resumed["kind"], resumed["phase"], resumed["done"]) == ("resumed", "training", False)
+    assert resumed["steps"] == len(taken)
+    assert resumed["tokens"] == sum(w.n_tokens for step in taken for pack in step for w in pack)
+    assert 0 <= time.time() - resumed["saved_at"] < 300
     expected, found = weights(tmp_path / "whole"), weights(tmp_path / "model")
     assert all(torch.equal(expected[name], found[name]) for name in expected)
 
@@ -235,6 +245,13 @@ def test_a_binary_head_is_trained_as_the_two_labels_that_it_stands_for(
     assert binary_losses == pytest.approx(single, abs=1e-5)
     assert binary_test["score"] == single_test["score"]
     assert CheckpointFolder.open(tmp_path / "from_binary").head.problem_type == "binary"
+
+
+def test_work_of_another_version_is_refused(corpus: Path, tmp_path: Path):
+    marker = prepare(job(corpus, tmp_path / "model")).work / "prepared.json"
+    marker.write_text(json.dumps(json.loads(marker.read_text()) | {"version": 1}))
+    with pytest.raises(ConfigError, match=r"model\.work: .* another version of Rookery"):
+        prepare(job(corpus, tmp_path / "model"))
 
 
 def test_work_of_another_job_is_refused(corpus: Path, tmp_path: Path):
