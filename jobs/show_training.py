@@ -29,6 +29,8 @@ def prepared(job: TrainJob, prepared: Prepared) -> None:
             )
     if prepared.left_out:
         console.print(f"left out    {prepared.left_out:,} documents of no split")
+    if prepared.repeats:
+        console.print(f"left out    {prepared.repeats}")
     encoder, head = prepared.encoder, prepared.head
     console.print(
         f"model       {encoder.layers} layers of {encoder.hidden_size}, vocabulary {encoder.vocab_size:,}, "

@@ -1,15 +1,27 @@
-"""The job's documents, and which of them train, validate and test."""
+"""The job's documents, and which of them train, validate and test.
+
+A text is for one of them only: what was trained on would be known by heart where it is measured, and what chose the weights
+would flatter them. So a document of the validation split is left out where its text is among those that train, and one of the
+test split where it trains or validates, here or in the training that the checkpoint had before. Training keeps all of its own.
+"""
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import compress
 from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.config import CorpusSettings, LabelledCorpusSettings
 from pipeline.corpus.files import discover
 from pipeline.corpus.labelled import TEXT_BYTES, Labelled, LabelledDocument
 from pipeline.corpus.readers import rows
+from pipeline.corpus.training_documents import TrainingDocuments, content_digest, digests
 from pipeline.corpus.units import cut
 from pipeline.errors import CorpusError
 from pipeline.schema import Label
@@ -18,17 +30,45 @@ from pipeline.training.settings import TrainJob
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+Bools = npt.NDArray[np.bool_]
+NOTHING = TrainingDocuments.of(digests(b""), digests(b""), complete=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Documents:
-    """The job's labelled documents with their splits; None for those of no split."""
+    """The job's labelled documents, which `iter` yields with their splits; those of no split don't come.
+
+    `used` says of each document of a split whether it is; `labels` are those of the used ones.
+    """
+
+    source: "Source"
+    used: Mapping[Split, Bools]
+    labels: Mapping[Split, list[Label]]
+    trained_on: TrainingDocuments  # here and before
+    left_out: int  # documents of no split
+
+    @property
+    def repeated(self) -> dict[Split, int]:
+        """How many documents are left out, because an earlier split has their text."""
+        return {split: int((~used).sum()) for split, used in self.used.items()}
+
+    def __iter__(self) -> Iterator[tuple[Split, LabelledDocument]]:
+        used = {split: iter(self.used[split].tolist()) for split in SPLITS}
+        for split, document in self.source:
+            if split is not None and next(used[split]):
+                yield split, document
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """All labelled documents with their splits; None for those of no split."""
 
     job: TrainJob
     corpora: tuple[tuple[Split, Labelled], ...]
 
     @classmethod
-    def open(cls, storage: Storage, job: TrainJob) -> "Documents":
+    def open(cls, storage: Storage, job: TrainJob) -> "Source":
+        """Lists the files. Raises CorpusError, AccessError, StorageError."""
         named: list[tuple[Split, LabelledCorpusSettings | None]] = [
             ("train", job.corpus), ("validation", job.validation), ("test", job.test)
         ]  # fmt: skip
@@ -39,19 +79,45 @@ class Documents:
             ),
         )
 
-    def labels(self) -> tuple[dict[Split, list[Label]], int]:
-        """Of each split; and how many documents are of none. Raises CorpusError where none trains, or none validates."""
+    def choose(self, earlier: TrainingDocuments | None, *, complete: bool) -> Documents:
+        """Reads all once; `earlier` is what the checkpoint was trained on before, which is not `complete` where that is unknown.
+
+        Raises CorpusError: none trains, or none validates.
+        """
+        labels, found, left_out = self._read()
+        before = (earlier or NOTHING).by_use
+        train = pa.concat_arrays([found["train"], before["train"]])
+        validation = pa.concat_arrays([found["validation"], before["validation"]])
+        used: dict[Split, Bools] = {
+            "train": np.ones(len(found["train"]), bool),
+            "validation": _not_in(found["validation"], train),
+            "test": _not_in(found["test"], pa.concat_arrays([train, validation])),
+        }
+        if not used["validation"].any():
+            raise self._nothing_else_for_validation(len(labels["validation"]))
+        return Documents(
+            source=self,
+            used=used,
+            labels={split: list(compress(labels[split], used[split])) for split in SPLITS},
+            trained_on=TrainingDocuments.of(train, validation, complete=complete),
+            left_out=left_out,
+        )
+
+    def _read(self) -> tuple[dict[Split, list[Label]], dict[Split, pa.Array], int]:
+        """Labels and digests by split, and how many documents are of none."""
         labels: dict[Split, list[Label]] = {split: [] for split in SPLITS}
+        read = {split: bytearray() for split in SPLITS}
         others = Counter[str | None]()
         for split, document in self:
             if split is None:
                 others[document.split] += 1
             else:
                 labels[split].append(document.label)
+                read[split] += content_digest(document.text)
         for needed in SPLITS[:2]:
             if not labels[needed]:
                 raise self._nothing_for(needed, others)
-        return labels, others.total()
+        return labels, {split: digests(read[split]) for split in SPLITS}, others.total()
 
     def _nothing_for(self, split: Split, others: Counter[str | None]) -> CorpusError:
         column, name = self.job.corpus.split_column, getattr(self.job.splits, split)
@@ -62,6 +128,13 @@ class Documents:
             why = f"none has {name!r} in corpus.split_column {column!r} (others found: {seen}); name the split"
         more = ", or give a validation corpus" if split == "validation" else ""
         return CorpusError(f"splits.{split}: no document is for {split}: {why}{more}")
+
+    def _nothing_else_for_validation(self, documents: int) -> CorpusError:
+        before = ", or was trained on before by the checkpoint" if self.job.checkpoint else ""
+        return CorpusError(
+            f"splits.validation: the text of each of its {documents:,} documents is among those that train{before}; what is known by "
+            "heart validates nothing: give others"
+        )
 
     def __iter__(self) -> Iterator[tuple[Split | None, LabelledDocument]]:
         for split, corpus in self.corpora:
@@ -79,6 +152,10 @@ class Documents:
         if self.job.validation is None and hashed(document.id) < share:
             return "validation"
         return "train"
+
+
+def _not_in(documents: pa.Array, known: pa.Array) -> Bools:
+    return np.asarray(pc.invert(pc.is_in(documents, known)), bool)
 
 
 def hashed(id_: str) -> float:

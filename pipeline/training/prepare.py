@@ -3,6 +3,7 @@
 <output>.work/
   start/            the checkpoint's tokenizer, or the vocabulary that was trained
   train/  validation/  test/  pretraining/   token ids and targets (examples.py)
+  training_documents.parquet   digests of what trains and validates, here and in the checkpoint's training before
   prepared.json     what was found, and a digest of the settings that decide the weights; written last
   states/           of training's phases (loop.py)
   progress.jsonl    what was reported
@@ -12,7 +13,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 
 from pipeline.bigbird.config import EncoderConfig, HeadConfig, WindowConfig
 from pipeline.bigbird.folder import CheckpointFolder
+from pipeline.corpus.training_documents import NAME as TRAINING_DOCUMENTS, TrainingDocuments
 from pipeline.errors import CheckpointError, ConfigError
 from pipeline.schema import Label
 from pipeline.storage import Storage
@@ -27,7 +29,7 @@ from pipeline.tasks.targets import found_labels, targets
 from pipeline.text.tokenizer import Tokenizer
 from pipeline.text.vocabulary import train_vocabulary
 from pipeline.training.class_weights import class_weights
-from pipeline.training.documents import SPLITS, Documents, Split, plain_texts
+from pipeline.training.documents import SPLITS, Documents, Source, Split, plain_texts
 from pipeline.training.examples import ExamplesWriter, write_texts
 from pipeline.training.settings import HeadSettings, TrainJob
 
@@ -53,6 +55,7 @@ class Prepared:
     documents: dict[Split, int]
     tokens: dict[Split, int]
     left_out: int  # documents of no split
+    repeated: dict[Split, int]  # documents left out, because an earlier split has their text
 
     @property
     def start(self) -> Path:
@@ -62,6 +65,13 @@ class Prepared:
     def has_state(self) -> bool:
         """Whether an earlier run left a place to go on from."""
         return any(self.work.glob(f"{STATES}/*/state.pt"))
+
+    @property
+    def repeats(self) -> str:
+        """Which documents were left out because their text is for something else already, in words; empty if none were."""
+        found = [f"{n:,} of {split}" for split, n in self.repeated.items() if n]
+        why = "whose text trains or validates already, here or in the checkpoint's training before"
+        return f"{' and '.join(found)}, {why}" if found else ""
 
     def tokenizer(self) -> Tokenizer:
         return _tokenizer(self.start)
@@ -113,6 +123,7 @@ def prepare(job: TrainJob) -> Prepared:
         documents=facts["documents"],
         tokens=facts["tokens"],
         left_out=facts["left_out"],
+        repeated=facts["repeated"],
     )
 
 
@@ -121,13 +132,14 @@ def _prepare(job: TrainJob, work: Path) -> dict[str, Any]:
     start = work / "start"
     shutil.rmtree(start, ignore_errors=True)  # of a run that was killed, or had a mistake
     start.mkdir()
-    documents = Documents.open(storage, job)
+    source = Source.open(storage, job)
     folder = None
     if job.checkpoint is not None:
         folder = CheckpointFolder.open(storage.fetch_folder(job.checkpoint.uri))
         for file in filter(None, (folder.spiece, folder.tokenizer_json)):
             shutil.copyfile(file, start / file.name)
-    labels, left_out = documents.labels()  # before the long part: most mistakes show here
+    documents = _documents(source, folder)  # before the long part: most mistakes show here
+    labels = documents.labels
     head = _head(job, folder, labels)
     target = {split: targets(head.problem_type, head.labels, labels[split]) for split in SPLITS}
     class_weights(job.training.class_weights, head.problem_type, head.labels, target["train"])
@@ -138,12 +150,12 @@ def _prepare(job: TrainJob, work: Path) -> dict[str, Any]:
         _require_mask(tokenizer, start)
     writers = {split: ExamplesWriter(work / split, tokenizer) for split in SPLITS}
     for split, document in documents:
-        if split is not None:
-            writers[split].add(document.text)
+        writers[split].add(document.text)
     for split in SPLITS:
         writers[split].finish(target[split])
     if job.pretraining is not None:
         write_texts(work / "pretraining", tokenizer, plain_texts(storage, job.pretraining.corpus))
+    documents.trained_on.write(work / TRAINING_DOCUMENTS)
     encoder = folder.encoder if folder else _new_encoder(job, tokenizer.vocab_size)
     return {
         "encoder": asdict(encoder),
@@ -152,8 +164,19 @@ def _prepare(job: TrainJob, work: Path) -> dict[str, Any]:
         "counts": {split: _count(head, labels[split]) for split in SPLITS},
         "documents": {split: len(labels[split]) for split in SPLITS},
         "tokens": {split: sum(writers[split].lengths) for split in SPLITS},
-        "left_out": left_out,
+        "left_out": documents.left_out,
+        "repeated": documents.repeated,
     }
+
+
+def _documents(source: Source, folder: CheckpointFolder | None) -> Documents:
+    """Chosen with what the checkpoint says of its own training.
+
+    One that says nothing is taken for an encoder that saw no labels, unless its head is trained on: that has seen some.
+    """
+    earlier = None if folder is None else TrainingDocuments.read(folder.path)
+    known = earlier.complete if earlier else folder is None or source.job.head is not None
+    return source.choose(earlier, complete=known)
 
 
 def _tokenizer(start: Path) -> Tokenizer:
@@ -191,7 +214,7 @@ def _new_encoder(job: TrainJob, vocab_size: int) -> EncoderConfig:
 
 
 def _head(
-    job: TrainJob, folder: CheckpointFolder | None, labels: dict[Split, list[Label]]
+    job: TrainJob, folder: CheckpointFolder | None, labels: Mapping[Split, list[Label]]
 ) -> HeadConfig:
     """The job's new head for the labels of all splits, or the checkpoint's own.
 

@@ -9,6 +9,7 @@ import yaml
 
 from pipeline.bigbird.checkpoint import save
 from pipeline.bigbird.classifier import Classifier
+from pipeline.corpus.training_documents import NAME as TRAINING_DOCUMENTS
 from pipeline.training import state
 from pipeline.training.documents import SPLITS
 from pipeline.training.loop import BEST
@@ -32,6 +33,7 @@ def finish(run: Run) -> dict[str, Any]:
     for name in TOKENIZER_FILES:
         if (run.prepared.start / name).exists():
             shutil.copyfile(run.prepared.start / name, partial / name)
+    shutil.copyfile(work / TRAINING_DOCUMENTS, partial / TRAINING_DOCUMENTS)
     made_by = {"job": job_digest(run.job)} | result
     (partial / "training.json").write_text(json.dumps(made_by, indent=2) + "\n", encoding="utf-8")
     (partial / "README.md").write_text(card(run, result), encoding="utf-8")
@@ -74,6 +76,7 @@ def card(run: Run, result: dict[str, Any]) -> str:
             "",
             f"Read from {', '.join(run.job.corpus.uris)}."
             + (f" {prepared.left_out:,} documents are of no split." if prepared.left_out else ""),
+            *(["", f"Left out: {prepared.repeats}."] if prepared.repeats else []),
             "",
             "## Scores",
             "",

@@ -1,5 +1,6 @@
 """Small jobs, trained in this process without Ray."""
 
+import hashlib
 import json
 import shutil
 import time
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -63,6 +65,25 @@ def test_the_folder_is_complete(trained: Path):
     for fact in ("rook 16, tern 16", "| test | 8 |", "accuracy", "learning_rate: 0.02", "| 4 | 0."):
         assert fact in card
     assert sorted(path.name for path in trained.parent.iterdir()) == ["model"]
+
+
+def remembered(folder: Path) -> dict[str, set[bytes]]:
+    table = pq.read_table(folder / "training_documents.parquet")
+    found: dict[str, set[bytes]] = {}
+    for row in table.to_pylist():
+        found.setdefault(row["split"], set()).add(row["digest"])
+    return found
+
+
+def digests(corpus: Path, *splits: str) -> set[bytes]:
+    records = map(json.loads, corpus.read_text().splitlines())
+    return {hashlib.sha256(r["text"].encode()).digest()[:16] for r in records if r["split"] in splits}  # fmt: skip
+
+
+def test_the_folder_says_what_it_was_trained_on(corpus: Path, trained: Path):
+    uses = {use: digests(corpus, use) for use in ("train", "validation")}
+    assert remembered(trained) == uses
+    assert len(uses["train"]) == 32
 
 
 def test_transformers_loads_its_own_head_and_agrees(trained: Path):
@@ -137,12 +158,24 @@ def test_a_head_alone_leaves_the_encoder(corpus: Path, trained: Path, tmp_path: 
 
 
 def test_a_checkpoint_is_trained_on_with_its_own_head(corpus: Path, trained: Path, tmp_path: Path):
+    repeated = tmp_path / "birds.jsonl"
+    records = [json.loads(line) for line in corpus.read_text().splitlines()][:40]
+    records += [
+        record | {"split": "test"} for record in records[:8]
+    ]  # two of them are test documents
+    records += [record | {"split": "train", "text": record["text"] + " caw"} for record in records[4:8]]  # fmt: skip
+    repeated.write_text("".join(json.dumps(record) + "\n" for record in records))
     made = job(
-        corpus, tmp_path / "model", init=None, head=None, checkpoint={"uri": str(trained)}, training={"epochs": 1}
+        repeated, tmp_path / "model", init=None, head=None, checkpoint={"uri": str(trained)}, training={"epochs": 1}
     )  # fmt: skip
     _, scores, reports = train(made)
     assert reports[0]["loss"] < 0.5  # it began where the other ended
-    assert scores["test"]["score"] == 1
+    assert scores["test"] == scores["test"] | {"score": 1, "documents": 10}  # 8 of 40, and 2
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "Left out: 6 of test, whose text trains or validates already" in card
+    assert remembered(tmp_path / "model") == {
+        "train": digests(repeated, "train") | digests(corpus, "train"), "validation": digests(corpus, "validation")
+    }  # fmt: skip
     assert CheckpointFolder.open(tmp_path / "model").windows.max_tokens == 64
 
 
