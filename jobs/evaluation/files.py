@@ -1,6 +1,7 @@
 """What `rookery evaluate` leaves behind: metrics.json for programs, report.html for people."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -8,15 +9,16 @@ from importlib.metadata import version
 from typing import Any
 
 from pipeline.config import EvaluationJob
-from pipeline.dataflow.examples import Joined, Split, classification
+from pipeline.dataflow.examples import Joined
 from pipeline.dataflow.plan import Plan
+from pipeline.dataflow.splits import Split, Splits, classification, in_words
 from pipeline.evaluation.evaluation import Evaluation
 from pipeline.evaluation.fit import Fit
 from pipeline.evaluation.metrics import RegressionMetrics
 from pipeline.evaluation.report import Heading, classification_report, regression_report
 from pipeline.tasks.classification import Classification
 
-VERSION = 1  # of metrics.json: raise it when a field changes its meaning
+VERSION = 2  # of metrics.json: raise it when a field changes its meaning
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +27,15 @@ class Outcome:
 
     job: EvaluationJob
     plan: Plan
-    split: Split
+    splits: Splits
     joined: Joined
     fit: Fit | None
     own_windows: bool
     found: Evaluation | RegressionMetrics
+
+    @property
+    def split(self) -> Split:
+        return self.splits.measured
 
     @property
     def task(self) -> Classification:
@@ -60,11 +66,37 @@ def _notes(outcome: Outcome) -> Iterator[str]:
             yield (
                 "What was fitted holds for labelling with this section `text`: the checkpoint itself asks for other windows."
             )
+    yield from _left_out(outcome.splits)
     if outcome.split.skipped:
         yield f"{outcome.split.skipped:,} documents have no label and were left out."
     if failed := outcome.joined.failed:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in failed.most_common())
         yield f"{failed.total():,} documents could not be labelled and were left out: {reasons}."
+    if outcome.split.astray:
+        yield f"{outcome.split.astray:,} documents can't be read, so that nobody knows whether they are in {outcome.split.title}."
+
+
+def _left_out(splits: Splits) -> Iterator[str]:
+    if found := splits.measured.left_out:
+        yield f"{found.total():,} documents were left out, because the checkpoint knows them: {in_words(found)}."
+    if splits.fitted and (found := splits.fitted.left_out):
+        yield f"{found.total():,} documents of {splits.fitted.title} were left out of what was fitted: {in_words(found)}."
+    if splits.untold:
+        yield (
+            f"Nobody knows all that the checkpoint was trained on, for {splits.untold}: some of these documents may be among that, "
+            "and then the figures are too good."
+        )
+
+
+def documents(outcome: Outcome) -> str:
+    """What became of the split's documents; the parts add up."""
+    split, measured = outcome.split, len(outcome.joined.examples)
+    others = Counter(split.left_out) + Counter(
+        {"without a label": split.skipped, "could not be labelled": outcome.joined.failed.total()}
+    )
+    if not others:
+        return f"{measured:,} measured, all of {split.title}"
+    return f"{measured:,} measured of {split.documents:,} in {split.title}; the others: {in_words(others)}"
 
 
 def _figures(outcome: Outcome, now: datetime) -> dict[str, Any]:
@@ -74,16 +106,27 @@ def _figures(outcome: Outcome, now: datetime) -> dict[str, Any]:
         "rookery": version("rookery"),
         "evaluated_at": now.isoformat(timespec="seconds"),
         "problem_type": task.problem_type,
-        "split": outcome.split.name,
+        "split": outcome.split.name if outcome.split.column else None,
+        # these add up: documents = measured + left_out + unlabelled + failed
+        "documents": outcome.split.documents,
+        "measured": len(outcome.joined.examples),
+        "left_out": dict(outcome.split.left_out),
         "unlabelled": outcome.split.skipped,
         "failed": dict(outcome.joined.failed),
+        "training_documents_known": outcome.splits.untold is None,
         "scoring_key": plan.scoring.key,
         "decision_key": task.key,
         "fit": None,
         "notes": notes(outcome),
     }
     if outcome.fit:
-        figures["fit"] = {"split": outcome.job.evaluation.validation, "temperature": task.temperature, "thresholds": dict(task.thresholds)}  # fmt: skip
+        assert outcome.splits.fitted is not None
+        figures["fit"] = {
+            "split": outcome.splits.fitted.name,
+            "left_out": dict(outcome.splits.fitted.left_out),
+            "temperature": task.temperature,
+            "thresholds": dict(task.thresholds),
+        }
     if isinstance(found, RegressionMetrics):
         figures["metrics"] = asdict(found)
     else:
@@ -96,9 +139,7 @@ def _report(outcome: Outcome, now: datetime) -> str:
     found, examples = outcome.found, outcome.joined.examples
     heading = Heading(
         title=outcome.job.checkpoint.uri.rstrip("/").rpartition("/")[2],
-        subtitle=f"{len(examples):,} documents of the split {outcome.split.name}"
-        if outcome.job.corpus.split_column
-        else f"{len(examples):,} documents",
+        subtitle=f"{len(examples):,} documents of {outcome.split.title}",
         notes=notes(outcome),
         facts=_facts(outcome, now),
     )
@@ -114,8 +155,7 @@ def _facts(outcome: Outcome, now: datetime) -> dict[str, str]:
         "checkpoint": job.checkpoint.uri,
         "corpus": ", ".join(job.corpus.uris),
         "label column": job.corpus.label_column,
-        "documents": f"{len(outcome.joined.examples):,} measured, {outcome.split.skipped:,} without a label, "
-        f"{outcome.joined.failed.total():,} that could not be labelled",
+        "documents": documents(outcome),
         "problem type": f"{task.problem_type}, {len(task.labels):,} outputs",
         "windows": f"{policy.long_documents}, at most {policy.max_tokens:,} tokens, overlap {policy.overlap:,}, "
         f"aggregated by {plan.scoring.aggregation}",

@@ -12,8 +12,9 @@ from jobs.label import check_checkpoint, label_missing
 from pipeline.bigbird.decision import NAME, with_decision
 from pipeline.bigbird.folder import CheckpointFolder
 from pipeline.config import EvaluationJob, TextSettings
-from pipeline.dataflow.examples import Joined, Split, classification, join, only, read_splits
+from pipeline.dataflow.examples import Joined, join
 from pipeline.dataflow.plan import Plan, make_plan, window_policy
+from pipeline.dataflow.splits import Split, Splits, classification, only, read_splits
 from pipeline.errors import CheckpointError, ConfigError, ErrorBudgetError
 from pipeline.evaluation.evaluation import evaluate
 from pipeline.evaluation.examples import check_measurable
@@ -26,13 +27,14 @@ def run_evaluation(job: EvaluationJob, *, fitting: bool = False) -> Outcome:
     plan = make_plan(job)
     if fitting:
         check_can_fit(job, plan)
-    names = [job.evaluation.test, *([job.evaluation.validation] if fitting else [])]
-    splits = read_splits(plan, job.corpus, names)
-    plan = only(plan, splits)
+    settings = job.evaluation
+    fitted = settings.validation if fitting else None
+    splits = read_splits(plan, job.corpus, settings.test, fitted)
+    plan = only(plan, splits.all)
     show.plan(plan, splits)
     check_checkpoint(plan)
     label_missing(plan)
-    outcome = measure(job, plan, splits[0], fit(plan, splits[1]) if fitting else None)
+    outcome = measure(job, plan, splits, fit(plan, splits.fitted) if splits.fitted else None)
     if outcome.fit:
         store(plan, outcome.fit)
     write(outcome)
@@ -66,23 +68,23 @@ def check_can_fit(job: EvaluationJob, plan: Plan) -> None:
 def fit(plan: Plan, split: Split) -> Fit:
     """What fits a split whose units have fragments."""
     examples = join(plan, split).examples
-    check_measurable(examples, classification(plan).problem_type, split.name)
+    check_measurable(examples, classification(plan).problem_type, split.title)
     return fit_examples(classification(plan), examples)
 
 
-def measure(job: EvaluationJob, plan: Plan, split: Split, fitted: Fit | None) -> Outcome:
-    """Figures of a split whose units have fragments."""
-    joined = join(plan, split)
+def measure(job: EvaluationJob, plan: Plan, splits: Splits, fitted: Fit | None) -> Outcome:
+    """Figures of documents whose units have fragments."""
+    joined = join(plan, splits.measured)
     check_failures(job, joined)
     task = fitted.task if fitted else classification(plan)
-    check_measurable(joined.examples, task.problem_type, split.name)
+    check_measurable(joined.examples, task.problem_type, splits.measured.title)
     own_windows = window_policy(job.text, plan.checkpoint) == window_policy(
         TextSettings(), plan.checkpoint
     )
     return Outcome(
         job=job,
         plan=plan,
-        split=split,
+        splits=splits,
         joined=joined,
         fit=fitted,
         own_windows=own_windows,

@@ -4,10 +4,10 @@ from rich import box
 from rich.table import Column, Table
 from rich.text import Text
 
-from jobs.evaluation.files import Outcome
+from jobs.evaluation.files import Outcome, documents
 from jobs.show import console, new_grid, printable
-from pipeline.dataflow.examples import Split, classification
 from pipeline.dataflow.plan import Plan
+from pipeline.dataflow.splits import Split, Splits, classification, in_words
 from pipeline.evaluation.evaluation import Evaluation
 from pipeline.evaluation.metrics import LabelMetrics, RegressionMetrics
 from pipeline.evaluation.report import Tile, regression_tiles, tiles
@@ -16,11 +16,12 @@ LABELS_SHOWN = 10
 BAR_WIDTH = 16
 
 
-def plan(plan: Plan, splits: list[Split]) -> None:
+def plan(plan: Plan, splits: Splits) -> None:
     """What is to be measured, and how much of it is computed already."""
     grid = new_grid()
-    documents = ", ".join(f"{split.name} {len(split):,} documents" for split in splits)
-    grid.add_row("splits", Text(printable(documents)))
+    grid.add_row("measured", _split(splits.measured))
+    if splits.fitted:
+        grid.add_row("fitted", _split(splits.fitted))
     task = classification(plan)
     grid.add_row(
         "checkpoint",
@@ -29,6 +30,11 @@ def plan(plan: Plan, splits: list[Split]) -> None:
     done = len(plan.units) - len(plan.missing)
     grid.add_row("units", f"{len(plan.units):,}, of which {done:,} are done")
     console.print(grid)
+
+
+def _split(split: Split) -> Text:
+    left_out = f", {split.left_out.total():,} left out: {in_words(split.left_out)}" if split.left_out else ""  # fmt: skip
+    return Text(printable(f"{len(split):,} documents of {split.title}{left_out}"))
 
 
 def summary(outcome: Outcome, notes: list[str]) -> None:
@@ -43,6 +49,7 @@ def summary(outcome: Outcome, notes: list[str]) -> None:
     for note in notes:
         console.print(Text(printable(note)), soft_wrap=True)
     grid = new_grid()
+    grid.add_row("documents", Text(printable(documents(outcome))))
     if outcome.fit:
         grid.add_row("stored in", Text(str(outcome.plan.checkpoint.path / "rookery.json")))
     grid.add_row("figures", Text(outcome.uri("metrics.json")))

@@ -5,14 +5,16 @@ pipeline/tasks/targets.py). A column that a file does not have is looked for amo
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from pipeline.config import LabelledCorpusSettings
 from pipeline.corpus.files import discover
-from pipeline.corpus.parts import Row
+from pipeline.corpus.parts import Row, numbered
+from pipeline.corpus.passes import passes
 from pipeline.corpus.readers import rows
-from pipeline.corpus.units import Unit, cut
+from pipeline.corpus.training_documents import content_digest
+from pipeline.corpus.units import Part, Stream, Unit, cut
 from pipeline.errors import CorpusError
 from pipeline.schema import Label
 from pipeline.storage import Storage
@@ -95,25 +97,53 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What people say of one document; `position` finds it in its file, as it does in a fragment."""
+    """What people say of one document; `position` finds it in its file, as it does in a fragment.
+
+    `digest` is its text's content digest, None where it has no text. One that can't be read has a `reason` and no label.
+    """
 
     position: int
     id: str
     label: Label | None  # `()` for an empty list
     split: str | None
+    digest: bytes | None = None
+    reason: str | None = None
 
 
-def truths(storage: Storage, settings: LabelledCorpusSettings, unit: Unit) -> Iterator[Truth]:
-    """Of each document of a unit that can be read. Raises CorpusError for a label that is none."""
+def truths(
+    storage: Storage, settings: LabelledCorpusSettings, units: Iterable[Unit]
+) -> Iterator[tuple[Unit, Truth]]:
+    """Of each document of some units, with its unit: in a stream, with the part that holds it, which may not be cut yet.
+
+    Raises CorpusError for a label that is none.
+    """
+    extra = tuple(filter(None, (settings.label_column, settings.split_column)))
+    for together in passes(units):
+        first = together[0]
+        if isinstance(first.slice, Stream | Part):  # read once, however many parts it has
+            whole = replace(first, slice=Stream(first.slice.text_bytes))
+            parts = {unit.slice.number for unit in together if isinstance(unit.slice, Part)}
+            found = rows(storage, replace(whole, extra_columns=extra))
+            for number, row in numbered(found, first.slice.text_bytes):
+                if number in parts or not parts:
+                    yield whole.part(number), _truth(settings, whole, row)
+            continue
+        for unit in together:
+            for row in rows(storage, replace(unit, extra_columns=extra)):
+                yield unit, _truth(settings, unit, row)
+
+
+def _truth(settings: LabelledCorpusSettings, unit: Unit, row: Row) -> Truth:
     column, split_column = settings.label_column, settings.split_column
-    extra = tuple(filter(None, (column, split_column)))
-    for row in rows(storage, replace(unit, extra_columns=extra)):
-        if not row.get("reason"):
-            values = dict(unit.file.partitions) | row.get("values", {})
-            where = f"{unit.file.uri}: document {row['id']!r}"
-            label = _label(values.get(column), where, column)
-            split = values.get(split_column) if split_column else None
-            yield Truth(row["position"], row["id"], label, None if split is None else str(split))
+    values = dict(unit.file.partitions) | row.get("values", {})
+    split = values.get(split_column) if split_column else None
+    known = (row["position"], row["id"])
+    named = None if split is None else str(split)
+    if row.get("reason"):
+        return Truth(*known, None, named, reason=row["reason"])
+    label = _label(values.get(column), f"{unit.file.uri}: document {row['id']!r}", column)
+    text = row["text"]
+    return Truth(*known, label, named, None if text is None else content_digest(text))
 
 
 def is_missing(label: Label | None, settings: LabelledCorpusSettings) -> bool:

@@ -50,23 +50,23 @@ def truth(problem_type: ProblemType, target: npt.NDArray[Any], outputs: int) -> 
     return np.asarray(target, np.float64)
 
 
-def check_measurable(examples: Examples, problem_type: ProblemType, split: str) -> None:
-    """Raises CorpusError for a split that no figure can be made of."""
+def check_measurable(examples: Examples, problem_type: ProblemType, title: str) -> None:
+    """Raises CorpusError for documents that no figure can be made of; `title` says which they are."""
     truth_NL = examples.truth_NL
     if not len(examples):
-        raise CorpusError(f"split {split!r}: no document of it is labelled; there is nothing to measure")  # fmt: skip
+        raise CorpusError(f"{title}: no document of it is labelled; there is nothing to measure")  # fmt: skip
     if problem_type == "regression":
         if not np.isfinite(truth_NL).all():
             raise CorpusError(
-                f"split {split!r}: {int((~np.isfinite(truth_NL)).sum()):,} targets are not finite numbers; expected a number "
+                f"{title}: {int((~np.isfinite(truth_NL)).sum()):,} targets are not finite numbers; expected a number "
                 "for each document: correct them, or leave the documents out"
             )
     elif not truth_NL.any():
         raise CorpusError(
-            f"split {split!r}: not one of {len(examples):,} documents has a label; expected some that have; check the label column"
+            f"{title}: not one of {len(examples):,} documents has a label; expected some that have; check the label column"
         )
     elif (truth_NL == truth_NL[0]).all():
         raise CorpusError(
-            f"split {split!r}: all {len(examples):,} documents have the same label; expected at least two classes: "
+            f"{title}: all {len(examples):,} documents have the same label; expected at least two classes: "
             "a single one measures nothing"
         )

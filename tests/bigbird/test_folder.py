@@ -155,6 +155,7 @@ def test_digests_are_the_same_tomorrow(tmp_path: Path) -> None:
         ({"rookery.json": {"thresholds": {"rook": 0.1, "crow": 0.2}}}, False, False),
         ({"rookery.json": {"temperature": 2.0}}, False, False),
         ({"rookery.json": {"windows": {"overlap": 1}}}, False, False),
+        ({"training_documents.parquet": "digests"}, False, False),
     ],
     ids=[
         "one byte of the weights",
@@ -166,6 +167,7 @@ def test_digests_are_the_same_tomorrow(tmp_path: Path) -> None:
         "thresholds",
         "temperature",
         "windows",
+        "training documents",
     ],
 )
 def test_what_changes_digests(

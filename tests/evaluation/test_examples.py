@@ -23,7 +23,9 @@ def test_a_split_that_cannot_be_measured_is_refused(
 ):
     truth_NL = np.array(truths, float)
     with pytest.raises(CorpusError, match=f"split 'test': .*{message}"):
-        check_measurable(examples(np.zeros_like(truth_NL), truth_NL), problem_type, "test")
+        check_measurable(
+            examples(np.zeros_like(truth_NL), truth_NL), problem_type, "the split 'test'"
+        )
 
 
 @pytest.mark.parametrize(
@@ -32,7 +34,7 @@ def test_a_split_that_cannot_be_measured_is_refused(
 )  # fmt: skip
 def test_others_are_not(problem_type: ProblemType, truths: object):
     truth_NL = np.array(truths, float)
-    check_measurable(examples(np.zeros_like(truth_NL), truth_NL), problem_type, "test")
+    check_measurable(examples(np.zeros_like(truth_NL), truth_NL), problem_type, "the split 'test'")
 
 
 def test_an_index_is_one_label_of_many():

@@ -1,5 +1,7 @@
 """`rookery train` on Ray: several workers, a killed run, and what labelling makes of the result."""
 
+import gzip
+import json
 import os
 import re
 import signal
@@ -15,10 +17,11 @@ import torch
 import yaml
 
 from jobs import show_training
+from jobs.evaluation.run import run_evaluation
 from jobs.label import run_job as run_label
 from jobs.train import run_job
-from pipeline.config import parse_job
-from pipeline.errors import ConfigError
+from pipeline.config import EvaluationJob, parse_job, parse_settings
+from pipeline.errors import ConfigError, CorpusError
 from pipeline.processes import family
 from pipeline.training.prepare import job_digest, prepare
 from pipeline.training.settings import TrainJob
@@ -111,9 +114,11 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_weights(
     assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
-def test_labelling_takes_the_folder_as_it_is(ray: None, corpus: Path, tmp_path: Path):
+def test_labelling_and_evaluating_take_the_folder_as_it_is(
+    ray: None, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     model, table = tmp_path / "model", tmp_path / "table"
-    train(job(corpus, model, training={"epochs": 8}))
+    train(job(corpus, model, corpus={"split_column": None}, training={"epochs": 8}))
     manifest = run_label(
         parse_job(
             "",
@@ -126,6 +131,60 @@ def test_labelling_takes_the_folder_as_it_is(ray: None, corpus: Path, tmp_path: 
     assert len(rows) == 24
     right = [row["label"] == ("rook", "tern")[int(row["id"]) % 2] for row in rows]
     assert sum(right) >= 22
+    evaluating_leaves_out_what_it_was_trained_on(corpus, tmp_path, capsys)
+
+
+def evaluating_leaves_out_what_it_was_trained_on(
+    corpus: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same documents in another file, format, order and under other ids; then beside twice as many."""
+    known = [json.loads(line) for line in corpus.read_text().splitlines()]
+    renamed = [record | {"id": f"again-{record['id']}"} for record in reversed(known)]
+    (folder / "corpus").mkdir()
+    (folder / "corpus" / "a.jsonl.gz").write_bytes(
+        gzip.compress("".join(json.dumps(record) + "\n" for record in renamed).encode())
+    )
+    settings = [
+        f"corpus.uris={folder}/corpus", "corpus.id_column=id", "corpus.label_column=label", "corpus.unlabelled=skip",
+        f"checkpoint.uri={folder}/model", f"evaluation.output={folder}/out", "compute.num_cpus=1", "compute.dtype=fp32",
+    ]  # fmt: skip
+    made = parse_settings(EvaluationJob, "", settings, "job")
+    with pytest.raises(
+        CorpusError, match="the corpus: all 24 documents with a label are left out: trained on"
+    ):
+        run_evaluation(made)
+    assert not (folder / "out").exists()
+    more = write(folder / "more.jsonl", 60)
+    records = [json.loads(line) for line in more.read_text().splitlines()]
+    records[30]["label"] = None
+    records[31]["text"] = None
+    lines = [json.dumps(record) for record in records] + [
+        '{"id": "60", "text": 1, "label": "rook"}',
+        "{",
+    ]
+    (folder / "corpus" / "b.jsonl.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
+    capsys.readouterr()
+    run_evaluation(made)
+
+    texts = {record["text"] for record in known}
+    new = [record for record in records if record["text"] not in texts]
+    assert len(new) == 36
+    found = json.loads((folder / "out" / "metrics.json").read_text())
+    assert found["documents"] == 24 + 60 + 2
+    assert found["measured"] == found["metrics"]["documents"] == len(new) - 2
+    assert sum(found["left_out"].values()) == 24 + 24
+    assert set(found["left_out"]) == {"trained on", "validated on"}
+    assert (found["unlabelled"], found["failed"]) == (1, {"null_text": 1, "not_a_string": 1, "invalid_json": 1})  # fmt: skip
+    assert found["training_documents_known"]
+    assert found["split"] is None
+    shown = capsys.readouterr().out
+    html = (folder / "out" / "report.html").read_text()
+    for said in (shown, html):
+        assert re.search(
+            "48 documents were left out, because the checkpoint knows them: trained on",
+            said.replace("\n", " "),
+        )
+        assert "34 measured of 86 in the corpus" in said
 
 
 def test_a_finished_job_has_nothing_to_do_and_another_is_refused(trained: Path, corpus: Path):
