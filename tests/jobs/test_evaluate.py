@@ -107,8 +107,8 @@ def test_the_figures_are_those_of_the_published_table(folder: Path):
     assert f"{DOCUMENTS} documents of the split &#39;test&#39;" in html
     found = figures(folder)
     assert found["documents"] == found["measured"] == DOCUMENTS
-    assert not found["training_documents_known"]
-    assert "no training_documents.parquet" in html
+    assert (found["training_documents_known"], found["left_out"]) == (True, {})
+    assert "Nobody knows" not in html
 
 
 @pytest.mark.ray
@@ -216,6 +216,7 @@ def test_a_binary_checkpoint_is_measured_and_fitted(labelled: Path, tmp_path: Pa
         "rust",
         {"problem_type": "binary", "labels": ["python", "rust"]},
     )
+    (tmp_path / "checkpoint" / "training_documents.parquet").unlink()
     (tmp_path / "corpus").mkdir()
     for file in (labelled / "corpus").iterdir():
         table = pq.read_table(file)
@@ -225,6 +226,8 @@ def test_a_binary_checkpoint_is_measured_and_fitted(labelled: Path, tmp_path: Pa
     run_job(parse_job("", settings(tmp_path)))
     stored = json.loads((tmp_path / "checkpoint" / "rookery.json").read_text())
     assert stored["thresholds"]["python"] == 1 - stored["thresholds"]["rust"]
+    assert not figures(tmp_path)["training_documents_known"]
+    assert any("no training_documents.parquet" in note for note in figures(tmp_path)["notes"])
     metrics = figures(tmp_path)["metrics"]
     accuracy = of_the_table(tmp_path, "avg((p.label = c.label)::int)")
     assert metrics["accuracy"] == pytest.approx(accuracy, abs=BELOW_DUCKDB)

@@ -1,5 +1,7 @@
 """The sample that ships: its size, its licences, and a checkpoint that transformers reads as we do."""
 
+import hashlib
+
 import numpy as np
 import pyarrow.parquet as pq
 import torch
@@ -33,6 +35,17 @@ def test_licences_and_attribution_lie_beside_it():
 def test_the_checkpoint_is_small():
     assert sum(path.stat().st_size for path in CHECKPOINT.iterdir()) <= 5_000_000
     assert SentencePieceProcessor(str(CHECKPOINT / "spiece.model")).get_piece_size() <= 8_000
+
+
+def test_the_checkpoint_says_what_it_was_trained_on():
+    uses = {
+        (hashlib.sha256(text.encode()).digest()[:16], split)
+        for split in ("train", "validation")
+        for text in pq.read_table(CORPUS / f"{split}.parquet")["text"].to_pylist()
+    }
+    found = pq.read_table(CHECKPOINT / "training_documents.parquet").to_pylist()
+    assert {(row["digest"], row["split"]) for row in found} == uses
+    assert len(found) == 400
 
 
 def test_transformers_reads_the_checkpoint_as_we_do():
