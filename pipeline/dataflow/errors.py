@@ -14,16 +14,15 @@ def ray_errors_explained() -> Iterator[None]:
     try:
         yield
     except ray.exceptions.RayTaskError as error:
-        raise _task_error(error) or error from error
+        raise own_error(error) or error from error
     except ray.exceptions.RayError as error:
-        reason = str(error).strip().splitlines()[-1]  # the lines before it are the worker's stack
         raise RetryableError(
-            f"Ray gave up: {reason}; run again: finished units are kept"
+            f"Ray gave up: {last_line(error)}; run again: finished units are kept"
         ) from error
 
 
-def _task_error(error: BaseException) -> RookeryError | None:
-    """What a task raised, from under Ray's wrappers; None if it is no error of ours."""
+def own_error(error: BaseException) -> RookeryError | None:
+    """What a task or a worker raised, from under Ray's wrappers; None if it is no error of ours."""
     cause: BaseException | None = error
     # a wrapper may be of the cause's class too, and then its text is the worker's stack
     while cause is not None and (
@@ -31,3 +30,9 @@ def _task_error(error: BaseException) -> RookeryError | None:
     ):
         cause = getattr(cause, "cause", None) or cause.__cause__
     return cause
+
+
+def last_line(error: BaseException) -> str:
+    """What went wrong in one line: those before it are the worker's stack. The class's name where nothing is said."""
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__

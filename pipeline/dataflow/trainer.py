@@ -20,9 +20,10 @@ import torch
 import torch.distributed
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
+from pipeline.dataflow.errors import last_line, own_error
 from pipeline.dataflow.needs import Need, find_room
 from pipeline.dataflow.plan import chosen_policy
-from pipeline.errors import ConflictError, RetryableError, RookeryError
+from pipeline.errors import ConflictError, RetryableError
 from pipeline.inference.budget import default_budget
 from pipeline.inference.dtype import DeviceKind, resolve_dtype
 from pipeline.training.prepare import Prepared
@@ -31,6 +32,8 @@ from pipeline.training.settings import TrainJob, threads
 from pipeline.training.workers import Workers
 
 POLL_S = 0.5
+# another run would have them too: not worth one
+FAULTS = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, TypeError, ValueError)  # fmt: skip
 LOCK_WAIT_S = 60.0  # a worker of a run that was killed may take a while to end
 
 
@@ -87,7 +90,7 @@ def fit(run: Run, show: Callable[[dict[str, Any]], None], tell: Callable[[str], 
         try:
             trainer.fit()
         except ray.train.WorkerGroupError as error:
-            raise _own_error(error) from error
+            raise why(error) from error
 
 
 def _worker(config: dict[str, Any]) -> None:
@@ -157,14 +160,14 @@ def _followed(path: Path, show: Callable[[dict[str, Any]], None]) -> Iterator[No
             follower.join()
 
 
-def _own_error(error: ray.train.WorkerGroupError) -> RookeryError:
-    for failure in error.worker_failures.values():
-        cause: BaseException | None = failure
-        while cause is not None and not isinstance(cause, RookeryError):
-            cause = getattr(cause, "cause", None) or cause.__cause__
-        if cause is not None:
-            return cause
-    reason = str(next(iter(error.worker_failures.values()), error)).strip().splitlines()[-1]
+def why(error: ray.train.WorkerGroupError) -> BaseException:
+    """What is to be raised: an error of ours or a fault of the program, before what other workers said when that one was gone."""
+    failures = list(error.worker_failures.values())
+    found: list[BaseException] = [own for own in map(own_error, failures) if own is not None]
+    found += [failure for failure in failures if isinstance(failure, FAULTS)]
+    if found:
+        return found[0]
+    reason = last_line(failures[0] if failures else error)
     return RetryableError(f"training stopped: {reason}; run again to go on from the last state")
 
 

@@ -58,7 +58,7 @@ def work(run: Run, workers: Workers, report: Report) -> None:
 
 
 def _work(run: Run, workers: Workers, threads: Threads, report: Report) -> None:
-    batcher = make_batcher(run)
+    batcher = _batcher(run)
     splits = {name: Examples.load(run.prepared.work / name) for name in ("train", "validation", "test")}  # fmt: skip
     classifier = starting_classifier(run)
     if run.job.pretraining is not None:
@@ -129,8 +129,7 @@ def reporter(path: Path) -> Callable[[dict[str, Any]], None]:
     return report
 
 
-def make_batcher(run: Run) -> Batcher:
-    """What cuts this run's documents."""
+def _batcher(run: Run) -> Batcher:
     tokenizer = run.prepared.tokenizer()
     return Batcher(
         config=run.prepared.encoder,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.dataflow.errors import ray_errors_explained
+from pipeline.dataflow.errors import last_line, own_error, ray_errors_explained
 from pipeline.errors import RetryableError, StorageError
 
 
@@ -24,6 +24,43 @@ def test_an_error_of_ours_has_its_own_words(ray: None) -> None:
         cluster.get(cluster.remote(fail).remote())
     assert type(raised.value) is StorageError
     assert str(raised.value) == "s3://a/b: the store failed"
+
+
+@pytest.mark.ray
+def test_an_error_of_ours_is_found_under_every_wrapper(ray: None) -> None:
+    import ray as cluster
+    from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
+
+    with pytest.raises(cluster.exceptions.RayTaskError) as raised:
+        cluster.get(cluster.remote(fail).remote())
+    assert isinstance(raised.value, StorageError)  # of the cause's class too, which hides it
+    wrapped = RuntimeError("the worker failed")
+    wrapped.__cause__ = raised.value
+    for error in (raised.value, wrapped):
+        found = own_error(error)
+        assert type(found) is StorageError
+        assert str(found) == "s3://a/b: the store failed"
+    assert own_error(WorkerHealthCheckFailedError("lost", ValueError("a fault"))) is None
+
+
+def test_what_stopped_a_training_is_told_before_what_followed_from_it() -> None:
+    from ray.train import WorkerGroupError
+
+    from pipeline.dataflow.trainer import why
+
+    followed = RuntimeError("Connection closed by peer")
+    own, fault, full = StorageError("the store failed"), KeyError("place"), OSError(28, "No space left")  # fmt: skip
+    assert why(WorkerGroupError("", {0: followed, 1: fault, 2: own})) is own
+    assert why(WorkerGroupError("", {0: followed, 1: fault})) is fault
+    for failures in ({0: followed}, {0: full}, {}):
+        assert type(why(WorkerGroupError("all", failures))) is RetryableError
+
+
+@pytest.mark.parametrize(
+    ("said", "line"), [("Traceback …\n  ValueError: 7\n", "ValueError: 7"), (" ", "RuntimeError")]
+)
+def test_the_last_line_says_what_went_wrong(said: str, line: str) -> None:
+    assert last_line(RuntimeError(said)).strip() == line
 
 
 @pytest.mark.ray
