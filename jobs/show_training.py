@@ -12,6 +12,11 @@ from pipeline.training.settings import TrainJob
 console = Console(highlight=False, soft_wrap=True)
 
 
+def reading(job: TrainJob) -> None:
+    """What is read and tokenized before anything else is said, which takes a while."""
+    console.print(f"reading     {', '.join(job.corpus.uris)}", markup=False)
+
+
 def prepared(job: TrainJob, prepared: Prepared) -> None:
     """The data, before the first step, and whether it was there already."""
     if prepared.earlier is not None:

@@ -34,6 +34,7 @@ def run_job(job: TrainJob) -> dict[str, Any] | None:
         _refuse_other_output(job)
         show_training.done_already(job)
         return None
+    show_training.reading(job)
     prepared = prepare(job)
     show_training.prepared(job, prepared)
     n_threads = job.compute.workers * threads(job.compute)

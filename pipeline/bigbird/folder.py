@@ -6,8 +6,6 @@ rookery.json          ours, optional: pooling, head, labels, thresholds, windows
 model.safetensors     the weights; or shards with model.safetensors.index.json; or, if there is
                       neither, pytorch_model.bin, or shards with pytorch_model.bin.index.json
 spiece.model          the tokenizer; or tokenizer.json; or both
-
-Beside them training leaves training_documents.parquet (corpus/training_documents.py), which nothing here reads.
 """
 
 import hashlib

@@ -33,9 +33,8 @@ from pipeline.training.documents import SPLITS, Documents, Source, Split, plain_
 from pipeline.training.examples import ExamplesWriter, write_texts
 from pipeline.training.settings import HeadSettings, TrainJob
 
-VERSION = (
-    2  # of the work folder: raise it when what lies there, or what is drawn from a seed, changes
-)
+# Of the work folder: raise it when what lies there, or what is drawn from a seed, changes.
+VERSION = 2
 STATES = "states"
 TOKENIZER_FILES = ("spiece.model", "tokenizer.json")
 # They decide where and how fast, not what comes out.
