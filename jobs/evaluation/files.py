@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -110,7 +110,7 @@ def _figures(outcome: Outcome, now: datetime) -> dict[str, Any]:
         # these add up: documents = measured + left_out + unlabelled + failed
         "documents": outcome.split.documents,
         "measured": len(outcome.joined.examples),
-        "left_out": dict(outcome.split.left_out),
+        "left_out": _keys(outcome.split.left_out),
         "unlabelled": outcome.split.skipped,
         "failed": dict(outcome.joined.failed),
         "training_documents_known": outcome.splits.untold is None,
@@ -123,7 +123,7 @@ def _figures(outcome: Outcome, now: datetime) -> dict[str, Any]:
         assert outcome.splits.fitted is not None
         figures["fit"] = {
             "split": outcome.splits.fitted.name,
-            "left_out": dict(outcome.splits.fitted.left_out),
+            "left_out": _keys(outcome.splits.fitted.left_out),
             "temperature": task.temperature,
             "thresholds": dict(task.thresholds),
         }
@@ -135,11 +135,15 @@ def _figures(outcome: Outcome, now: datetime) -> dict[str, Any]:
     return figures | {"job": outcome.job.model_dump(mode="json")}
 
 
+def _keys(left_out: Mapping[str, int]) -> dict[str, int]:
+    return {reason.replace(" ", "_"): count for reason, count in left_out.items()}
+
+
 def _report(outcome: Outcome, now: datetime) -> str:
     found, examples = outcome.found, outcome.joined.examples
     heading = Heading(
         title=outcome.job.checkpoint.uri.rstrip("/").rpartition("/")[2],
-        subtitle=f"{len(examples):,} documents of {outcome.split.title}",
+        subtitle=f"{len(examples):,} of {outcome.split.documents:,} documents of {outcome.split.title}",
         notes=notes(outcome),
         facts=_facts(outcome, now),
     )

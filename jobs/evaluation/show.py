@@ -51,6 +51,9 @@ def summary(outcome: Outcome, notes: list[str]) -> None:
     grid = new_grid()
     grid.add_row("documents", Text(printable(documents(outcome))))
     if outcome.fit:
+        task = outcome.fit.task
+        thresholds = f", thresholds of {len(task.thresholds):,} labels" if task.thresholds else ""
+        grid.add_row("fitted", f"temperature {task.temperature:.4g}{thresholds}")
         grid.add_row("stored in", Text(str(outcome.plan.checkpoint.path / "rookery.json")))
     grid.add_row("figures", Text(outcome.uri("metrics.json")))
     grid.add_row("report", Text(outcome.uri("report.html")))

@@ -104,7 +104,7 @@ def test_the_figures_are_those_of_the_published_table(folder: Path):
     assert outcome.plan.missing == []
     html = (folder / "out" / "report.html").read_text()
     assert f"{accuracy:.3f}" in html
-    assert f"{DOCUMENTS} documents of the split &#39;test&#39;" in html
+    assert f"{DOCUMENTS} of {DOCUMENTS} documents of the split &#39;test&#39;" in html
     found = figures(folder)
     assert found["documents"] == found["measured"] == DOCUMENTS
     assert (found["training_documents_known"], found["left_out"]) == (True, {})

@@ -173,7 +173,7 @@ def evaluating_leaves_out_what_it_was_trained_on(
     assert found["documents"] == 24 + 60 + 2
     assert found["measured"] == found["metrics"]["documents"] == len(new) - 2
     assert sum(found["left_out"].values()) == 24 + 24
-    assert set(found["left_out"]) == {"trained on", "validated on"}
+    assert set(found["left_out"]) == {"trained_on", "validated_on"}
     assert (found["unlabelled"], found["failed"]) == (1, {"null_text": 1, "not_a_string": 1, "invalid_json": 1})  # fmt: skip
     assert found["training_documents_known"]
     assert found["split"] is None
