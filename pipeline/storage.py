@@ -125,15 +125,21 @@ class Storage:
                 f"now {now.version if now else 'none'}); run again: finished units are kept"
             )
 
+    def read_start(self, planned: StoredFile, size: int) -> bytes:
+        """The first `size` bytes of the version that was planned, or all. Raises SourceChangedError where it is no longer that one."""
+        return self._read_range(planned, 0, min(size, planned.size))
+
     def read_end(self, planned: StoredFile, size: int) -> bytes:
         """The last `size` bytes of the version that was planned, or all. Raises SourceChangedError where it is no longer that one."""
+        return self._read_range(planned, max(0, planned.size - size), planned.size)
+
+    def _read_range(self, planned: StoredFile, start: int, stop: int) -> bytes:
         filesystem, path = self._at(planned.uri)
-        if not planned.size:  # a range of nothing is refused
+        if start == stop:  # a range of nothing is refused
             return b""
         try:
             with _explained(planned.uri):
-                start = max(0, planned.size - size)
-                return cast(bytes, filesystem.cat_file(path, start=start, end=planned.size))
+                return cast(bytes, filesystem.cat_file(path, start=start, end=stop))
         finally:
             self.check_unchanged(planned)
 

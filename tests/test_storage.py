@@ -167,6 +167,25 @@ def test_open_notices_a_change_while_reading(store: Store):
         storage.put(f"{folder}/a", b"DATA")
 
 
+@pytest.mark.parametrize("data", [b"", b"data"], ids=["empty", "data"])
+def test_the_two_ends_of_the_planned_version(store: Store, data: bytes):
+    storage, folder = store
+    storage.put(f"{folder}/a", data)
+    (planned,) = storage.find(folder)
+    assert [storage.read_start(planned, size) for size in (1, 9)] == [data[:1], data]
+    assert [storage.read_end(planned, size) for size in (1, 9)] == [data[-1:], data]
+
+
+def test_the_two_ends_of_another_version(store: Store):
+    storage, folder = store
+    storage.put(f"{folder}/a", b"data")
+    (planned,) = storage.find(folder)
+    storage.put(f"{folder}/a", b"DATA")
+    for read in (storage.read_start, storage.read_end):
+        with pytest.raises(SourceChangedError, match="was replaced"):
+            read(planned, 2)
+
+
 def test_open_of_a_deleted_file(store: Store, tmp_path: Path):
     storage, folder = store
     missing = StoredFile(storage.canonical(f"{folder}/gone"), 4, "v")
