@@ -1,12 +1,14 @@
 """Documents with the labels that people gave them, for training and for measuring.
 
 A label is what its column holds: a string, a list of strings, a number. What a head makes of it is not decided here (see
-pipeline/tasks/targets.py). A column that a file does not have is looked for among the hive keys of its path.
+pipeline/tasks/targets.py). A column that a file does not have is looked for among the hive keys of its path; where both say
+something, they must say the same.
 """
 
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
 from pipeline.config import LabelledCorpusSettings
 from pipeline.corpus.files import discover
@@ -67,17 +69,15 @@ class Labelled:
         where = f"{unit.file.uri}: document {row['id']!r}"
         if row.get("reason"):
             raise CorpusError(f"{where} cannot be read: {row['reason']} ({row['message']})")
-        values = dict(unit.file.partitions) | row.get("values", {})
+        values = _values(unit, row, where)
         label = _label(values.get(self.settings.label_column), where, self.settings.label_column)
         if is_missing(label, self.settings):
             return None
         assert label is not None
         if not row["text"]:
             raise CorpusError(f"{where} has a label but no text; leave it out of the corpus")
-        split = values.get(self.settings.split_column) if self.settings.split_column else None
-        return LabelledDocument(
-            row["id"], row["text"], label, None if split is None else str(split)
-        )
+        split = _split(values, self.settings.split_column)
+        return LabelledDocument(row["id"], row["text"], label, split)
 
     def _refuse_unlabelled(self, labelled: int, unlabelled: list[str]) -> None:
         column = self.settings.label_column
@@ -135,20 +135,51 @@ def truths(
 
 def _truth(settings: LabelledCorpusSettings, unit: Unit, row: Row) -> Truth:
     column, split_column = settings.label_column, settings.split_column
-    values = dict(unit.file.partitions) | row.get("values", {})
-    split = values.get(split_column) if split_column else None
+    where = f"{unit.file.uri}: document {row['id']!r}"
     known = (row["position"], row["id"])
-    named = None if split is None else str(split)
     if row.get("reason"):
-        return Truth(*known, None, named, reason=row["reason"])
-    label = _label(values.get(column), f"{unit.file.uri}: document {row['id']!r}", column)
+        known_values = dict(unit.file.partitions) | row.get("values", {})
+        split = _split(known_values, split_column)
+        return Truth(*known, None, split, reason=row["reason"])
+    values = _values(unit, row, where)
+    label = _label(values.get(column), where, column)
     text = row["text"]
-    return Truth(*known, label, named, None if text is None else content_digest(text))
+    digest = None if text is None else content_digest(text)
+    return Truth(*known, label, _split(values, split_column), digest)
 
 
 def is_missing(label: Label | None, settings: LabelledCorpusSettings) -> bool:
     """Whether a document counts as unlabelled."""
     return label is None or (label == () and settings.unlabelled != "keep")
+
+
+def _values(unit: Unit, row: Row, where: str) -> dict[str, object]:
+    """What the document's own columns and its path say. Raises CorpusError: not the same, or what is no value."""
+    own, path = row.get("values", {}), dict(unit.file.partitions)
+    for name, value in own.items():
+        value = _not_encodable(value) or value
+        if isinstance(value, Exception):
+            raise CorpusError(f"{where}: column {name!r} can't be read ({value}); correct it")
+        if name in path and path[name] != (None if value is None else str(value)):
+            raise CorpusError(
+                f"{where}: column {name!r} is {value!r}, and the file's path says {path[name]!r}; correct one of them"
+            )
+    return path | own
+
+
+def _not_encodable(value: object) -> UnicodeError | None:
+    texts = value if isinstance(value, list) else [value]
+    try:
+        for text in texts:
+            str(text).encode()
+    except UnicodeError as error:
+        return error
+    return None
+
+
+def _split(values: dict[str, object], column: str | None) -> str | None:
+    split = values.get(column) if column else None
+    return None if split is None else str(split)
 
 
 def _label(value: object, where: str, column: str) -> Label | None:
@@ -162,6 +193,8 @@ def _label(value: object, where: str, column: str) -> Label | None:
             raise CorpusError(
                 f"{where}: column {column!r} is {value}; expected a finite number: correct it, or make it null"
             )
+        case Decimal():
+            return float(value)
         case str() | bool() | int() | float():
             return value
     raise CorpusError(

@@ -1,4 +1,5 @@
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -89,4 +90,54 @@ def test_documents_without_a_label_are_refused_or_skipped(tmp_path: Path, label:
 def test_what_is_no_labelled_document(tmp_path: Path, record: dict[str, Any], message: str):
     path = lines(tmp_path / "a.jsonl", {"id": "1", "text": "x"} | record)
     with pytest.raises(CorpusError, match=message):
+        labelled(path)
+
+
+def test_a_path_may_repeat_a_column_and_not_contradict_it(tmp_path: Path):
+    record = {"id": "1", "text": "x", "label": "rook"}
+    lines(tmp_path / "label=rook" / "a.jsonl", record)
+    assert [d.label for d in labelled(tmp_path)] == ["rook"]
+    lines(tmp_path / "label=crow" / "a.jsonl", record)
+    message = r"document '1': column 'label' is 'rook', and the file's path says 'crow'"
+    with pytest.raises(CorpusError, match=message):
+        labelled(tmp_path)
+
+
+def test_a_label_or_a_split_that_is_there_twice_is_refused(tmp_path: Path):
+    put(tmp_path / "a.csv", "id,text,label,label\n1,x,a,b\n")
+    with pytest.raises(CorpusError, match="the header has 'label' 2 times"):
+        labelled(tmp_path / "a.csv")
+    columns = pa.Table.from_arrays([["1"], ["x"], ["a"], ["p"], ["q"]], names=["id", "text", "label", "part", "part"])  # fmt: skip
+    pq.write_table(columns, tmp_path / "a.parquet")
+    with pytest.raises(CorpusError, match=r"more than one column 'part' \(corpus.split_column\)"):
+        labelled(tmp_path / "a.parquet", split_column="part")
+    put(tmp_path / "a.jsonl", '{"id": "1", "text": "x", "label": "a", "label": "b"}\n')
+    with pytest.raises(CorpusError, match="cannot be read: repeated_name"):
+        labelled(tmp_path / "a.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("labels", "found"),
+    [
+        (pa.array([Decimal("1.50")]), 1.5),
+        (pa.array(["a"]).dictionary_encode(), "a"),
+        (pa.array(["a"], pa.large_string()), "a"),
+        (pa.array([7], pa.int8()), 7),
+        (pa.array([2**62], pa.timestamp("ms")), "column 'label' can't be read"),
+        (pa.Array.from_buffers(pa.string(), 1, pa.array([b"\xff"]).buffers()), "column 'label' can't be read"),
+    ],
+    ids=["decimal", "dictionary", "large", "int8", "beyond the calendar", "no UTF-8"],
+)  # fmt: skip
+def test_labels_of_every_type_of_arrow(tmp_path: Path, labels: pa.Array, found: Any):
+    pq.write_table(pa.table({"id": ["1"], "text": ["x"], "label": labels}), tmp_path / "a.parquet")
+    if isinstance(found, str) and " " in found:
+        with pytest.raises(CorpusError, match=found):
+            labelled(tmp_path)
+    else:
+        assert [d.label for d in labelled(tmp_path)] == [found]
+
+
+def test_half_a_character_is_no_label(tmp_path: Path):
+    path = put(tmp_path / "a.jsonl", r'{"id": "1", "text": "x", "label": "\ud800"}')
+    with pytest.raises(CorpusError, match=r"column 'label' can't be read .*surrogates not allowed"):
         labelled(path)
