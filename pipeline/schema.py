@@ -29,7 +29,7 @@ DOCUMENTS = pa.schema(
         pa.field("id", pa.string()),
         pa.field(
             "position", pa.int64(), nullable=False
-        ),  # row in the file; in plain JSON Lines its byte
+        ),  # row in the file; in plain JSON Lines of UTF-8 its byte
         pa.field("text", pa.string()),
         *ERROR_FIELDS,
     ]

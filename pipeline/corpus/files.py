@@ -13,6 +13,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from pipeline.config import CorpusSettings
+from pipeline.corpus.json_values import MalformedJsonError
 from pipeline.errors import CorpusError
 from pipeline.schema import HIVE_NULL
 from pipeline.storage import Storage, StoredFile
@@ -116,6 +117,7 @@ def damage_explained(file: CorpusFile) -> Iterator[None]:
         pa.ArrowInvalid,
         pa.ArrowNotImplementedError,
         csv.Error,
+        MalformedJsonError,
         zlib.error,
         EOFError,
         OSError,

@@ -3,38 +3,46 @@
 What a damaged file still gives is read. The rest leaves as one row for each document of it, or as one for all where
 nobody can tell how many they are. A document above the unit's `max_document_bytes` leaves too, without being held.
 
-A document's position is its row in the file, or its line's first byte in plain JSON Lines, where rows can't be counted
-without reading what lies before. Without an id column the id is `<file URI>#<position>`.
+A document's position is its row in the file (in an array its element), or its line's first byte in plain JSON Lines of
+UTF-8, where rows can't be counted without reading what lies before. Without an id column the id is `<file URI>#<position>`.
 """
 
 import codecs
 import csv
-import gzip
 import io
 import itertools
-import json
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from typing import Any, BinaryIO, TextIO, cast
+from contextlib import closing
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.corpus.columns import almost, repeated
+from pipeline.corpus.csv_lines import CsvLines, RowTooLargeError, records, text_of
+from pipeline.corpus.encodings import BUFFER, NUL_BYTES, Utf8, decompressed
 from pipeline.corpus.files import damage_explained
+from pipeline.corpus.ids import NoId, id_text, id_values, plain
+from pipeline.corpus.int96 import ExactParquetFile
+from pipeline.corpus.json_objects import Repeating, parse
+from pipeline.corpus.json_values import holds_lines, split
 from pipeline.corpus.parts import Row, numbered
-from pipeline.corpus.units import Bytes, Part, RowGroups, Rows, Unit, Unreadable
+from pipeline.corpus.units import Bytes, Part, RowGroups, Rows, Unit, Unreadable, has_byte_lines
 from pipeline.errors import CorpusError, StorageError
 from pipeline.schema import DOCUMENTS
 from pipeline.storage import Storage
 
-BUFFER = 2**20
 STORED_BYTES = 2**24  # of a large Parquet row group's column, fetched at a time
 BATCH_ROWS, DECODED_BYTES = 1024, 2**24  # of Parquet, decoded at a time, at most
 DAMAGED = "damaged_file"
 FIRST_RECORDS = 20  # of a file, which tell whether its columns are those that the job names
 NAMES_SHOWN, NAME_LENGTH = 20, 40
-STRINGS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+SET_COLUMNS = "; set corpus.text_column and corpus.id_column"
+USELESS = {  # reasons that hold for all of a file, and what to do
+    "no_column": SET_COLUMNS,
+    "not_an_object": SET_COLUMNS,
+    "not_text": "",  # the message says
+}
 
 
 def read(storage: Storage, unit: Unit) -> pa.Table:
@@ -78,13 +86,13 @@ def _of_part(found: Iterator[Row], unit: Unit) -> Iterator[Row]:
 
 
 def first_records_problem(storage: Storage, unit: Unit) -> str | None:
-    """What is wrong with a unit's first records, if its columns are in none of them: asked once, before anything starts."""
+    """What is wrong with a unit's first records and what to do, if its columns are in none of them: asked before anything starts."""
     problem = None
     with closing(rows(storage, unit)) as found:
         for row in itertools.islice(found, FIRST_RECORDS):
-            if row.get("reason") not in ("no_column", "not_an_object"):
+            if row.get("reason") not in USELESS:
                 return None
-            problem = problem or row["message"]
+            problem = problem or row["message"] + USELESS[row["reason"]]
     return problem
 
 
@@ -97,7 +105,7 @@ def _unreadable_rows(file: BinaryIO, unit: Unit) -> Generator[Row]:
 def _streamed(file: BinaryIO, unit: Unit) -> Generator[Row]:
     position = 0
     try:
-        with damage_explained(unit.file), _decompressed(file, unit) as stream:
+        with damage_explained(unit.file), decompressed(file, unit.file.compression) as stream:
             for row in _records(stream, unit):
                 yield row
                 position = row["position"] + 1
@@ -105,71 +113,30 @@ def _streamed(file: BinaryIO, unit: Unit) -> Generator[Row]:
         yield _damage(unit, position, error)
 
 
-def _records(stream: BinaryIO, unit: Unit) -> Iterator[Row]:
-    if unit.file.format == "jsonl":
-        return _jsonl(stream, unit)
+def _records(stream: io.BufferedIOBase, unit: Unit) -> Iterator[Row]:
+    if isinstance(unit.slice, Bytes) and unit.slice.start:  # planning has seen the first bytes
+        return _json_documents(_lines(stream, unit), unit)
+    utf8 = Utf8(stream)
+    if utf8.problem:
+        return iter([_not_text(unit, utf8.problem)])
+    text = io.BufferedReader(utf8, BUFFER)
     if unit.file.format == "csv":
-        return _csv(stream, unit)
-    return _text(stream, unit)
+        return _csv(text, unit)
+    if unit.file.format == "text":
+        return _text(text, unit)
+    return _jsonl(text, unit, utf8)
 
 
 def _damage(unit: Unit, position: int, error: CorpusError) -> Row:
-    id_ = unit.file.uri if unit.file.format == "text" else None
-    return _unreadable(unit, position, id_, DAMAGED, f"from here on: {error}")
+    return _unreadable(unit, position, _file_id(unit), DAMAGED, f"from here on: {error}")
 
 
-@contextmanager
-def _decompressed(file: BinaryIO, unit: Unit) -> Iterator[BinaryIO]:
-    if unit.file.compression == "gzip":
-        with gzip.open(file) as stream:
-            yield cast(BinaryIO, stream)
-    elif unit.file.compression == "zstd":
-        with io.BufferedReader(_Zstandard(file), BUFFER) as buffered:
-            yield buffered
-    else:
-        # a store's own readline copies a whole block for each line
-        with io.BufferedReader(cast(io.RawIOBase, file), BUFFER) as buffered:
-            yield buffered
+def _not_text(unit: Unit, problem: str) -> Row:
+    return _unreadable(unit, 0, _file_id(unit), "not_text", problem)
 
 
-class _Zstandard(io.RawIOBase):
-    """Decompressed bytes up to the very damage: Arrow's own stream drops all of a read that ends in it."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._stream = pa.CompressedInputStream(file, "zstd")
-        self._given = 0
-        self._damage: OSError | None = None
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if self._damage:
-            raise self._damage
-        try:
-            n_bytes = int(self._stream.readinto(buffer))
-        except OSError as error:
-            if error.errno is not None:  # the store's
-                raise
-            self._damage = error
-            n_bytes = self._read_up_to_damage(buffer)
-        self._given += n_bytes
-        return n_bytes
-
-    def _read_up_to_damage(self, buffer: Any) -> int:
-        self._file.seek(0)
-        stream, left = pa.CompressedInputStream(self._file, "zstd"), self._given
-        while left:
-            left -= len(stream.read(min(left, BUFFER)))
-        for n_bytes in range(len(buffer)):
-            try:
-                buffer[n_bytes : n_bytes + 1] = stream.read(1)
-            except OSError:
-                if n_bytes:
-                    return n_bytes
-                raise
-        return len(buffer)
+def _file_id(unit: Unit) -> str | None:
+    return unit.file.uri if unit.file.format == "text" else None
 
 
 def _parquet(file: BinaryIO, unit: Unit) -> Generator[Row]:
@@ -178,7 +145,9 @@ def _parquet(file: BinaryIO, unit: Unit) -> Generator[Row]:
         {"buffer_size": STORED_BYTES} if isinstance(unit.slice, Rows) else {"pre_buffer": True}
     )
     with damage_explained(unit.file):
-        parquet = pq.ParquetFile(file, page_checksum_verification=True, **buffering)
+        parquet = ExactParquetFile(
+            file, unit.id_column, page_checksum_verification=True, **buffering
+        )
     if isinstance(unit.slice, Rows):
         start, stop = unit.slice.start, unit.slice.stop
         groups = range(unit.slice.row_group, unit.slice.row_group + 1)
@@ -250,48 +219,76 @@ def _batches(
 
 
 def _batch_rows(unit: Unit, batch: pa.RecordBatch, position: int) -> Iterator[Row]:
-    texts = _values(batch.column(unit.text_column))
-    ids = _values(batch.column(unit.id_column)) if unit.id_column else itertools.repeat(None)
+    texts = plain(batch.column(unit.text_column)).to_pylist()
+    ids = id_values(batch.column(unit.id_column)) if unit.id_column else itertools.repeat(None)
     extra = [name for name in unit.extra_columns if name in batch.schema.names]
-    values = batch.select(extra).to_pylist() if extra else itertools.repeat({})
-    for text, id_, value in zip(texts, ids, values, strict=False):
-        yield _document(unit, position, id_, text) | ({"values": value} if extra else {})
+    values = zip(*(_values(batch.column(name)) for name in extra), strict=True)
+    for text, id_, own in zip(texts, ids, values if extra else itertools.repeat(()), strict=False):
+        row = _document(unit, position, id_, text)
+        yield row | ({"values": dict(zip(extra, own, strict=True))} if extra else {})
         position += 1
 
 
-def _values(column: pa.Array) -> list[Any]:
-    """Python values, strings as bytes: a string column may hold invalid UTF-8, which must cost its own row only."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if any(is_string(column.type) for is_string in STRINGS):
-        column = column.cast(pa.large_binary())
-    return cast(list[Any], column.to_pylist())
+def _values(column: pa.Array) -> list[object]:
+    """Python values; of one that Python has no value for, or text that is no UTF-8, the error."""
+    try:
+        return list(column.to_pylist())
+    except (ValueError, OverflowError):
+        return [_value(scalar) for scalar in column]
 
 
-def _text(stream: BinaryIO, unit: Unit) -> Iterator[Row]:
+def _value(scalar: pa.Scalar) -> object:
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError) as error:
+        return error
+
+
+def _text(stream: io.BufferedIOBase, unit: Unit) -> Iterator[Row]:
     data = stream.read(unit.max_document_bytes + 1)  # one more than may be
-    yield _document(unit, 0, unit.file.uri, data.removeprefix(codecs.BOM_UTF8))
+    if b"\0" in data:
+        yield _not_text(unit, NUL_BYTES)
+    else:
+        yield _document(unit, 0, unit.file.uri, data.removeprefix(codecs.BOM_UTF8))
 
 
-def _jsonl(stream: BinaryIO, unit: Unit) -> Iterator[Row]:
-    for position, line in _lines(stream, unit):
-        if line is None:
-            yield _too_large(unit, position, None)
-        elif line.strip():
-            yield _json_document(unit, position, line)
+def _jsonl(stream: io.BufferedIOBase, unit: Unit, utf8: Utf8) -> Iterator[Row]:
+    if holds_lines(utf8.head):
+        return _json_documents(_lines(stream, unit, utf8.is_transcoded), unit)
+    parts = iter(lambda: stream.read1(BUFFER), b"")
+    return _json_documents(enumerate(split(parts, unit.max_document_bytes)), unit)
+
+
+def _json_documents(values: Iterable[tuple[int, bytes | None]], unit: Unit) -> Iterator[Row]:
+    for position, value in values:
+        yield (
+            _too_large(unit, position, None)
+            if value is None
+            else _json_document(unit, position, value)
+        )
 
 
 def line_starts(storage: Storage, unit: Unit) -> list[int]:
-    """Positions of the lines in a byte range; nothing in them is looked at."""
-    with storage.open(unit.file.stored) as file, _decompressed(file, unit) as stream:
+    """Positions of the lines in a byte range; nothing in them is looked at. Empty if they can't be told apart by bytes."""
+    with (
+        storage.open(unit.file.stored) as file,
+        decompressed(file, unit.file.compression) as stream,
+    ):
+        if isinstance(unit.slice, Bytes) and not unit.slice.start:
+            utf8 = Utf8(stream)
+            if not has_byte_lines(utf8):
+                return []
+            stream = io.BufferedReader(utf8, BUFFER)
         return [position for position, _ in _lines(stream, unit)]
 
 
-def _lines(stream: BinaryIO, unit: Unit) -> Iterator[tuple[int, bytes | None]]:
-    """Lines with their positions: bytes in a byte range, row numbers elsewhere. None is a line that is too large."""
-    start, stop = (
-        (unit.slice.start, unit.slice.stop) if isinstance(unit.slice, Bytes) else (0, None)
-    )
+def _lines(
+    stream: io.BufferedIOBase, unit: Unit, is_transcoded: bool = False
+) -> Iterator[tuple[int, bytes | None]]:
+    """Lines that aren't blank and their positions: bytes in a byte range, row numbers elsewhere. None is one that is too large."""
+    start, stop = 0, None
+    if isinstance(unit.slice, Bytes) and not is_transcoded:
+        start, stop = unit.slice.start, unit.slice.stop
     at = start
     if start:
         stream.seek(start - 1)
@@ -300,12 +297,13 @@ def _lines(stream: BinaryIO, unit: Unit) -> Iterator[tuple[int, bytes | None]]:
     number = 0
     while (stop is None or at < stop) and (line := stream.readline(unit.max_document_bytes + 1)):
         fits = len(line) <= unit.max_document_bytes
-        yield number if stop is None else at, line if fits else None
+        if not fits or line.strip():
+            yield number if stop is None else at, line if fits else None
         at += len(line) if fits or line.endswith(b"\n") else len(line) + _skip_line(stream)
         number += 1
 
 
-def _skip_line(stream: BinaryIO, most: int | None = None) -> int:
+def _skip_line(stream: io.BufferedIOBase, most: int | None = None) -> int:
     """Reads to the end of the line, or no further than about `most` bytes; returns how many they were."""
     skipped = 0
     while (most is None or skipped < most) and (part := stream.readline(BUFFER)):
@@ -315,11 +313,9 @@ def _skip_line(stream: BinaryIO, most: int | None = None) -> int:
     return skipped
 
 
-def _json_document(unit: Unit, position: int, line: bytes) -> Row:
-    if position == 0:
-        line = line.removeprefix(codecs.BOM_UTF8)
+def _json_document(unit: Unit, position: int, value: bytes) -> Row:
     try:
-        record = json.loads(line)
+        record = parse(value, unit.id_column)
     except UnicodeDecodeError as error:
         return _unreadable(
             unit, position, None, "invalid_utf8", f"byte {error.start} of the line: {error.reason}"
@@ -331,23 +327,26 @@ def _json_document(unit: Unit, position: int, line: bytes) -> Row:
         return _unreadable(
             unit, position, None, "not_an_object", f"expected a JSON object, found {found}"
         )
+    if isinstance(record, Repeating) and (twice := record.repeated.intersection(unit.columns)):
+        message = f"the object has {min(twice)!r} more than once; expected one"
+        return _unreadable(unit, position, None, "repeated_name", message)
     return _named(unit, position, record)
 
 
-def _csv(stream: BinaryIO, unit: Unit) -> Iterator[Row]:
-    csv.field_size_limit(2**31 - 1)
-    # bytes that are not UTF-8 are kept as surrogates, so that they cost their own row only
-    with io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline="") as file:
-        lines = _CsvLines(file, unit.max_document_bytes)
-        table = filter(None, csv.reader(lines, strict=True))  # blank lines are no rows
-        header = next(table, [])
+def _csv(stream: io.BufferedIOBase, unit: Unit) -> Iterator[Row]:
+    with text_of(stream) as file:
+        lines = CsvLines(file, unit.max_document_bytes)
+        found = records(lines)
+        header = next(found, [])
+        if name := repeated(header, unit.columns):  # planning refuses it, where it finds the header
+            raise csv.Error(f"the header has {name!r} more than once")
         for position in itertools.count():
             lines.begin_row()
             try:
-                values = next(table)
+                values = next(found)
             except StopIteration:
                 return
-            except _RowTooLargeError:
+            except RowTooLargeError:
                 yield _too_large(unit, position, None)
             except csv.Error as error:  # what follows is read as the next row
                 yield _unreadable(unit, position, None, "invalid_csv", str(error))
@@ -355,55 +354,22 @@ def _csv(stream: BinaryIO, unit: Unit) -> Iterator[Row]:
                 yield _csv_document(unit, position, header, values)
 
 
-class _RowTooLargeError(csv.Error):
-    pass
-
-
-@dataclass
-class _CsvLines:
-    """The lines of a CSV file. A row of more than `limit` characters is read to its end, not kept, and raises."""
-
-    file: TextIO
-    limit: int
-    held: int = 0  # characters of this row so far
-    quotes: int = 0  # an odd number: the row goes on in the next line
-
-    def begin_row(self) -> None:
-        self.held = self.quotes = 0
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        line = self.file.readline(self.limit - self.held + 1)
-        self.held += len(line)
-        self.quotes += line.count('"')
-        if self.held > self.limit:
-            self._skip_row(line)
-            raise _RowTooLargeError(f"a row of more than {self.limit:,} bytes")
-        if not line:
-            raise StopIteration
-        return line
-
-    def _skip_row(self, line: str) -> None:
-        while line and (self.quotes % 2 or not line.endswith(("\n", "\r"))):
-            line = self.file.readline(BUFFER)
-            self.quotes += line.count('"')
-
-
 def _csv_document(unit: Unit, position: int, header: list[str], values: list[str]) -> Row:
     if len(values) != len(header):
         message = f"expected {len(header)} fields as in the header, found {len(values)}"
         return _unreadable(unit, position, None, "ragged_row", message)
+    if values == header:
+        message = "the header again, as where files were joined"
+        return _unreadable(unit, position, None, "repeated_header", message)
     return _named(unit, position, dict(zip(header, values, strict=True)))
 
 
 def _named(unit: Unit, position: int, record: Row) -> Row:
     for column in filter(None, (unit.text_column, unit.id_column)):
         if column not in record:
-            names = sorted(record)[:NAMES_SHOWN]
-            found = ", ".join(repr(name[:NAME_LENGTH]) for name in names)
-            message = f"no column {column!r}; the record has {found}"
+            found = ", ".join(repr(name[:NAME_LENGTH]) for name in sorted(record)[:NAMES_SHOWN])
+            hint = almost(column, record)
+            message = f"no column {column!r}; the record has {found}{hint}"
             return _unreadable(unit, position, None, "no_column", message)
     id_ = record[unit.id_column] if unit.id_column else None
     row = _document(unit, position, id_, record[unit.text_column])
@@ -412,13 +378,11 @@ def _named(unit: Unit, position: int, record: Row) -> Row:
 
 
 def _document(unit: Unit, position: int, id_: object, text: object) -> Row:
-    if unit.id_column and id_ is None and unit.file.format != "text":
-        return _unreadable(unit, position, None, "null_id", f"column {unit.id_column!r} is null")
-    try:
-        id_ = _decoded(id_)
-    except UnicodeError as error:
-        message = f"column {unit.id_column!r} at {error.args[2]}: {error.args[4]}"
-        return _unreadable(unit, position, None, "invalid_utf8", message)
+    if unit.id_column and unit.file.format != "text":
+        id_ = id_text(id_)
+        if isinstance(id_, NoId):
+            message = f"column {unit.id_column!r} {id_.message}"
+            return _unreadable(unit, position, None, id_.reason, message)
     if not isinstance(text, str | bytes | None):
         message = f"column {unit.text_column!r}: expected a string, found {type(text).__name__}"
         return _unreadable(unit, position, id_, "not_a_string", message)
@@ -431,11 +395,11 @@ def _document(unit: Unit, position: int, id_: object, text: object) -> Row:
         return _unreadable(unit, position, id_, "invalid_utf8", message)
 
 
-def _decoded(value: object) -> object:
-    """Bytes as text. Raises UnicodeError, for a lone surrogate too: JSON and CSV can bring them."""
-    if isinstance(value, str):
-        value.encode()
-    return value.decode() if isinstance(value, bytes) else value
+def _decoded(text: str | bytes | None) -> str | None:
+    """Raises UnicodeError, for a lone surrogate too: JSON and CSV can bring them."""
+    if isinstance(text, str):
+        text.encode()
+    return text.decode() if isinstance(text, bytes) else text
 
 
 def _too_large(unit: Unit, position: int, id_: object) -> Row:
@@ -451,5 +415,5 @@ def _unreadable(unit: Unit, position: int, id_: object, reason: str, message: st
 
 def _row(unit: Unit, position: int, id_: object, **fields: object) -> Row:
     # a document that can't be read keeps its pointer as its id, so that it can be found
-    id_ = f"{unit.file.uri}#{position}" if id_ is None else str(id_)
+    id_ = f"{unit.file.uri}#{position}" if id_ is None else id_
     return {"id": id_, "position": position} | fields

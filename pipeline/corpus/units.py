@@ -1,12 +1,14 @@
 """Cut files into units without reading text.
 
 Parquet is cut by its footer: whole row groups up to the wanted size, and rows where one row group is larger than that.
-Plain JSON Lines is cut by byte ranges; a line belongs to the range that its first byte lies in. Compressed files and CSV
-can only be read from their beginning: they are cut into parts as they stream by, and nobody knows how many there are
-before that. A text file is one unit. A Parquet file that can't be cut, among others that can, becomes units of errors:
+Plain JSON Lines is cut by byte ranges; a line belongs to the range that its first byte lies in. Compressed files, CSV, JSON
+that is not in lines and what is not UTF-8 can only be read from their beginning: they are cut into parts as they stream by,
+and nobody knows how many there are before that. A text file is one unit. A Parquet file that can't be cut, among others that can, becomes units of errors:
 it must not keep the rest of the corpus from being labelled, nor leave in silence.
 """
 
+import contextlib
+import csv
 import hashlib
 import io
 import itertools
@@ -19,7 +21,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.config import MAX_DOCUMENT_BYTES, CorpusSettings
+from pipeline.corpus.columns import almost, named_columns, other_delimiter, repeated
+from pipeline.corpus.csv_lines import first_row
+from pipeline.corpus.encodings import DAMAGE, FIRST_BYTES, Utf8, decompressed
 from pipeline.corpus.files import CorpusFile, damage_explained
+from pipeline.corpus.json_values import holds_lines
 from pipeline.errors import CorpusError
 from pipeline.storage import TRANSFERS, Storage, StoredFile
 
@@ -87,6 +93,11 @@ DOCUMENT_BYTES = (
     512  # what a document weighs beside its text, or a unit of empty ones would fill the memory
 )
 FOOTER_BYTES = 2**16  # of a Parquet file's end: most footers are smaller
+HEADER_BYTES = (
+    FIRST_BYTES,
+    2**20,
+    2**24,
+)  # of a CSV file's beginning; one is enough but for very wide tables
 UNREADABLE_ROWS = 10_000  # in one unit: they weigh next to nothing
 
 
@@ -119,6 +130,12 @@ class Unit:
         identity = json.dumps([stored.uri, stored.size, stored.version, read, cut, scoring_key])
         return hashlib.sha256(identity.encode()).hexdigest()[:32]
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Those that are read."""
+        wanted = (self.text_column, self.id_column, *self.extra_columns)
+        return tuple(dict.fromkeys(name for name in wanted if name is not None))
+
     def part(self, number: int) -> "Unit":
         """A stream's part."""
         assert isinstance(self.slice, Stream)
@@ -134,9 +151,9 @@ def _fields(slice_: Slice) -> dict[str, int | str]:
 def cut(
     storage: Storage, files: list[CorpusFile], settings: CorpusSettings, text_bytes: int
 ) -> list[Unit]:
-    """All units of the files, in order. Reads footers, several files at a time, but no text.
+    """All units of the files, in order. Reads footers and first bytes, several files at a time, but no text.
 
-    Raises CorpusError if not one of the Parquet files can be read.
+    Raises CorpusError if not one of the Parquet files can be read, or if a CSV file's header is no use.
     """
     with ThreadPoolExecutor(TRANSFERS) as pool:
         per_file = pool.map(
@@ -165,25 +182,76 @@ def _cut_file(
         max_document_bytes=settings.max_document_bytes,
     )
     if file.format == "parquet":
-        yield from _cut_parquet(storage, whole, text_bytes)
+        yield from _cut_parquet(storage, whole, named_columns(settings), text_bytes)
     elif file.format == "jsonl" and not file.compression:
-        for start, stop in even_ranges(file.stored.size, text_bytes):
-            yield replace(whole, slice=Bytes(start, stop))
+        yield from _cut_json(storage, whole, text_bytes)
     elif file.format == "text":
         yield replace(whole, documents=1)
     else:
+        if file.format == "csv":
+            _check_header(storage, whole, named_columns(settings))
         yield replace(whole, slice=Stream(text_bytes))
 
 
-def _cut_parquet(storage: Storage, whole: Unit, text_bytes: int) -> Iterator[Unit]:
+def _cut_json(storage: Storage, whole: Unit, text_bytes: int) -> Iterator[Unit]:
+    stored = whole.file.stored
+    ranges = list(even_ranges(stored.size, text_bytes))
+    if len(ranges) > 1:  # the reader of a whole file looks for itself
+        first = io.BytesIO(storage.read_start(stored, FIRST_BYTES))
+        if not has_byte_lines(Utf8(first)):
+            yield replace(whole, slice=Stream(text_bytes))
+            return
+    for start, stop in ranges:
+        yield replace(whole, slice=Bytes(start, stop))
+
+
+def has_byte_lines(text: Utf8) -> bool:
+    """Whether lines of JSON can be found from any byte of the file on."""
+    return not text.is_transcoded and not text.problem and holds_lines(text.head)
+
+
+def _check_header(storage: Storage, whole: Unit, columns: dict[str, str]) -> None:
+    uri, header = whole.file.uri, _header(storage, whole)
+    if name := repeated(header, columns.values()):
+        raise CorpusError(
+            f"{uri}: the header has {name!r} {header.count(name)} times; expected it once: rename the columns that "
+            "are not meant"
+        )
+    if said := other_delimiter(header, whole.text_column):
+        raise CorpusError(
+            f"{uri}: {said} is between the columns ({header[0][:40]!r}); expected commas: write it with commas, or "
+            "as Parquet or JSON Lines"
+        )
+
+
+def _header(storage: Storage, whole: Unit) -> list[str]:
+    """A CSV file's, from as many of its first bytes as it takes; empty where the file is damaged."""
+    for size in HEADER_BYTES:
+        first = io.BytesIO(storage.read_start(whole.file.stored, size))
+        with (
+            contextlib.suppress(csv.Error, *DAMAGE),
+            decompressed(first, whole.file.compression) as stream,
+        ):
+            if found := first_row(Utf8(stream), whole.max_document_bytes):
+                return found
+        if size >= whole.file.stored.size:
+            break
+    return []
+
+
+def _cut_parquet(
+    storage: Storage, whole: Unit, columns: dict[str, str], text_bytes: int
+) -> Iterator[Unit]:
     try:
         with damage_explained(whole.file):
             metadata = _footer(storage, whole.file.stored)
+            schema = metadata.schema.to_arrow_schema()
     except CorpusError as error:
         yield from _unreadable(whole, "damaged_file", str(error), 1)
         return
     try:
-        column = _text_column_index(metadata, whole)
+        _check_columns(whole.file, schema.names, columns)
+        column = _text_column_index(metadata, schema, whole)
     except CorpusError as error:
         yield from _unreadable(whole, "no_column", str(error), metadata.num_rows)
         return
@@ -222,14 +290,18 @@ def _unreadable(whole: Unit, reason: str, message: str, rows: int) -> Iterator[U
         yield replace(whole, slice=Unreadable(reason, message, start, stop), documents=stop - start)
 
 
-def _text_column_index(metadata: pq.FileMetaData, unit: Unit) -> int:
-    schema = metadata.schema.to_arrow_schema()
-    for setting, name in (("id_column", unit.id_column), ("text_column", unit.text_column)):
-        if name is not None and schema.names.count(name) != 1:
-            many = "no column" if name not in schema.names else "more than one column"
+def _check_columns(file: CorpusFile, names: list[str], columns: dict[str, str]) -> None:
+    for setting, name in columns.items():
+        has = names.count(name)
+        if has > 1 or (not has and setting in ("corpus.id_column", "corpus.text_column")):
+            many = "more than one column" if has else "no column"
+            hint = "" if has else almost(name, names)
             raise CorpusError(
-                f"{unit.file.uri}: {many} {name!r} (corpus.{setting}); the file has {', '.join(schema.names)}"
+                f"{file.uri}: {many} {name!r} ({setting}); the file has {', '.join(names)}{hint}"
             )
+
+
+def _text_column_index(metadata: pq.FileMetaData, schema: pa.Schema, unit: Unit) -> int:
     found = schema.field(unit.text_column).type
     stored = "INT32" if pa.types.is_null(found) else "BYTE_ARRAY"  # as strings of every kind are
     for index in range(metadata.num_columns):

@@ -244,9 +244,7 @@ def _check_first_records(storage: Storage, units: list[Unit]) -> None:
         asked = [unit for file, unit in first.items() if file.format == format_][-FIRST_FILES:]
         problems = [first_records_problem(storage, unit) for unit in reversed(asked)]
         if problems and all(problems):
-            raise CorpusError(
-                f"{asked[-1].file.uri}: {problems[0]}; set corpus.text_column and corpus.id_column"
-            )
+            raise CorpusError(f"{asked[-1].file.uri}: {problems[0]}")
 
 
 def _cut_streams(units: Iterable[Unit], cuts: Cuts) -> Iterator[Unit]:

@@ -538,7 +538,6 @@ def test_long_names_of_other_columns_are_cut(tmp_path: Path) -> None:
     [
         ("a.jsonl", jsonl(["a\0b"])),
         ("a.csv", csv_of(["a\0b"])),
-        ("a.txt", b"a\0b"),
         ("a.parquet", parquet_of(["a\0b"])),
     ],
 )
@@ -587,7 +586,7 @@ def test_a_file_that_is_gone_is_not_read(tmp_path: Path) -> None:
     ("name", "data", "problem"),
     [
         ("a.jsonl", b'{"body": "a", "id": 1}', "no column 'text'; the record has 'body', 'id'"),
-        ("a.jsonl", b"[1]", "expected a JSON object, found list"),
+        ("a.jsonl", b"[1]", "expected a JSON object, found int"),
         ("a.jsonl", b'{"text": 3}', None),
         ("a.csv", b"body,id\na,1\n", "no column 'text'; the record has 'body', 'id'"),
         ("a.csv", "größe\n1\n".encode("latin-1"), r"no column 'text'; the record has 'gr\udcf6\udcdfe'"),
@@ -604,7 +603,16 @@ def test_the_first_records_tell_of_a_missing_column(
     tmp_path: Path, name: str, data: bytes, problem: str | None
 ) -> None:
     (unit,) = units_of(put(tmp_path / name, data))
-    assert first_records_problem(STORAGE, unit) == problem
+    advice = "; set corpus.text_column and corpus.id_column"
+    assert first_records_problem(STORAGE, unit) == (problem and problem + advice)
+
+
+def test_the_first_records_tell_of_what_is_no_text(tmp_path: Path) -> None:
+    (unit,) = units_of(put(tmp_path / "a.jsonl", gzip.compress(jsonl(["a"]))))
+    problem = first_records_problem(STORAGE, unit)
+    assert problem is not None
+    assert problem.startswith("by its first bytes the file is gzip; name it by what it is")
+    assert "text_column" not in problem
 
 
 @pytest.mark.parametrize("column", ["text_column", "id_column"])

@@ -1,7 +1,9 @@
 """Cutting: nothing lost, nothing twice, about the size asked for; and a unit's name is what it reads."""
 
+import gzip
 import io
 import os
+import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from pipeline.corpus.units import (
     parquet_slices,
 )
 from pipeline.errors import CorpusError
+from pipeline.storage import Storage
 from tests.corpus.files import put, read_units, rows_of, texts_of, units_of
 
 
@@ -156,6 +159,65 @@ def test_json_lines_are_cut_by_bytes_and_streams_when_they_are_read(tmp_path: Pa
         Bytes(0, 33), Bytes(33, 66), Bytes(66, 100), Stream(30), Stream(30), WholeFile()
     ]  # fmt: skip
     assert [unit.documents for unit in units] == [None] * 5 + [1]
+
+
+LINE = '{"text": "a"}\n'
+
+
+@pytest.mark.parametrize(
+    ("data", "slice_"),
+    [
+        (LINE * 10, Bytes),
+        ("\ufeff" + LINE * 10, Bytes),
+        ("[" + ",".join([LINE] * 10) + "]", Stream),
+        ('{\n"text": "a"\n}\n' * 10, Stream),
+        ((LINE * 10).encode("utf-16"), Stream),
+        ((LINE * 10).encode("utf-32"), Stream),
+        (gzip.compress(random.Random(0).randbytes(100)), Stream),
+    ],
+    ids=["lines", "a mark of UTF-8", "array", "objects over lines", "UTF-16", "UTF-32", "gzip"],
+)
+def test_only_lines_of_utf8_are_cut_by_bytes(
+    tmp_path: Path, data: bytes | str, slice_: type[Slice]
+) -> None:
+    units = units_of(put(tmp_path / "a.jsonl", data), 30)
+    assert {type(unit.slice) for unit in units} == {slice_}
+    assert (len(units) > 1) == (slice_ is Bytes)
+
+
+def test_positions_are_rows_where_bytes_are_not_counted(tmp_path: Path) -> None:
+    path = put(tmp_path / "a.jsonl", ("\n" + LINE * 3).encode("utf-16"))
+    assert [[row["position"] for row in rows_of(path, size)] for size in (30, 10**6)] == [
+        [1, 2, 3]
+    ] * 2
+    put(path, "[1, " + LINE + ", " + LINE + "]")
+    assert [row["position"] for row in rows_of(path)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reads"),
+    [
+        ("a.jsonl", b"x" * 100, 1),
+        ("a.jsonl", b"x" * 20, 0),
+        ("a.jsonl.gz", b"x" * 100, 0),
+        ("a.csv", b"id,text\n" + b"x" * 2**20, 1),
+        ("a.csv", b"id,text," + b"x" * 2**17 + b"\n", 2),
+        ("a.txt", b"x" * 100, 0),
+    ],
+    ids=["cut", "small", "compressed", "header", "wide header", "text"],
+)
+def test_planning_reads_first_bytes_only_where_they_are_asked_for(
+    tmp_path: Path, name: str, data: bytes, reads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    read_start = Storage.read_start
+    monkeypatch.setattr(
+        Storage,
+        "read_start",
+        lambda self, file, size: sizes.append(size) or read_start(self, file, size),  # type: ignore[func-returns-value]
+    )
+    units_of(put(tmp_path / name, data), 30)
+    assert sizes == [2**16, 2**20][:reads]
 
 
 def test_an_empty_json_lines_file_has_no_unit(tmp_path: Path) -> None:

@@ -1,0 +1,38 @@
+"""The columns that a job names, among those that a file has."""
+
+from collections.abc import Iterable, Sequence
+
+from pipeline.config import CorpusSettings, LabelledCorpusSettings
+
+DELIMITERS = {";": "a semicolon", "\t": "a tab", "|": "a bar"}
+
+
+def named_columns(settings: CorpusSettings) -> dict[str, str]:
+    """Settings that name columns, and the columns."""
+    columns = {"corpus.id_column": settings.id_column, "corpus.text_column": settings.text_column}
+    if isinstance(settings, LabelledCorpusSettings):
+        columns |= {
+            "corpus.label_column": settings.label_column,
+            "corpus.split_column": settings.split_column,
+        }
+    return {setting: column for setting, column in columns.items() if column is not None}
+
+
+def repeated(names: Sequence[str], wanted: Iterable[str]) -> str | None:
+    """The first of the wanted names that is there twice."""
+    return next((name for name in wanted if names.count(name) > 1), None)
+
+
+def almost(column: str, names: Iterable[str]) -> str:
+    """A hint at the name that was perhaps meant, or nothing."""
+    wanted = column.strip().casefold()
+    meant = next((name for name in names if name.strip().casefold() == wanted), None)
+    return "" if meant is None else f"; {meant!r} is another name: case and blanks count"
+
+
+def other_delimiter(header: Sequence[str], column: str) -> str | None:
+    """What is between the names of a header that is one name to us."""
+    if len(header) != 1:
+        return None
+    split = ((said, header[0].split(delimiter)) for delimiter, said in DELIMITERS.items())
+    return next((said for said, names in split if len(names) > 1 and column in names), None)

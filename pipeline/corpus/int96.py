@@ -1,0 +1,51 @@
+"""Parquet's old timestamps, of days and nanoseconds in 96 bits: Arrow keeps 64, and years before 1677 or after 2262 become others."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.corpus.ids import moment
+
+KEPT = 2**64  # of nanoseconds: what Arrow has is the remainder
+SECOND = 10**9
+
+
+class ExactParquetFile(pq.ParquetFile):  # type: ignore[misc] - pyarrow ships no types
+    """A Parquet file whose column `name` is text as an id has it, if it holds such timestamps."""
+
+    def __init__(self, source: Any, name: str | None, **options: Any) -> None:
+        # what has a path is opened by it; else one lock, or two readers would move each other's place
+        shared = source if hasattr(source, "__fspath__") else pa.PythonFile(source, "r")
+        super().__init__(shared, **options)
+        schema = self.metadata.schema
+        leaves = [schema.column(index) for index in range(len(schema))]
+        is_old = (name, "INT96") in [(leaf.path, leaf.physical_type) for leaf in leaves]
+        self._name = name if is_old else None
+        self._in_seconds = (
+            pq.ParquetFile(shared, coerce_int96_timestamp_unit="s") if is_old else None
+        )
+
+    def iter_batches(self, *args: Any, row_groups: Any, **options: Any) -> Iterator[pa.RecordBatch]:
+        """Record batches of row groups, as pyarrow gives them but for the one column."""
+        batches = super().iter_batches(*args, row_groups=row_groups, **options)
+        if self._in_seconds is None:
+            yield from batches
+            return
+        seconds = self._in_seconds.read_row_groups(list(row_groups), columns=[self._name]).column(0)
+        at = 0
+        for batch in batches:
+            own = seconds.slice(at, len(batch)).cast(pa.int64()).to_pylist()
+            column = batch.schema.get_field_index(self._name)
+            kept = batch.column(column).cast(pa.int64()).to_pylist()
+            texts = [_text(*both) for both in zip(own, kept, strict=True)]
+            yield batch.set_column(column, self._name, pa.array(texts, pa.string()))
+            at += len(batch)
+
+
+def _text(seconds: int | None, kept: int | None) -> str | None:
+    if seconds is None or kept is None:
+        return None
+    whole = seconds * SECOND
+    return moment(whole + (kept - whole) % KEPT, "ns")

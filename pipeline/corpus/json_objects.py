@@ -1,0 +1,46 @@
+"""One JSON value -> Python, without what Python's own reading loses in silence.
+
+A name that is there twice is kept in mind, for the last one would count. A number that identifies keeps all its digits.
+"""
+
+import json
+import math
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+
+class Repeating(dict[str, Any]):
+    """An object that has a name more than once."""
+
+    repeated: frozenset[str]
+
+
+def parse(data: bytes, id_name: str | None) -> object:
+    """The value that UTF-8 spells; fractions named `id_name` as Decimal. Raises ValueError, RecursionError."""
+    text = data.decode().lstrip("\ufeff")  # files that were joined have a mark at the seam
+    value = DECODER.decode(text)
+    if isinstance(value, dict) and id_name in value:
+        own = value[id_name]
+        if isinstance(own, float) and math.isfinite(own):
+            value[id_name] = EXACT_DECODER.decode(text)[id_name]
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        found = Repeating(found)
+        names = [name for name, _ in pairs]
+        found.repeated = frozenset(name for name in names if names.count(name) > 1)
+    return found
+
+
+def _exact(digits: str) -> Decimal | float:
+    try:
+        return Decimal(digits)
+    except InvalidOperation:  # an exponent of many digits
+        return float(digits)
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_object)
+EXACT_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_exact)
