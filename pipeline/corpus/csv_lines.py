@@ -8,6 +8,8 @@ from typing import BinaryIO, TextIO, cast
 
 from pipeline.corpus.encodings import BUFFER
 
+MARK = "\ufeff"  # of an encoding
+
 
 class RowTooLargeError(csv.Error):
     pass
@@ -15,9 +17,7 @@ class RowTooLargeError(csv.Error):
 
 def text_of(stream: io.BufferedIOBase) -> io.TextIOWrapper:
     """A CSV file's characters. Bytes that are not UTF-8 are kept as surrogates, so that they cost their own row only."""
-    return io.TextIOWrapper(
-        cast(BinaryIO, stream), "utf-8-sig", errors="surrogateescape", newline=""
-    )
+    return io.TextIOWrapper(cast(BinaryIO, stream), "utf-8", errors="surrogateescape", newline="")
 
 
 def first_row(stream: io.RawIOBase, limit: int) -> list[str] | None:
@@ -50,6 +50,10 @@ class CsvLines:
 
     def __next__(self) -> str:
         line = self.file.readline(self.limit - self.held + 1)
+        if (
+            line.startswith(MARK) and not self.quotes % 2
+        ):  # files that were joined have one at the seam
+            line = line.removeprefix(MARK)
         self.held += len(line)
         self.quotes += line.count('"')
         if self.held > self.limit:

@@ -46,6 +46,7 @@ SIGNATURES_OF_CHARACTERS = {
     b"{\\rtf1": "RTF",
     b"version https://git-lfs.github.com/spec/": "a Git LFS pointer (see git lfs pull)",
 }
+TAR_AT = 257  # where such an archive says so: it begins with a file's name
 NUL_BYTES = (
     "NUL bytes: UTF-16 or UTF-32 without a byte order mark, or no text; save it as UTF-8, or leave it out of "
     "corpus.uris"
@@ -136,6 +137,8 @@ def _problem(first: bytes) -> str | None:
         else SIGNATURES | SIGNATURES_OF_CHARACTERS
     )
     found = next((name for sign, name in signs.items() if first.startswith(sign)), None)
+    if first[TAR_AT:].startswith(b"ustar"):
+        found = "a tar archive"
     if found:
         return f"by its first bytes the file is {found}; name it by what it is, or leave it out of corpus.uris"
     return NUL_BYTES if b"\0" in first[:4] else None

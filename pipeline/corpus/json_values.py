@@ -7,7 +7,7 @@ itself only. One value is held at a time.
 import re
 from collections.abc import Iterable, Iterator
 
-BLANK = b" \t\r\n\xef\xbb\xbf"  # a byte order mark too
+BLANK = b" \t\r\n\v\f\xef\xbb\xbf"  # a byte order mark too
 BRACKETS = re.compile(rb'["{}\[\]]')
 BRACKETS_AND_COMMAS = re.compile(rb'["{}\[\],]')
 STRING_ENDS = re.compile(rb'["\\]')

@@ -25,7 +25,7 @@ from pipeline.corpus.files import damage_explained
 from pipeline.corpus.ids import NoId, id_text, id_values, plain
 from pipeline.corpus.int96 import ExactParquetFile
 from pipeline.corpus.json_objects import Repeating, parse
-from pipeline.corpus.json_values import holds_lines, split
+from pipeline.corpus.json_values import BLANK, holds_lines, split
 from pipeline.corpus.parts import Row, numbered
 from pipeline.corpus.units import Bytes, Part, RowGroups, Rows, Unit, Unreadable, has_byte_lines
 from pipeline.errors import CorpusError, StorageError
@@ -297,7 +297,7 @@ def _lines(
     number = 0
     while (stop is None or at < stop) and (line := stream.readline(unit.max_document_bytes + 1)):
         fits = len(line) <= unit.max_document_bytes
-        if not fits or line.strip():
+        if not fits or line.strip(BLANK):
             yield number if stop is None else at, line if fits else None
         at += len(line) if fits or line.endswith(b"\n") else len(line) + _skip_line(stream)
         number += 1

@@ -83,6 +83,19 @@ def test_of_lines_only_the_killers_are_lost(
     assert 2 + 2 * len(killers) <= n_deaths <= 2 + at_each_halving * len(killers)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_of_what_is_not_cut_by_bytes_all_is_lost(
+    encoding: str, tmp_path: Path, deaths: Path, isolated: IsolatedReading
+) -> None:
+    records = [json.dumps({"text": text}) for text in ("one", "quokka", "two")]
+    text = f"[{','.join(records)}]" if encoding == "utf-8" else "\n".join(records)
+    (unit,) = units_of(put(tmp_path / "a.jsonl", text.encode(encoding)))
+    found = read_apart(isolated, [unit])
+    assert killed(found) == [True]
+    assert [row["position"] for row in found[0][1]] == [0]
+    assert deaths.exists()
+
+
 @pytest.mark.parametrize(
     ("row_group", "lost"), [(24, range(13, 24)), (8, range(13, 16)), (1, range(13, 14))]
 )

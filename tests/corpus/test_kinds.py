@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import struct
+import tarfile
 from collections.abc import Callable
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -147,6 +148,14 @@ def encrypted() -> bytes:
     return b"PARE" + bytes(range(200)) + struct.pack("<I", 200) + b"PARE"
 
 
+def archive(data: bytes) -> bytes:
+    file, member = io.BytesIO(), tarfile.TarInfo("a.jsonl")
+    member.size = len(data)
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        tar.addfile(member, io.BytesIO(data))
+    return file.getvalue()
+
+
 def zero_row_groups() -> bytes:
     file, schema = io.BytesIO(), pa.schema({"id": pa.string(), "text": pa.string()})
     with pq.ParquetWriter(file, schema) as writer:
@@ -226,12 +235,14 @@ KINDS = [
     Kind("line of only null", "a.jsonl", between(b"null\n"), around("not_an_object")),
     Kind("blank lines with spaces and tabs", "a.jsonl", between(b"  \t \r\n"), around(), by_arrow_json),
     Kind("zeros where a disk lost a block", "a.jsonl", between(bytes(500) + b"\n"), around("invalid_json")),
+    *(Kind(f"nothing but a mark: {name}, {e}", name, (MARKS[e] or b"\xef\xbb\xbf"), []) for name in ("a.jsonl", "a.json", "a.csv") for e in MARKS),
     Kind("Ctrl-Z at the end", "a.jsonl", GOOD + b"\x1a", [("a", "x"), "invalid_json"]),
     Kind("Latin-1 in one line", "a.jsonl", between('{"id": "b", "text": "größe"}\n'.encode("latin-1")), around("invalid_utf8")),
     # names of files that don't say what they are
     Kind("gzip without its ending", "a.jsonl", gzip.compress(LINES.encode()), ["not_text"]),
     Kind("Zstandard without its ending", "a.csv", zstandard.compress(CSV.encode()), ["not_text"]),
     Kind("gzip twice", "a.jsonl.gz", gzip.compress(gzip.compress(LINES.encode())), ["not_text"]),
+    Kind("tar in gzip", "a.jsonl.gz", gzip.compress(archive(GOOD)), ["not_text"]),
     Kind("plain with gzip's ending", "a.jsonl.gz", LINES.encode(), ["damaged_file"]),
     Kind("Parquet as JSON Lines", "a.jsonl", table(), ["not_text"]),
     Kind("JSON Lines as Parquet", "a.parquet", LINES.encode(), Refused("a.parquet: not readable as parquet")),
@@ -252,6 +263,7 @@ KINDS = [
     Kind("quoted header", "a.csv", b'\xef\xbb\xbf"id","text"\na,x\n', [("a", "x")], by_csv("utf-8-sig")),
     Kind("CR alone", "a.csv", b"id,text\ra,x\rc,z\r", around(), by_pandas),
     Kind("CRLF and blank lines within quotes", "a.csv", b'id,text\r\na,"x\r\n\r\ny"\r\n', [("a", "x\r\n\r\ny")], by_pandas),
+    Kind("line ends of other alphabets", "a.csv", "id,text\na,p\u2028q\u0085r\vs\ft\n".encode(), [("a", "p\u2028q\u0085r\vs\ft")], by_csv("utf-8")),
     Kind("semicolons", "a.csv", b"id;text\na;x\n", Refused(r"a\.csv: a semicolon is between the columns \('id;text'\); expected commas")),
     Kind("tabs, UTF-16, as a spreadsheet saves", "a.csv", marked("id\ttext\r\na\tx\r\n", "utf-16-le"), Refused("a tab is between")),
     Kind("bars", "a.csv", b"id|text\na|x\n", Refused("a bar is between")),
@@ -262,6 +274,7 @@ KINDS = [
     Kind("header twice behind 100,000 columns", "a.csv.zst", zstandard.compress((",".join(f"column{i}" for i in range(100_000)) + ",id,text,text\n1\n").encode()), Refused("the header has 'text' 2 times")),
     Kind("header twice of what is not read", "a.csv", b"id,n,text,n\na,1,x,2\n", [("a", "x")], by_csv("utf-8")),
     Kind("header again, where files were joined", "a.csv", b"id,text\na,x\nid,text\nc,z\n", around("repeated_header")),
+    Kind("header again, with a mark", "a.csv", b"\xef\xbb\xbf" + b'"id","text"\na,x\n' + b"\xef\xbb\xbf" + b'"id","text"\nc,z\n', around("repeated_header")),
     Kind("header with blanks", "a.csv", b"id, text\na, x\n", ["no_column"]),
     Kind("comma at each end", "a.csv", b"id,text,\na,x,\n", [("a", "x")], by_csv("utf-8")),
     Kind("comma at the ends of rows only", "a.csv", b"id,text\na,x,\n", ["ragged_row"]),
@@ -343,6 +356,26 @@ def test_what_a_careful_person_reads(tmp_path: Path, kind: Kind, units: int) -> 
 def test_others_read_the_same(tmp_path: Path, kind: Kind) -> None:
     assert kind.others is not None
     assert kind.others(put(tmp_path / kind.file, kind.data)) == kind.expected
+
+
+LARGE = [("a" * (1 + i % 7), f"{i} αβγ 👩‍👩‍👧" * (i % 40)) for i in range(2500)]
+
+
+@pytest.mark.parametrize("encoding", [encoding for encoding in MARKS if encoding != "utf-8-sig"])
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, zstandard.compress])
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv"])
+def test_characters_that_lie_across_what_is_read_at_a_time(
+    tmp_path: Path, encoding: str, compress: Callable[[bytes], bytes], name: str
+) -> None:
+    records = [json.dumps({"id": i, "text": t}, ensure_ascii=False) for i, t in LARGE]
+    texts = {
+        "a.jsonl": "\n".join(records),
+        "a.json": f"[{','.join(records)}]",
+        "a.csv": "id,text\n" + "".join(f"{i},{t}\n" for i, t in LARGE),
+    }
+    ending = {bytes: "", gzip.compress: ".gz", zstandard.compress: ".zst"}[compress]
+    path = put(tmp_path / f"{name}{ending}", compress(marked(texts[name], encoding)))
+    assert found_in(path, 10**6) == LARGE
 
 
 @pytest.mark.parametrize("encoding", MARKS)
