@@ -50,10 +50,8 @@ class CsvLines:
 
     def __next__(self) -> str:
         line = self.file.readline(self.limit - self.held + 1)
-        if (
-            line.startswith(MARK) and not self.quotes % 2
-        ):  # files that were joined have one at the seam
-            line = line.removeprefix(MARK)
+        if line.startswith(MARK) and self.quotes % 2 == 0:
+            line = line.removeprefix(MARK)  # the file's own, or of one that was joined to it
         self.held += len(line)
         self.quotes += line.count('"')
         if self.held > self.limit:

@@ -5,6 +5,7 @@ A name that is there twice is kept in mind, for the last one would count. A numb
 
 import json
 import math
+from collections import Counter
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -30,16 +31,16 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         found = Repeating(found)
-        names = [name for name, _ in pairs]
-        found.repeated = frozenset(name for name in names if names.count(name) > 1)
+        times = Counter(name for name, _ in pairs)
+        found.repeated = frozenset(name for name, n in times.items() if n > 1)
     return found
 
 
 def _exact(digits: str) -> Decimal | float:
     try:
         return Decimal(digits)
-    except InvalidOperation:  # an exponent of many digits
-        return float(digits)
+    except InvalidOperation:  # an exponent of many digits: as a double it would be 0
+        return math.nan
 
 
 DECODER = json.JSONDecoder(object_pairs_hook=_object)

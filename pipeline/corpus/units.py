@@ -3,8 +3,8 @@
 Parquet is cut by its footer: whole row groups up to the wanted size, and rows where one row group is larger than that.
 Plain JSON Lines is cut by byte ranges; a line belongs to the range that its first byte lies in. Compressed files, CSV, JSON
 that is not in lines and what is not UTF-8 can only be read from their beginning: they are cut into parts as they stream by,
-and nobody knows how many there are before that. A text file is one unit. A Parquet file that can't be cut, among others that can, becomes units of errors:
-it must not keep the rest of the corpus from being labelled, nor leave in silence.
+and nobody knows how many there are before that. A text file is one unit. A Parquet file that can't be cut, among others that
+can, becomes units of errors: it must not keep the rest of the corpus from being labelled, nor leave in silence.
 """
 
 import contextlib
@@ -93,11 +93,8 @@ DOCUMENT_BYTES = (
     512  # what a document weighs beside its text, or a unit of empty ones would fill the memory
 )
 FOOTER_BYTES = 2**16  # of a Parquet file's end: most footers are smaller
-HEADER_BYTES = (
-    FIRST_BYTES,
-    2**20,
-    2**24,
-)  # of a CSV file's beginning; one is enough but for very wide tables
+# of a CSV file, tried one after the other: the first is enough but for very wide tables
+HEADER_BYTES = (FIRST_BYTES, 2**20, 2**24)
 UNREADABLE_ROWS = 10_000  # in one unit: they weigh next to nothing
 
 

@@ -327,7 +327,7 @@ KINDS = [
     Kind("empty strings", "a.parquet", ids("", " "), ["empty_id", (" ", "x")]),
     Kind("JSON numbers", "a.jsonl", json_ids("7", "7.0", "7e0", "70E-1", "1e16", "-0.0", "-0", "1.50"), identified("7", "7", "7", "7", "10000000000000000", "0", "0", "1.5")),
     Kind("JSON numbers of more digits than a double's", "a.jsonl", json_ids("0.1", "0.10000000000000000001", "12345678901234567890.5", "12345678901234567890.25", "9007199254740993", "9007199254740993.0"), identified("0.1", "0.10000000000000000001", "12345678901234567890.5", "12345678901234567890.25", "9007199254740993", "9007199254740993")),
-    Kind("JSON values that identify nothing", "a.jsonl", json_ids("true", "1e400", "-1e400", "NaN", "[1]", '{"n": 1}', "null", '""'), ["not_an_id"] * 6 + ["null_id", "empty_id"]),
+    Kind("JSON values that identify nothing", "a.jsonl", json_ids("true", "1e400", "-1e400", "1e-9999", f"1e-{'9' * 30}", "NaN", "[1]", '{"n": 1}', "null", '""'), ["not_an_id"] * 8 + ["null_id", "empty_id"]),
     Kind("JSON strings that look like numbers", "a.jsonl", json_ids('"007"', '"7.0"'), identified("007", "7.0"), by_json_lines("utf-8")),
 ]  # fmt: skip
 
