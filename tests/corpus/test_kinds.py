@@ -26,6 +26,7 @@ import pyarrow.json
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from jobs.sample import CHECKPOINT
 from pipeline.bigbird.folder import CheckpointFolder
@@ -376,6 +377,45 @@ def test_characters_that_lie_across_what_is_read_at_a_time(
     ending = {bytes: "", gzip.compress: ".gz", zstandard.compress: ".zst"}[compress]
     path = put(tmp_path / f"{name}{ending}", compress(marked(texts[name], encoding)))
     assert found_in(path, 10**6) == LARGE
+
+
+def as_lines(records: Documents) -> str:
+    return "".join(json.dumps({"id": i, "text": t}, ensure_ascii=False) + "\n" for i, t in records)
+
+
+def as_array(records: Documents) -> str:
+    return json.dumps([{"id": i, "text": t} for i, t in records], ensure_ascii=False, indent=1)
+
+
+def as_objects(records: Documents) -> str:
+    return "\n".join(json.dumps({"id": i, "text": t}, indent="\t") for i, t in records)
+
+
+def as_csv(records: Documents) -> str:
+    file = io.StringIO(newline="")
+    csv.writer(file).writerows([("id", "text"), *records])
+    return file.getvalue()
+
+
+WAYS = {"a.jsonl": as_lines, "a.json": as_array, "b.json": as_objects, "a.csv": as_csv}
+COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}  # fmt: skip
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    records=st.lists(st.tuples(st.text(min_size=1).filter(lambda id_: id_[0] != "\ufeff"), st.text())),
+    way=st.sampled_from(list(WAYS)),
+    encoding=st.sampled_from(["utf-8", *MARKS]),
+    compression=st.sampled_from(list(COMPRESSIONS)),
+    units=st.integers(1, 9),
+)  # fmt: skip
+def test_however_it_is_written_the_same_is_read(
+    tmp_path: Path, records: Documents, way: str, encoding: str, compression: str, units: int
+) -> None:
+    text = WAYS[way](records)
+    data = text.encode() if encoding == "utf-8" else marked(text, encoding)
+    path = put(tmp_path / f"{way}{compression}", COMPRESSIONS[compression](data))
+    assert found_in(path, max(1, len(data) // units)) == records
 
 
 @pytest.mark.parametrize("encoding", MARKS)
