@@ -12,7 +12,7 @@ KEPT = 2**64  # of nanoseconds: what Arrow has is the remainder
 SECOND = 10**9
 
 
-class ExactParquetFile(pq.ParquetFile):  # type: ignore[misc] - pyarrow ships no types
+class ExactParquetFile(pq.ParquetFile):  # type: ignore[misc]
     """A Parquet file whose column `name` is text as an id has it, if it holds such timestamps."""
 
     def __init__(self, source: Any, name: str | None, **options: Any) -> None:

@@ -155,7 +155,8 @@ def is_missing(label: Label | None, settings: LabelledCorpusSettings) -> bool:
 
 def _values(unit: Unit, row: Row, where: str) -> dict[str, object]:
     """What the document's own columns and its path say. Raises CorpusError: not the same, or what is no value."""
-    own, path = row.get("values", {}), dict(unit.file.partitions)
+    own: dict[str, object] = row.get("values", {})
+    path: dict[str, object] = dict(unit.file.partitions)
     for name, value in own.items():
         value = _not_encodable(value) or value
         if isinstance(value, Exception):

@@ -27,7 +27,7 @@ from pipeline.corpus.units import (
     parquet_slices,
 )
 from pipeline.errors import CorpusError
-from pipeline.storage import Storage
+from pipeline.storage import Storage, StoredFile
 from tests.corpus.files import put, read_units, rows_of, texts_of, units_of
 
 
@@ -211,11 +211,12 @@ def test_planning_reads_first_bytes_only_where_they_are_asked_for(
 ) -> None:
     sizes: list[int] = []
     read_start = Storage.read_start
-    monkeypatch.setattr(
-        Storage,
-        "read_start",
-        lambda self, file, size: sizes.append(size) or read_start(self, file, size),  # type: ignore[func-returns-value]
-    )
+
+    def noted(storage: Storage, file: StoredFile, size: int) -> bytes:
+        sizes.append(size)
+        return read_start(storage, file, size)
+
+    monkeypatch.setattr(Storage, "read_start", noted)
     units_of(put(tmp_path / name, data), 30)
     assert sizes == [2**16, 2**20][:reads]
 
