@@ -6,14 +6,18 @@ rookery.json          ours, optional: pooling, head, labels, thresholds, windows
 model.safetensors     the weights; or shards with model.safetensors.index.json; or, if there is
                       neither, pytorch_model.bin, or shards with pytorch_model.bin.index.json
 spiece.model          the tokenizer; or tokenizer.json; or both
+added_tokens.json     tokens that were added to it; also in tokenizer_config.json and
+                      special_tokens_map.json (added_tokens.py)
 """
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
+from pipeline.added_tokens import FILES as ADDED_TOKEN_FILES, Declared, declared
 from pipeline.bigbird.config import (
     ROOKERY_KEYS,
     DecisionConfig,
@@ -25,6 +29,12 @@ from pipeline.bigbird.json_file import JsonFile
 from pipeline.errors import CheckpointError
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # each may be one file, or shards and index
+SPIECE, TOKENIZER_JSON = "spiece.model", "tokenizer.json"
+TOKENIZER_FILES = (SPIECE, TOKENIZER_JSON, *ADDED_TOKEN_FILES)
+ADAPTERS = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
+ADAPTER_NAMES = re.compile(
+    r"\b(?:lora|ia3)_|\bbase_layer\.|^base_model\.model\."
+)  # in its tensors' names
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +47,7 @@ class CheckpointFolder:
     weight_files: tuple[Path, ...]
     spiece: Path | None
     tokenizer_json: Path | None
+    declared: Declared  # the added tokens of the small files
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -47,12 +58,13 @@ class CheckpointFolder:
         """
         if not path.is_dir():
             raise CheckpointError(f"{path}: is not a folder; expected a checkpoint folder")
+        refuse_adapter(path)
         config = JsonFile.read(_required(path, "config.json"))
         rookery = rookery_file(path / "rookery.json")
         encoder = EncoderConfig.from_json(config)
         head = HeadConfig.from_json(config, rookery)
-        spiece, tokenizer_json = path / "spiece.model", path / "tokenizer.json"
-        if not spiece.is_file() and not tokenizer_json.is_file():
+        tokenizer = tokenizer_files(path)
+        if SPIECE not in tokenizer and TOKENIZER_JSON not in tokenizer:
             raise _missing(path, "spiece.model (or tokenizer.json)")
         return cls(
             path=path,
@@ -61,8 +73,9 @@ class CheckpointFolder:
             decision=DecisionConfig.from_json(rookery, head),
             windows=WindowConfig.from_json(rookery, encoder),
             weight_files=weight_files(path),
-            spiece=spiece if spiece.is_file() else None,
-            tokenizer_json=tokenizer_json if tokenizer_json.is_file() else None,
+            spiece=tokenizer.get(SPIECE),
+            tokenizer_json=tokenizer.get(TOKENIZER_JSON),
+            declared=declared(path),
         )
 
     def weights_digest(self) -> str:
@@ -78,9 +91,29 @@ class CheckpointFolder:
         return _digest(json.dumps(facts, sort_keys=True).encode(), self.weight_files)
 
     def tokenizer_digest(self) -> str:
-        """SHA-256, in hex, of the tokenizer's files; spiece.model before tokenizer.json."""
+        """SHA-256, in hex, of the tokenizer's files, spiece.model before tokenizer.json, and of the tokens that others add."""
         files = [file for file in (self.spiece, self.tokenizer_json) if file is not None]
-        return _digest(json.dumps([file.name for file in files]).encode(), files)
+        facts = [*(file.name for file in files), *self.declared.facts()]
+        return _digest(json.dumps(facts).encode(), files)
+
+
+def tokenizer_files(path: Path) -> dict[str, Path]:
+    """The files of a folder that decide its token ids, by name."""
+    return {name: path / name for name in TOKENIZER_FILES if (path / name).is_file()}
+
+
+def refuse_adapter(path: Path) -> None:
+    """Raises CheckpointError for the folder or file of an adapter (LoRA): it holds differences to a model that is elsewhere."""
+    found = [name for name in ADAPTERS if name == path.name or (path / name).is_file()]
+    if found:
+        raise adapter_error(path, f"has {found[0]}" if path.is_dir() else "so called")
+
+
+def adapter_error(where: object, why: str) -> CheckpointError:
+    return CheckpointError(
+        f"{where}: {why}: it is of an adapter (LoRA), which holds differences to a model's weights and cannot be run alone; merge the two "
+        "with peft: model = model.merge_and_unload(), then model.save_pretrained(folder), and remove the adapter's files"
+    )
 
 
 def rookery_file(path: Path) -> JsonFile:
@@ -97,6 +130,12 @@ def weight_files(path: Path) -> tuple[Path, ...]:
         if index.is_file():
             return _shards(index)
     raise _missing(path, " or ".join(WEIGHTS))
+
+
+def other_weight_files(path: Path) -> tuple[Path, ...]:
+    """The files of a folder that hold its weights a second time, and are not read."""
+    read = weight_files(path)
+    return tuple(path / name for name in WEIGHTS if (path / name).is_file() and path / name not in read)  # fmt: skip
 
 
 def _shards(index: Path) -> tuple[Path, ...]:

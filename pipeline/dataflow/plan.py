@@ -129,7 +129,8 @@ def make_plan(job: Job, limit: int | None = None) -> Plan:
     storage = Storage(job.storage)
     checkpoint = CheckpointFolder.open(storage.fetch_folder(job.checkpoint.uri))
     # a corrupt one is found now, not by a worker
-    tokenizer = Tokenizer.load(checkpoint.spiece, checkpoint.tokenizer_json)
+    tokenizer = Tokenizer.open(checkpoint.path)
+    tokenizer.check_fits(checkpoint.encoder.vocab_size, checkpoint.path)
     policy, aggregation = window_policy(job.text, checkpoint)
     task = make_task(job.task, checkpoint, aggregation)
     check_questions(task, checkpoint, tokenizer, policy)

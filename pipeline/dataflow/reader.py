@@ -73,7 +73,7 @@ class Reader:
 @cache  # once per worker process: Ray runs many tasks in one
 def _packer(storage: Storage, scoring: Scoring) -> Packer:
     folder = CheckpointFolder.open(storage.fetch_folder(scoring.checkpoint_uri))
-    tokenizer = Tokenizer.load(folder.spiece, folder.tokenizer_json)
+    tokenizer = Tokenizer.open(folder.path)
     return Packer(
         tokenizer, scoring.policy, scoring.token_budget, folder.encoder.block_size, scoring.located, scoring.questions
     )  # fmt: skip

@@ -4,6 +4,12 @@ The ids come from the checkpoint's own sentencepiece model, 3–5 M tokens/s per
 `tokenizer.json` too and the two disagree on the probe texts, the checkpoint was most likely trained with the latter, so
 the tokenizers library is used and one log line says so.
 
+Tokens that were added to the vocabulary are found as the checkpoint's own tokenizer finds them. A `tokenizer.json` that has
+some is taken as it is: the two libraries differ in what they do with the blanks beside an added token. Without that file the
+rule is the slow tokenizer's, which wrote such folders before transformers 5: the text is split at the tokens as they are
+written, and each piece between them is tokenized as a text of its own (text/splitting.py). Folders of transformers 5 say
+`"backend": "tokenizers"`, and are tokenized by that library.
+
 A control token written out in a document ([SEP], </s>) is text and must not become a control token.
 
 A text of more than PART characters is tokenized in parts, cut at a blank between two words, which bounds the memory: in
@@ -14,15 +20,29 @@ equally likely: sentencepiece's sums of scores are rounded, and after a million 
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.added_tokens import (
+    CLS,
+    CONTROL_TOKENS,
+    MASK,
+    SEP,
+    AddedToken,
+    Declared,
+    agreed,
+    declared,
+    from_json,
+)
 from pipeline.errors import CheckpointError
 from pipeline.text.offsets import Located, joined, locate
+from pipeline.text.splitting import Encode, Locate, Splitter
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +52,10 @@ CUT_WITHIN = (
     4096  # characters before the end of a part; without a blank there, the part ends in a word
 )
 
-CLS, SEP, MASK = "[CLS]", "[SEP]", "[MASK]"
-CONTROL_TOKENS = frozenset(
-    {CLS, SEP, MASK, "[PAD]", "[UNK]", "<pad>", "<unk>", "<s>", "</s>", "<mask>"}
-)
+REACH = 256  # characters on each side of a cut that have to give the same ids with it and without
+TRIES = 32  # cuts
+
+NOTHING = Declared()
 
 # Where tokenizers differ: blanks, newlines, ligatures, full-width forms, composed and combining marks, emoji, scripts.
 PROBES = (
@@ -50,8 +70,8 @@ PROBES = (
     "http://example.org/a?b=c&d=%20e, 3.14159e-10, 1,000,000 $5 €7",
 )
 
-Encode = Callable[[list[str]], list[npt.NDArray[np.int32]]]
-Locate = Callable[[list[str]], list[Located]]
+Harmless = Callable[[str, int], bool]
+Tree = dict[str, Any]  # a tokenizer.json
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,56 +85,95 @@ class Tokenizer:
     locate: Locate
     cls_id: int
     sep_id: int
-    vocab_size: int
+    vocab_size: int  # one more than the largest id
     mask_id: int | None  # only training hides tokens
+    added: tuple[str, ...] = ()
 
     @classmethod
-    def load(cls, spiece: Path | None, tokenizer_json: Path | None) -> "Tokenizer":
-        """Raises CheckpointError for a file that is no tokenizer or has no [CLS] and [SEP]."""
-        tokenizer = _load(spiece, tokenizer_json)
+    def load(
+        cls, spiece: Path | None, tokenizer_json: Path | None, additions: Declared = NOTHING
+    ) -> "Tokenizer":
+        """Raises CheckpointError for a file that is no tokenizer or has no [CLS] and [SEP], or that disagrees with another."""
+        tokenizer = _load(spiece, tokenizer_json, additions)
+        harmless = harmless_cuts(tokenizer) if tokenizer.added else None
         return replace(
             tokenizer,
-            encode=in_parts(tokenizer.encode),
-            locate=located_in_parts(tokenizer.locate),
+            encode=in_parts(tokenizer.encode, harmless=harmless),
+            locate=located_in_parts(tokenizer.locate, harmless=harmless),
         )
 
+    @classmethod
+    def open(cls, folder: Path) -> "Tokenizer":
+        """The tokenizer of a checkpoint folder. Raises CheckpointError as `load` does."""
+        spiece, tokenizer_json = folder / "spiece.model", folder / "tokenizer.json"
+        return cls.load(
+            spiece if spiece.is_file() else None,
+            tokenizer_json if tokenizer_json.is_file() else None,
+            declared(folder),
+        )
 
-def in_parts(encode: Encode, part: int = PART) -> Encode:
+    def check_fits(self, vocab_size: int, folder: Path) -> None:
+        """Raises CheckpointError where the encoder of config.json has no embedding for an id of this tokenizer."""
+        if self.vocab_size > vocab_size:
+            raise CheckpointError(
+                f"{folder}: config.json and the tokenizer's files disagree: vocab_size is {vocab_size}, and the tokenizer has ids up to "
+                f"{self.vocab_size - 1}; expected an embedding for each id: they are of two checkpoints, or the model was not resized when "
+                "tokens were added"
+            )
+
+
+def in_parts(encode: Encode, part: int = PART, harmless: Harmless | None = None) -> Encode:
     """The same ids; no call of `encode` sees more than `part` characters of one text."""
 
     def encode_all(texts: list[str]) -> list[npt.NDArray[np.int32]]:
         if all(len(text) <= part for text in texts):
             return encode(texts)
         return [
-            np.concatenate([encode([piece])[0] for _, piece in _parts(text, part)])
+            np.concatenate([encode([piece])[0] for _, piece in _parts(text, part, harmless)])
             for text in texts
         ]
 
     return encode_all
 
 
-def located_in_parts(locate: Locate, part: int = PART) -> Locate:
+def located_in_parts(locate: Locate, part: int = PART, harmless: Harmless | None = None) -> Locate:
     """The same for `locate`."""
 
     def locate_all(texts: list[str]) -> list[Located]:
         if all(len(text) <= part for text in texts):
             return locate(texts)
         return [
-            joined([(start, locate([piece])[0]) for start, piece in _parts(text, part)])
+            joined([(start, locate([piece])[0]) for start, piece in _parts(text, part, harmless)])
             for text in texts
         ]
 
     return locate_all
 
 
-def _parts(text: str, part: int) -> Iterator[tuple[int, str]]:
+def harmless_cuts(tokenizer: Tokenizer) -> Harmless:
+    """Whether a text can be cut at the blank at `blank`: not within an added token, nor where one takes blanks with it."""
+    reach = REACH + 2 * max(map(len, tokenizer.added))
+
+    def same_ids(text: str, blank: int) -> bool:
+        before, behind = text[max(0, blank - reach) : blank], text[blank + 1 : blank + 1 + reach]
+        *parts, whole = tokenizer.encode([before, behind, f"{before} {behind}"])
+        return np.array_equal(np.concatenate(parts), whole)
+
+    return same_ids
+
+
+def _parts(text: str, part: int, harmless: Harmless | None) -> Iterator[tuple[int, str]]:
     """Where each part starts, and the part."""
     start = 0
     while len(text) - start > part:
         within = text[max(start + 1, start + part - CUT_WITHIN) : start + part + 2]
-        blanks = [blank.start() for blank in CUT.finditer(within)]
+        first = start + part + 2 - len(within)
+        blanks = [first + blank.start() for blank in CUT.finditer(within)]
+        if blanks and harmless is not None:
+            last = reversed(blanks[-TRIES:])
+            blanks = [next((blank for blank in last if harmless(text, blank)), blanks[-1])]
         if blanks:
-            stop = start + part + 2 - len(within) + blanks[-1]
+            stop = blanks[-1]
             yield start, text[start:stop]
             start = stop + 1  # without the blank: every part begins a word
         else:
@@ -123,17 +182,21 @@ def _parts(text: str, part: int) -> Iterator[tuple[int, str]]:
     yield start, text[start:]
 
 
-def _load(spiece: Path | None, tokenizer_json: Path | None) -> Tokenizer:
-    if spiece is None:
-        if tokenizer_json is None:
+def _load(spiece: Path | None, tokenizer_json: Path | None, additions: Declared) -> Tokenizer:
+    if tokenizer_json is None:
+        if spiece is None:
             raise CheckpointError(
                 "checkpoint: expected spiece.model or tokenizer.json, found neither"
             )
-        return _from_tokenizer_json(tokenizer_json)
-    sentencepiece = _from_spiece(spiece)
-    if tokenizer_json is None:
-        return sentencepiece
-    return _agreed(sentencepiece, _from_tokenizer_json(tokenizer_json), spiece.parent)
+        return _from_spiece(spiece, additions)
+    tree = _read_tree(tokenizer_json)
+    other = _from_tree(_with_declared(tree, tokenizer_json, additions), tokenizer_json)
+    if spiece is None:
+        return other
+    controls = tuple(token for token in _added(tree, tokenizer_json) if token.is_control)
+    sentencepiece = _from_spiece(spiece, Declared({tokenizer_json: controls}))
+    _refuse_other_pieces(spiece, tokenizer_json, tree)
+    return other if other.added else _agreed(sentencepiece, other, spiece.parent)
 
 
 def _agreed(sentencepiece: Tokenizer, other: Tokenizer, folder: Path) -> Tokenizer:
@@ -148,16 +211,33 @@ def _agreed(sentencepiece: Tokenizer, other: Tokenizer, folder: Path) -> Tokeniz
     return other
 
 
-def _from_spiece(path: Path) -> Tokenizer:
+def _refuse_other_pieces(spiece: Path, tokenizer_json: Path, tree: Tree) -> None:
+    """Two vocabularies are of two tokenizers; one of them may still be read in two ways, of which _agreed chooses."""
+    pieces, others = _pieces(spiece.read_bytes()), _vocabulary(tree)
+    differ = sorted({*pieces.items()} ^ {*others.items()}, key=lambda piece: piece[1])
+    if differ and tree["model"].get("type") == "Unigram":
+        piece, id_ = differ[0]
+        raise CheckpointError(
+            f"{spiece} and {tokenizer_json.name} disagree: {len(pieces)} pieces and {len(others)}, the first that differs is {piece!r} with "
+            f"the id {id_}; expected one vocabulary: remove the file that the checkpoint was not trained with"
+        )
+
+
+def _from_spiece(path: Path, additions: Declared) -> Tokenizer:
     from sentencepiece import SentencePieceProcessor
 
     processor = SentencePieceProcessor()
+    model = path.read_bytes()
     try:
-        processor.LoadFromSerializedProto(_without_literal_control_tokens(path.read_bytes()))
-    except (
-        Exception
-    ) as error:  # protobuf and sentencepiece raise what they like; all mean a bad file
+        processor.LoadFromSerializedProto(_without_literal_control_tokens(model))
+    except Exception as error:  # protobuf and sentencepiece raise what they like
         raise CheckpointError(f"{path}: not a sentencepiece model ({error})") from error
+    added: list[AddedToken] = []
+    if additions.lists or additions.specials:
+        added = agreed(additions.lists, additions.specials, _pieces(model), path)
+    own = [token for token in added if not token.is_control]
+    if own and additions.of_tokenizers:
+        return _from_tree(_tree_of(model, added), path)
 
     def encode(texts: list[str]) -> list[npt.NDArray[np.int32]]:
         # one thread: Ray runs as many of these as there are cores
@@ -168,31 +248,49 @@ def _from_spiece(path: Path) -> Tokenizer:
         found = ((text, processor.encode(text, return_type="offset_mapping")) for text in texts)
         return [locate(text, tokens["ids"], tokens["offsets"]) for text, tokens in found]
 
-    def control(piece: str) -> int:
-        if processor.id_to_piece(processor.piece_to_id(piece)) != piece:
-            raise CheckpointError(
-                f"{path}: no piece {piece}; BigBird needs {CLS} and {SEP} in its vocabulary"
-            )
-        return int(processor.piece_to_id(piece))
+    def control(piece: str) -> int | None:
+        listed = next((token.id for token in added if token.content == piece), None)
+        known = processor.id_to_piece(processor.piece_to_id(piece)) == piece
+        return int(processor.piece_to_id(piece)) if known else listed
 
-    mask_id = processor.piece_to_id(MASK)
-    has_mask = processor.id_to_piece(mask_id) == MASK
+    calls: tuple[Encode, Locate] = encode, locate_all
+    if own:
+        splitter = Splitter(
+            own, processor.unk_id(), lambda text: processor.encode(text, out_type=str)
+        )
+        calls = splitter.encoding(encode), splitter.locating(locate_all)
     return Tokenizer(
-        encode,
-        locate_all,
-        control(CLS),
-        control(SEP),
-        processor.get_piece_size(),
-        mask_id if has_mask else None,
+        *calls,
+        _required(path, CLS, control(CLS)),
+        _required(path, SEP, control(SEP)),
+        max([processor.get_piece_size(), *((token.id or 0) + 1 for token in added)]),
+        control(MASK),
+        tuple(token.content for token in own),
     )
+
+
+def _required(path: Path, token: str, id_: int | None) -> int:
+    if id_ is None:
+        kind = "token" if path.suffix == ".json" else "piece"
+        raise CheckpointError(
+            f"{path}: no {kind} {token}; BigBird needs {CLS} and {SEP} in its vocabulary"
+        )
+    return id_
+
+
+def _proto(model: bytes) -> Any:
+    from sentencepiece import sentencepiece_model_pb2
+
+    return sentencepiece_model_pb2.ModelProto.FromString(model)
+
+
+def _pieces(model: bytes) -> dict[str, int]:
+    return {piece.piece: id_ for id_, piece in enumerate(_proto(model).pieces)}
 
 
 def _without_literal_control_tokens(model: bytes) -> bytes:
     """Makes control tokens unmatchable in text: as type CONTROL they keep their id and never match."""
-    from sentencepiece import sentencepiece_model_pb2
-
-    proto = sentencepiece_model_pb2.ModelProto()
-    proto.ParseFromString(model)
+    proto = _proto(model)
     found = [p for p in proto.pieces if p.piece in CONTROL_TOKENS]
     matchable = [p for p in found if p.type in (p.USER_DEFINED, p.NORMAL)]
     for piece in matchable:
@@ -200,17 +298,64 @@ def _without_literal_control_tokens(model: bytes) -> bytes:
     return bytes(proto.SerializeToString()) if matchable else model
 
 
-def _from_tokenizer_json(path: Path) -> Tokenizer:
+def _tree_of(model: bytes, added: list[AddedToken]) -> Tree:
+    """A tokenizer.json as transformers 5 makes it of a sentencepiece model, but with the model's own table of characters.
+
+    transformers 5.23 leaves that table out, so a newline becomes <unk> there where the model reads a blank.
+    """
+    proto = _proto(model)
+    blanks = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": "▁"}
+    charsmap = proto.normalizer_spec.precompiled_charsmap
+    table = {"type": "Precompiled", "precompiled_charsmap": b64encode(charsmap).decode()}
+    unknown = [id_ for id_, piece in enumerate(proto.pieces) if piece.type == piece.UNKNOWN]
+    return {
+        "version": "1.0",
+        "added_tokens": [_entry(token) for token in added],
+        "normalizer": {"type": "Sequence", "normalizers": [table, blanks] if charsmap else [blanks]},
+        "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True},
+        "model": {"type": "Unigram", "unk_id": unknown[0], "vocab": [[p.piece, p.score] for p in proto.pieces]},
+    }  # fmt: skip
+
+
+def _entry(token: AddedToken) -> dict[str, object]:
+    return {"id": token.id, "content": token.content, "special": token.special, **token.flags}
+
+
+def _read_tree(path: Path) -> Tree:
     import tokenizers
 
     try:
-        own = tokenizers.Tokenizer.from_file(str(path))
-        tokenizer = tokenizers.Tokenizer.from_str(
-            _without_literal_control_pieces(path.read_text("utf-8"))
-        )
+        text = path.read_text("utf-8")
+        tokenizers.Tokenizer.from_str(text)
     except Exception as error:  # the library raises bare Exception for a bad file
         raise CheckpointError(f"{path}: not a tokenizer ({error})") from error
-    tokenizer.encode_special_tokens = True  # control tokens in a text are text
+    tree: Tree = json.loads(text)
+    return tree
+
+
+def _vocabulary(tree: Tree) -> dict[str, int]:
+    """The pieces of the model, without added tokens, and their ids."""
+    vocab = tree["model"]["vocab"]
+    return vocab if isinstance(vocab, dict) else {piece: id_ for id_, (piece, _) in enumerate(vocab)}  # fmt: skip
+
+
+def _added(tree: Tree, path: Path) -> list[AddedToken]:
+    return [from_json(path, token, token["id"]) for token in tree["added_tokens"]]
+
+
+def _with_declared(tree: Tree, path: Path, additions: Declared) -> Tree:
+    """The same, with the pieces of its vocabulary that other files of the folder make added tokens."""
+    own = _added(tree, path)
+    listed = {token.content for token in own}
+    tokens = agreed({path: own, **additions.lists}, additions.specials, _vocabulary(tree), path)
+    more = [_entry(t) for t in tokens if t.content not in listed and not t.is_control]
+    return tree | {"added_tokens": [*tree["added_tokens"], *more]}
+
+
+def _from_tree(tree: Tree, path: Path) -> Tokenizer:
+    import tokenizers
+
+    tokenizer = tokenizers.Tokenizer.from_str(json.dumps(_without_literal_control_tokens_in(tree)))
     tokenizer.no_truncation()
     tokenizer.no_padding()
 
@@ -222,29 +367,40 @@ def _from_tokenizer_json(path: Path) -> Tokenizer:
         found = ((text, tokenizer.encode(text, add_special_tokens=False)) for text in texts)
         return [locate(text, tokens.ids, tokens.offsets) for text, tokens in found]
 
-    def control(token: str) -> int:
-        token_id = own.token_to_id(token)
-        if token_id is None:
+    for token in tree["added_tokens"]:
+        # the library counts on from the vocabulary's end, whatever the file says
+        found = tokenizer.token_to_id(_hidden(token["content"]))
+        if found != token["id"]:
             raise CheckpointError(
-                f"{path}: no token {token}; BigBird needs {CLS} and {SEP} in its vocabulary"
+                f"{path}: the added token {token['content']!r} has the id {token['id']}, but the tokenizers library and transformers give "
+                f"it {found}; expected added tokens in the order of their ids, without a gap: save the tokenizer anew with save_pretrained"
             )
-        return int(token_id)
-
     return Tokenizer(
-        encode, locate_all, control(CLS), control(SEP), own.get_vocab_size(), own.token_to_id(MASK)
+        encode,
+        locate_all,
+        _required(path, CLS, tokenizer.token_to_id(_hidden(CLS))),
+        _required(path, SEP, tokenizer.token_to_id(_hidden(SEP))),
+        max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1,
+        tokenizer.token_to_id(_hidden(MASK)),
+        tuple(t["content"] for t in tree["added_tokens"] if t["content"] not in CONTROL_TOKENS),
     )
 
 
-def _without_literal_control_pieces(tokenizer_json: str) -> str:
-    """Makes control tokens unmatchable in text: a Unigram model would find them among its pieces.
+def _hidden(token: str) -> str:
+    """A control token under a name that no text has, as U+FFFF is no character."""
+    return f"\uffff{token}" if token in CONTROL_TOKENS else token
 
-    Ids stay as they are; the pieces get a name that no text has, as U+FFFF is no character.
-    """
-    tree = json.loads(tokenizer_json)
-    tree["added_tokens"] = [t for t in tree["added_tokens"] if t["content"] not in CONTROL_TOKENS]
-    if tree["model"].get("type") == "Unigram":
-        tree["model"]["vocab"] = [
-            [f"\uffff{piece}" if piece in CONTROL_TOKENS else piece, score]
-            for piece, score in tree["model"]["vocab"]
-        ]
-    return json.dumps(tree)
+
+def _without_literal_control_tokens_in(tree: Tree) -> Tree:
+    """Makes control tokens unmatchable in text, as added tokens and as pieces of a model; ids stay as they are."""
+    model: Mapping[str, Any] = tree["model"]
+    vocab = model["vocab"]
+    if isinstance(vocab, dict):
+        vocab = {_hidden(piece): id_ for piece, id_ in vocab.items()}
+    else:
+        vocab = [[_hidden(piece), score] for piece, score in vocab]
+    model = {**model, "vocab": vocab}
+    if isinstance(model.get("unk_token"), str):
+        model["unk_token"] = _hidden(model["unk_token"])
+    added = [token | {"content": _hidden(token["content"])} for token in tree["added_tokens"]]
+    return tree | {"model": model, "added_tokens": added, "post_processor": None}

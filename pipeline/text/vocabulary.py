@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from sentencepiece import SentencePieceTrainer
 
+from pipeline.added_tokens import CLS, MASK, SEP
 from pipeline.errors import ConfigError
-from pipeline.text.tokenizer import CLS, MASK, SEP
 
 CHARACTERS = 40_000_000  # that it is trained on: more text takes longer and changes little
 LONGEST_LINE = 20_000  # bytes: sentencepiece leaves out longer ones

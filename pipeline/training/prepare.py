@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.bigbird.config import EncoderConfig, HeadConfig, WindowConfig
-from pipeline.bigbird.folder import CheckpointFolder
+from pipeline.bigbird.folder import CheckpointFolder, tokenizer_files
 from pipeline.corpus.training_documents import NAME as TRAINING_DOCUMENTS, TrainingDocuments
 from pipeline.errors import CheckpointError, ConfigError
 from pipeline.schema import Label
@@ -36,7 +36,6 @@ from pipeline.training.settings import HeadSettings, TrainJob
 # Of the work folder: raise it when what lies there, or what is drawn from a seed, changes.
 VERSION = 2
 STATES = "states"
-TOKENIZER_FILES = ("spiece.model", "tokenizer.json")
 # They decide where and how fast, not what comes out.
 UNDECISIVE: dict[str, Any] = {"ray": True, "storage": True, "compute": True, "output": {"state_every_s"}}  # fmt: skip
 
@@ -73,7 +72,7 @@ class Prepared:
         return f"{' and '.join(found)}, {why}" if found else ""
 
     def tokenizer(self) -> Tokenizer:
-        return _tokenizer(self.start)
+        return Tokenizer.open(self.start)
 
 
 def work_folder(job: TrainJob) -> Path:
@@ -135,8 +134,8 @@ def _prepare(job: TrainJob, work: Path) -> dict[str, Any]:
     folder = None
     if job.checkpoint is not None:
         folder = CheckpointFolder.open(storage.fetch_folder(job.checkpoint.uri))
-        for file in filter(None, (folder.spiece, folder.tokenizer_json)):
-            shutil.copyfile(file, start / file.name)
+        for name, file in tokenizer_files(folder.path).items():
+            shutil.copyfile(file, start / name)
     documents = _documents(source, folder)  # before the long part: most mistakes show here
     labels = documents.labels
     head = _head(job, folder, labels)
@@ -144,7 +143,9 @@ def _prepare(job: TrainJob, work: Path) -> dict[str, Any]:
     class_weights(job.training.class_weights, head.problem_type, head.labels, target["train"])
     if job.init is not None:
         (start / "spiece.model").write_bytes(_vocabulary(storage, job, documents))
-    tokenizer = _tokenizer(start)
+    tokenizer = Tokenizer.open(start)
+    if folder is not None:
+        tokenizer.check_fits(folder.encoder.vocab_size, folder.path)
     if job.training.hidden_tokens or job.pretraining:
         _require_mask(tokenizer, start)
     writers = {split: ExamplesWriter(work / split, tokenizer) for split in SPLITS}
@@ -176,11 +177,6 @@ def _documents(source: Source, folder: CheckpointFolder | None) -> Documents:
     earlier = None if folder is None else TrainingDocuments.read(folder.path)
     known = earlier.complete if earlier else folder is None or source.job.head is not None
     return source.choose(earlier, complete=known)
-
-
-def _tokenizer(start: Path) -> Tokenizer:
-    spiece, other = (start / name for name in TOKENIZER_FILES)
-    return Tokenizer.load(spiece if spiece.exists() else None, other if other.exists() else None)
 
 
 def _require_mask(tokenizer: Tokenizer, start: Path) -> None:

@@ -9,11 +9,12 @@ import yaml
 
 from pipeline.bigbird.checkpoint import save
 from pipeline.bigbird.classifier import Classifier
+from pipeline.bigbird.folder import tokenizer_files
 from pipeline.corpus.training_documents import NAME as TRAINING_DOCUMENTS
 from pipeline.training import state
 from pipeline.training.documents import SPLITS
 from pipeline.training.loop import BEST
-from pipeline.training.prepare import STATES, TOKENIZER_FILES, job_digest
+from pipeline.training.prepare import STATES, job_digest
 from pipeline.training.run import RESULT, Run
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
@@ -30,9 +31,8 @@ def finish(run: Run) -> dict[str, Any]:
     assert best is not None
     classifier.load_state_dict(best)
     save(classifier, partial, dtype=DTYPES[output.dtype], settings={"windows": _windows(run)})
-    for name in TOKENIZER_FILES:
-        if (run.prepared.start / name).exists():
-            shutil.copyfile(run.prepared.start / name, partial / name)
+    for name, file in tokenizer_files(run.prepared.start).items():
+        shutil.copyfile(file, partial / name)
     shutil.copyfile(work / TRAINING_DOCUMENTS, partial / TRAINING_DOCUMENTS)
     made_by = {"job": job_digest(run.job)} | result
     (partial / "training.json").write_text(json.dumps(made_by, indent=2) + "\n", encoding="utf-8")

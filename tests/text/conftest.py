@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from sentencepiece import sentencepiece_model_pb2
 
 from tests.text.models import convert, train
 
@@ -33,3 +34,12 @@ def tokenizer_json(folder: Path, spiece: Path) -> Path:
 def other_tokenizer_json(folder: Path, spiece: Path) -> Path:
     """Does not agree with `spiece`."""
     return convert(spiece, folder / "other.json", normalized=False)
+
+
+@pytest.fixture(scope="session")
+def plain_spiece(folder: Path, spiece: Path) -> Path:
+    """The vocabulary of `spiece` without its table of characters; blanks at the ends of a text and runs of them are left out still."""
+    proto = sentencepiece_model_pb2.ModelProto.FromString(spiece.read_bytes())
+    proto.normalizer_spec.precompiled_charsmap = b""
+    (folder / "plain.model").write_bytes(proto.SerializeToString())
+    return folder / "plain.model"

@@ -11,8 +11,9 @@ import tokenizers
 from hypothesis import given, settings, strategies as st
 from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 
+from pipeline.added_tokens import CONTROL_TOKENS
 from pipeline.errors import CheckpointError
-from pipeline.text.tokenizer import CONTROL_TOKENS, PROBES, Tokenizer, in_parts
+from pipeline.text.tokenizer import PROBES, Tokenizer, in_parts
 from tests.text.models import SAMPLE, train
 
 AWKWARD = "\n\n\ttab\r\nﬁve oﬃces ＦＵＬＬ　ｗｉｄｔｈ 👩‍👩‍👧 e\u0301 \u200b\u00a0½ 日本語 "
@@ -83,16 +84,16 @@ def test_a_control_token_that_is_an_ordinary_piece_is_text(spiece: Path, tmp_pat
     assert 4 not in ids(tokenizer, "a [SEP] b[SEP]")
 
 
-@pytest.mark.parametrize(
-    ("token", "special"), [("<mask>", False), ("<|end|>", True)], ids=["ordinary", "unknown to us"]
-)
-def test_other_added_tokens_are_text_too(
-    tokenizer_json: Path, tmp_path: Path, token: str, special: bool
+@pytest.mark.parametrize("special", [False, True])
+@pytest.mark.parametrize(("token", "counts"), [("<mask>", False), ("<|end|>", True)])
+def test_an_added_token_counts_unless_it_is_a_control_token(
+    tokenizer_json: Path, tmp_path: Path, token: str, counts: bool, special: bool
 ) -> None:
     tokenizer = tokenizers.Tokenizer.from_file(str(tokenizer_json))
     tokenizer.add_tokens([tokenizers.AddedToken(token, special=special)])
     tokenizer.save(str(tmp_path / "tokenizer.json"))
-    assert 2000 not in ids(Tokenizer.load(None, tmp_path / "tokenizer.json"), f"a {token} b")
+    found = ids(Tokenizer.load(None, tmp_path / "tokenizer.json"), f"a {token} b")
+    assert (2000 in found) == counts
 
 
 def test_a_limit_of_the_tokenizer_file_does_not_cut_texts(
