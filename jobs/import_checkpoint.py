@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from pipeline.bigbird.config import Pooling, ProblemType
+from pipeline.added_tokens import declared
+from pipeline.bigbird.config import EncoderConfig, Pooling, ProblemType
+from pipeline.bigbird.folder import refuse_adapter
 from pipeline.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -42,17 +44,41 @@ def import_checkpoint(
     labels: Annotated[
         str | None, typer.Option(help="The outputs' names in their order: politics,sports.")
     ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="The attribute that is BigBirdModel, where there are several."),
+    ] = None,
+    dense: Annotated[
+        str | None,
+        typer.Option(help="The layer before the last, where shapes leave a choice: fc1."),
+    ] = None,
+    linear: Annotated[
+        str | None, typer.Option(help="The last layer, where shapes leave a choice: classifier.")
+    ] = None,
+    attention: Annotated[
+        str | None,
+        typer.Option(
+            help="The attention's layer, or its two, where shapes leave a choice: attention.0,attention.2."
+        ),
+    ] = None,
 ) -> None:
     """Write a checkpoint folder from weights that others wrote: transformers, or plain PyTorch around BigBirdModel."""
     from pipeline.bigbird.conversion import Source, convert  # imports torch
+    from pipeline.bigbird.recognition import Named
 
     names = tuple(labels.split(",")) if labels else None
-    told = Source(source, config, tokenizer, pooling, problem_type, names)
+    named = Named(encoder, dense, linear, tuple(attention.split(",")) if attention else ())
+    told = Source(source, config, tokenizer, pooling, problem_type, names, named)
+    refuse_adapter(told.weights)
     files = told.tokenizer_files()
-    Tokenizer.load(files.get("spiece.model"), files.get("tokenizer.json"))
+    beside = next(iter(files.values())).parent
+    vocabulary = Tokenizer.load(files.get("spiece.model"), files.get("tokenizer.json"), declared(beside))  # fmt: skip
+    vocabulary.check_fits(EncoderConfig.from_json(told.config_file()).vocab_size, beside)
     recognised, folder = convert(told, target)
     head = folder.head
     console.print(f"recognised  {_layers(recognised)}", soft_wrap=True, markup=False)
+    if recognised.left_out:
+        console.print(f"left out    {', '.join(recognised.left_out)}", soft_wrap=True, markup=False)
     console.print(f"imported    {head.task}: pooling {head.pooling}, head {head.head}, {head.problem_type}", soft_wrap=True)  # fmt: skip
     if head.labels:
         console.print(f"labels      {', '.join(head.labels)}", soft_wrap=True, markup=False)
@@ -60,6 +86,6 @@ def import_checkpoint(
 
 
 def _layers(recognised: "Recognised") -> str:
-    encoder = f"BigBirdModel as {recognised.wrapper + recognised.encoder!r}"
+    encoder = f"BigBirdModel as {recognised.encoder!r}"
     layers = [f"{theirs} as {ours}" for theirs, ours in recognised.layers.items()]
     return ", ".join([encoder, *layers])

@@ -24,7 +24,13 @@ from torch import Tensor, nn
 from pipeline.bigbird.classifier import Classifier
 from pipeline.bigbird.config import HeadConfig
 from pipeline.bigbird.encoder import Layer
-from pipeline.bigbird.folder import CheckpointFolder
+from pipeline.bigbird.folder import (
+    ADAPTER_NAMES,
+    CheckpointFolder,
+    adapter_error,
+    other_weight_files,
+    weight_files,
+)
 from pipeline.bigbird.heads import DenseHead, LinearHead, MaskedLmHead, QuestionAnsweringHead
 from pipeline.bigbird.poolings import Pooler
 from pipeline.bigbird.weights import Stored, read_all
@@ -60,6 +66,7 @@ BARE = ("embeddings.", "encoder.", "pooler.")  # BigBirdModel alone leaves out "
 ENCODER = "bert."
 OLD_NAMES = ((".LayerNorm.gamma", ".LayerNorm.weight"), (".LayerNorm.beta", ".LayerNorm.bias"))
 NAMES_SHOWN = 8
+DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)  # fp8 needs scales, as int8
 
 Rename = Callable[[str], str]
 
@@ -71,8 +78,28 @@ def load(folder: CheckpointFolder, dtype: torch.dtype) -> Classifier:
         CheckpointError: a file cannot be read, or does not hold exactly this model.
     """
     classifier = Classifier(folder.encoder, folder.head, dtype=dtype)
+    refuse_other_weights(folder.path)
     fill(classifier, read_all(folder.weight_files), folder.path)
     return classifier.eval()
+
+
+def refuse_other_weights(path: Path) -> None:
+    """Raises CheckpointError for a folder with two forms of its weights that differ: nobody knows which was trained last."""
+    others = other_weight_files(path)
+    ours = {_current_name(s.name): s for s in read_all(weight_files(path) if others else ())}
+    for other in read_all(others):
+        one = ours.get(_current_name(other.name))
+        if one is not None and not _same(one.tensor, other.tensor):
+            raise CheckpointError(
+                f"{one.file} and {other.file.name} disagree: {one.name} differs; expected the same weights in both, or one of them: remove "
+                "the one that is out of date"
+            )
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and torch.equal(
+        one.float(), other.float().to(one.dtype).float()
+    )
 
 
 def load_encoder(folder: CheckpointFolder, classifier: Classifier) -> None:
@@ -83,8 +110,11 @@ def load_encoder(folder: CheckpointFolder, classifier: Classifier) -> None:
     """
     places = stored_tensors(classifier)
     ours = {name: place for name, place in places.items() if name.startswith(ENCODER)}
-    missing = set(ours) - set(_fill_all(ours, read_all(folder.weight_files))) - set(UNUSED)
+    refuse_other_weights(folder.path)
+    found = _fill_all(ours, read_all(folder.weight_files))
+    missing = set(ours) - set(found) - set(UNUSED)
     if missing:
+        _refuse_adapter_names(folder.path, found)
         raise CheckpointError(
             f"{folder.path}: the weights are not those of a BigBird; missing: {_listed(sorted(missing))}"
         )
@@ -244,10 +274,15 @@ def _current_name(name: str) -> str:
 
 
 def _fill(place: Tensor, tensor: Tensor, name: str, file: Path) -> None:
-    if tensor.shape != place.shape or not tensor.is_floating_point():
+    if tensor.shape != place.shape or tensor.dtype not in DTYPES:
         raise CheckpointError(
             f"{file}: {name} is {tensor.dtype} of shape {list(tensor.shape)}; expected floating "
-            f"point of shape {list(place.shape)}, by config.json: do the two belong together?"
+            f"point of shape {list(place.shape)}, not quantized, by config.json: do the two belong together?"
+        )
+    if not tensor.isfinite().all():
+        raise CheckpointError(
+            f"{file}: {name} holds numbers that are not finite (NaN or infinity); expected finite weights: the training has diverged, or "
+            "the file is damaged"
         )
     with torch.no_grad():
         place.copy_(tensor)
@@ -269,10 +304,18 @@ def _refuse_other_names(
     missing = [expected[name] for name in expected.keys() - found.keys()]
     surplus = [found[name] for name in found.keys() - expected.keys() - unused]
     if missing or surplus:
+        _refuse_adapter_names(where, found)
         raise CheckpointError(
             f"{where}: the weights are not those of {head.to_json()['architectures'][0]} with this config.json (pooling "
-            f"{head.pooling}, head {head.head}); missing: {_listed(missing)}; not expected: {_listed(surplus)}"
+            f"{head.pooling}, head {head.head}); missing: {_listed(missing)}; not expected: {_listed(surplus)}: weights of another class are "
+            "imported, with rookery import"
         )
+
+
+def _refuse_adapter_names(where: Path, found: Mapping[str, str]) -> None:
+    adapters = [name for name in found.values() if ADAPTER_NAMES.search(name)]
+    if adapters:
+        raise adapter_error(where, f"holds {adapters[0]}")
 
 
 def _listed(names: list[str]) -> str:

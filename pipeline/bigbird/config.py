@@ -312,6 +312,12 @@ def _refuse_other_models(file: JsonFile) -> None:
         if file.boolean(key, False):
             expected = f"false: BigBird is run as an encoder, not as a decoder: {_accepted()}"
             raise file.wrong(key, expected)
+    if file.get("quantization_config") is not None:
+        expected = "none: quantized weights cannot be run; save the model without quantization"
+        raise file.wrong("quantization_config", expected)
+    if any(key.startswith("AutoModel") for key in file.nested("auto_map").values):
+        expected = f"none: code that comes with a checkpoint is not run, but {_accepted()}"
+        raise file.wrong("auto_map", expected)
 
 
 def _accepted() -> str:
@@ -410,6 +416,12 @@ def _output_count(config: JsonFile) -> int:
         return config.integer("num_labels", 2)  # transformers leaves out its default of two
     if not isinstance(names, dict) or not names or set(names) != set(map(str, range(len(names)))):
         raise config.wrong("id2label", "an object with one label under each of '0', '1', '2', ...")
+    if config.integer("num_labels", len(names)) != len(names):
+        raise config.wrong("num_labels", f"{len(names)}, as many as id2label has: remove one")
+    for label, number in config.nested("label2id").values.items():
+        if label in names.values() and names.get(str(number)) != label:
+            expected = f"the reverse of id2label, which has {label!r} under another number: correct the one that training did not use"
+            raise config.wrong("label2id", expected)
     return len(names)
 
 

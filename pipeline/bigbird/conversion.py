@@ -2,22 +2,33 @@
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
 
-from pipeline.bigbird.checkpoint import fill, save
+from pipeline.bigbird.checkpoint import fill, refuse_other_weights, save
 from pipeline.bigbird.classifier import Classifier
 from pipeline.bigbird.config import ARCHITECTURES, EncoderConfig, HeadConfig, Pooling, ProblemType
-from pipeline.bigbird.folder import CheckpointFolder, rookery_file, weight_files
+from pipeline.bigbird.folder import (
+    SPIECE,
+    TOKENIZER_JSON,
+    WEIGHTS,
+    CheckpointFolder,
+    refuse_adapter,
+    rookery_file,
+    tokenizer_files,
+    weight_files,
+)
 from pipeline.bigbird.json_file import JsonFile
-from pipeline.bigbird.recognition import Recognised, recognise
+from pipeline.bigbird.recognition import Named, Recognised, recognise
 from pipeline.bigbird.weights import Stored, read_all
 from pipeline.errors import ConfigError
 
-TOKENIZER_FILES = ("spiece.model", "tokenizer.json")
+# Files of a training run that hold no weights of the model; training_args.bin is a pickle, and never loaded.
+OF_TRAINING = ("optimizer*", "scheduler*", "scaler*", "rng_state*", "training_args.bin")
+WEIGHT_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +44,7 @@ class Source:
     pooling: Pooling | None = None
     problem_type: ProblemType | None = None
     labels: tuple[str, ...] | None = None
+    named: Named = field(default_factory=Named)
 
     @property
     def folder(self) -> Path:
@@ -50,14 +62,40 @@ class Source:
     def tokenizer_files(self) -> dict[str, Path]:
         """The usual names and where the files are."""
         path = self.tokenizer or self.folder
-        if path.is_file():
-            return {TOKENIZER_FILES[path.suffix == ".json"]: path}
-        files = {name: path / name for name in TOKENIZER_FILES if (path / name).is_file()}
-        if not files:
+        if path.is_file():  # what was added to it lies beside it
+            files = tokenizer_files(path.parent)
+            for name in (SPIECE, TOKENIZER_JSON):
+                files.pop(name, None)
+            return {TOKENIZER_JSON if path.suffix == ".json" else SPIECE: path, **files}
+        files = tokenizer_files(path)
+        if SPIECE not in files and TOKENIZER_JSON not in files:
             raise ConfigError(
-                f"{path}: has neither {' nor '.join(TOKENIZER_FILES)}; give the tokenizer's file with --tokenizer"
+                f"{path}: has neither {SPIECE} nor {TOKENIZER_JSON}; give the tokenizer's file with --tokenizer"
             )
         return files
+
+    def weight_files(self) -> tuple[Path, ...]:
+        return weight_files(self.weights) if self.weights.is_dir() else (self.weights,)
+
+    def head_file(self) -> Path | None:
+        """The file beside a folder's own weights that has weights too, as people save a head; None where there is none.
+
+        Raises:
+            ConfigError: there are several.
+        """
+        if not self.weights.is_dir():
+            return None
+        known = {*self.weight_files(), *(self.weights / name for name in WEIGHTS)}
+        found = [
+            path
+            for path in sorted(self.weights.iterdir())
+            if path.suffix in WEIGHT_SUFFIXES and path not in known and not any(map(path.match, OF_TRAINING))
+        ]  # fmt: skip
+        if len(found) > 1:
+            raise ConfigError(
+                f"{self.weights}: several files may hold the head: {', '.join(path.name for path in found)}; leave one of them in the folder"
+            )
+        return found[0] if found else None
 
 
 def convert(source: Source, target: Path) -> tuple[Recognised, CheckpointFolder]:
@@ -69,11 +107,11 @@ def convert(source: Source, target: Path) -> tuple[Recognised, CheckpointFolder]
     """
     if target.exists():
         raise ConfigError(f"{target}: is there already; expected the name of a new folder")
+    refuse_adapter(source.weights)
     config, tokenizer = source.config_file(), source.tokenizer_files()
     encoder = EncoderConfig.from_json(config)
-    files = weight_files(source.weights) if source.weights.is_dir() else (source.weights,)
-    stored = list(read_all(files))
-    recognised = recognise({s.name: tuple(s.tensor.shape) for s in stored}, source.weights)
+    stored, recognised = _recognised(source)
+    stored = [s for s in stored if s.name not in recognised.left_out]
     stored += [Stored(source.weights, n, torch.zeros(1)) for n in recognised.absent_biases]
     settings = rookery_file(source.folder / "rookery.json")
     head = _head(source, recognised, config, settings)
@@ -91,6 +129,23 @@ def convert(source: Source, target: Path) -> tuple[Recognised, CheckpointFolder]
         shutil.copyfile(file, unfinished / name)
     unfinished.rename(target)
     return recognised, CheckpointFolder.open(target)
+
+
+def _recognised(source: Source) -> tuple[list[Stored], Recognised]:
+    """The tensors of the source and what they are; with those of a head in a file of its own where the weights have none."""
+    if source.weights.is_dir():
+        refuse_other_weights(source.weights)
+    named = replace(source.named, attends=source.pooling == "attention")
+    stored = list(read_all(source.weight_files()))
+    recognised = recognise(_shapes(stored), source.weights, named)
+    if recognised.head != "none" or not (file := source.head_file()):
+        return stored, recognised
+    stored += [s._replace(name=f"{file.stem}.{s.name}") for s in read_all([file])]
+    return stored, recognise(_shapes(stored), source.weights, named)
+
+
+def _shapes(stored: list[Stored]) -> dict[str, tuple[int, ...]]:
+    return {s.name: tuple(s.tensor.shape) for s in stored}
 
 
 def _head(

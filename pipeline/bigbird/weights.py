@@ -3,6 +3,7 @@
 Files are read one at a time and only mapped, so that a tensor is copied once, into its place.
 """
 
+import re
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -14,7 +15,8 @@ from torch import Tensor
 
 from pipeline.errors import CheckpointError
 
-WRAPPED = ("state_dict", "model_state_dict")  # where training loops put the state dict
+WORDS = "embeddings.word_embeddings.weight"  # what a mapping has to hold to be a model's weights
+UNSAFE = re.compile(r"GLOBAL ([\w.]+)")  # how torch names what it does not load
 
 
 class Stored(NamedTuple):
@@ -48,18 +50,42 @@ def _read_pickle(file: Path) -> Iterator[tuple[str, Tensor]]:
             file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file)
         )
     except Exception as error:  # a broken pickle raises nearly anything
+        unsafe = UNSAFE.search(str(error))
+        found = f"an object of {unsafe.group(1)}" if unsafe else type(error).__name__
         raise CheckpointError(
-            f"{file}: cannot be read as a plain state dict ({type(error).__name__}); it is damaged, or holds more than names and "
-            "tensors, such as a whole model, which is not loaded from a pickle: fetch the file again, or save the weights alone, with "
-            "torch.save(model.state_dict(), path) or, better, as safetensors"
+            f"{file}: cannot be read as a plain state dict ({found}); it is damaged, or holds more than names and tensors, such as a whole "
+            "model or a training run's settings, which are not loaded from a pickle: fetch the file again, or save the weights alone where "
+            "you trust it, with torch.save(model.state_dict(), path) or torch.save(torch.load(path, weights_only=False)['state_dict'], "
+            "path) or, better, as safetensors"
         ) from error
     if not isinstance(state, Mapping):
         raise _no_state_dict(file, type(state).__name__)
-    state = next((state[key] for key in WRAPPED if isinstance(state.get(key), Mapping)), state)
-    for name, tensor in state.items():
+    for name, tensor in _weights(file, state).items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise _no_state_dict(file, f"{name!r}: {type(tensor).__name__}")
         yield name, tensor
+
+
+def _weights(file: Path, state: Mapping[object, object]) -> Mapping[object, object]:
+    """The mapping that holds a model's weights, wherever a training loop put it; `state` itself where there is none."""
+    found = dict(_holding_words("", state))
+    if len(found) > 1:
+        raise CheckpointError(
+            f"{file}: holds several models' weights, under {', '.join(sorted(found))}; expected those of one: save the ones that you want "
+            "alone, with torch.save(torch.load(path, weights_only=True)[key], path)"
+        )
+    return next(iter(found.values()), state)
+
+
+def _holding_words(
+    path: str, state: Mapping[object, object]
+) -> Iterator[tuple[str, Mapping[object, object]]]:
+    if any(isinstance(name, str) and name.endswith(WORDS) for name in state):
+        yield path, state
+        return
+    for key, value in state.items():
+        if isinstance(value, Mapping):
+            yield from _holding_words(f"{path}.{key}".lstrip("."), value)
 
 
 def _no_state_dict(file: Path, found: str) -> CheckpointError:

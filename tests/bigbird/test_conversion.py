@@ -4,7 +4,9 @@ The tolerance is 1e-5 for probabilities, of which the worst measured is 5.5e-7, 
 """
 
 import json
+from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from transformers import (
 from pipeline.bigbird.checkpoint import load
 from pipeline.bigbird.conversion import Source, convert
 from pipeline.bigbird.folder import CheckpointFolder
+from pipeline.bigbird.recognition import Named
 from pipeline.errors import CheckpointError, ConfigError
 from pipeline.inference.predictor import Predictor
 from pipeline.tasks.classification import sigmoid, softmax
@@ -229,10 +232,68 @@ def as_safetensors(state: dict[str, Tensor], folder: Path) -> Path:
     return folder / "best.safetensors"
 
 
-def as_pickle(change: Callable[[dict[str, Tensor]], object]) -> Write:
+def as_pickle(change: Callable[[dict[str, Tensor]], object], **options: Any) -> Write:
     def write(state: dict[str, Tensor], folder: Path) -> Path:
-        torch.save(change(state), folder / "best.ckpt")
+        torch.save(change(state), folder / "best.ckpt", **options)
         return folder / "best.ckpt"
+
+    return write
+
+
+OPTIMIZER = {"state": {0: {"exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 1e-5}]}
+
+
+def whole_lightning(state: dict[str, Tensor]) -> object:
+    """What Trainer.save_checkpoint writes of a module with a loss and hyperparameters that are plain."""
+    return {
+        "epoch": 3,
+        "global_step": 500,
+        "pytorch-lightning_version": "2.5.0",
+        "state_dict": prefixed("net.", state) | {"loss_fn.pos_weight": torch.ones(3)},
+        "loops": {"fit_loop": {"state_dict": {}}},
+        "callbacks": {"ModelCheckpoint": {"best_model_score": torch.tensor(0.9)}},
+        "optimizer_states": [OPTIMIZER],
+        "lr_schedulers": [{"last_epoch": 3}],
+        "hyper_parameters": {"lr": 1e-5, "labels": ["a", "b", "c"]},
+    }
+
+
+def as_shards(state: dict[str, Tensor], folder: Path) -> Path:
+    names = sorted(state)
+    halves = {"model-1.safetensors": names[::2], "model-2.safetensors": names[1::2]}
+    for file, part in halves.items():
+        save_file({name: state[name] for name in part}, folder / file)
+    weight_map = {name: file for file, part in halves.items() for name in part}
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    return folder
+
+
+def as_trainer(state: dict[str, Tensor], folder: Path) -> Path:
+    """A Trainer's checkpoint-500; what is no model in it is not looked at, and would not load."""
+    save_file(state, folder / "model.safetensors")
+    for name in (
+        "optimizer.pt",
+        "scheduler.pt",
+        "rng_state.pth",
+        "rng_state_0.pth",
+        "training_args.bin",
+    ):
+        (folder / name).write_bytes(b"not to be read")
+    (folder / "trainer_state.json").write_text("{}")
+    return folder  # fmt: skip
+
+
+def as_two_files(save: Callable[..., object], name: str) -> Write:
+    """What BigBirdModel.save_pretrained and the head's own state_dict leave, in one folder."""
+
+    def write(state: dict[str, Tensor], folder: Path) -> Path:
+        prefix = next(iter(state)).split(".")[0] + "."
+        encoder = {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}
+        save_file(encoder, folder / "model.safetensors")
+        head = {n.removeprefix("classifier."): t for n, t in state.items() if not n.startswith(prefix)}  # fmt: skip
+        save(head, folder / name)
+        return folder
 
     return write
 
@@ -249,7 +310,25 @@ WRITES: dict[str, Write] = {
         lambda state: {"epoch": 3, "model_state_dict": prefixed("module.", state), "loss": 0.1}
     ),
     "Lightning": as_pickle(lambda state: {"state_dict": prefixed("model.", state)}),
-}
+    "Lightning, whole": as_pickle(whole_lightning),
+    "DeepSpeed": as_pickle(lambda state: {"module": state, "optimizer": None, "global_steps": 5}),
+    "any key": as_pickle(lambda state: {"run": {"net": state, "optimizer": OPTIMIZER}, "f1": 0.9}),
+    "torch.compile, a part": as_pickle(
+        lambda state: {n.replace("encoder.", "encoder._orig_mod."): t for n, t in state.items()}
+    ),
+    "FSDP": as_pickle(
+        lambda state: {
+            "_fsdp_wrapped_module." + n.replace("layer.0.", "layer.0._fsdp_wrapped_module."): t
+            for n, t in state.items()
+        }
+    ),
+    "torch before 1.6": as_pickle(dict, _use_new_zipfile_serialization=False),
+    "strides": as_pickle(lambda state: {n: t.t().contiguous().t() if t.dim() == 2 else t for n, t in state.items()}),
+    "shards": as_shards,
+    "Trainer": as_trainer,
+    "head beside the encoder, a pickle": as_two_files(torch.save, "classifier.pt"),
+    "head beside the encoder, safetensors": as_two_files(save_file, "head.safetensors"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("model_class", [MeanLinear, PooledDense])
@@ -258,7 +337,8 @@ def test_forms_in_which_state_dicts_are_saved(
     tmp_path: Path, model_class: Any, write: Write
 ) -> None:
     model = hand_written(model_class)
-    weights = write(model.state_dict(), beside(tmp_path, model))
+    (tmp_path / "form").mkdir()
+    weights = write(model.state_dict(), beside(tmp_path / "form", model))
     _, plain = convert(
         Source(saved(model, tmp_path), pooling="mean", problem_type="single_label"), tmp_path / "a"
     )
@@ -267,6 +347,89 @@ def test_forms_in_which_state_dicts_are_saved(
     )
     assert folder.weights_digest() == plain.weights_digest()
     assert folder.head == plain.head
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_weights_of_16_bits(tmp_path: Path, dtype: torch.dtype) -> None:
+    model = hand_written(MeanDense).to(dtype).float()
+    weights = as_safetensors({n: t.to(dtype) for n, t in model.state_dict().items()}, beside(tmp_path, model))  # fmt: skip
+    source = Source(weights, pooling="mean", problem_type="single_label")
+    _, folder = convert(source, tmp_path / "imported")
+    probabilities = softmax(imported_logits(folder).astype(np.float64))
+    assert np.abs(probabilities - probabilities_of(model, "block_sparse").numpy()).max() < 1e-5
+
+
+def test_one_of_two_tasks_is_imported_when_it_is_named(tmp_path: Path) -> None:
+    model = hand_written(MeanLinear)
+    model.topic = nn.Linear(H, 5)
+    told: dict[str, Any] = {"pooling": "mean", "problem_type": "single_label"}
+    source = Source(saved(model, tmp_path), **told)
+    with pytest.raises(CheckpointError, match="--linear classifier; --linear topic: give the one"):
+        convert(source, tmp_path / "imported")
+    named = replace(source, named=Named(linear="classifier"))
+    recognised, folder = convert(named, tmp_path / "imported")
+    assert recognised.left_out == ("topic.weight", "topic.bias")
+    probabilities = softmax(imported_logits(folder).astype(np.float64))
+    assert np.abs(probabilities - probabilities_of(model, "block_sparse").numpy()).max() < 1e-5
+
+
+def as_adapter(state: dict[str, Tensor], folder: Path) -> Path:
+    (folder / "adapter_config.json").write_text("{}")
+    save_file(state, folder / "adapter_model.safetensors")
+    return folder
+
+
+def as_two_forms(state: dict[str, Tensor], folder: Path) -> Path:
+    save_file(state, folder / "model.safetensors")
+    torch.save({name: tensor + 1 for name, tensor in state.items()}, folder / "pytorch_model.bin")
+    return folder
+
+
+REFUSED_FORMS: dict[str, tuple[Write, str]] = {
+    "hyperparameters that are objects": (
+        as_pickle(lambda state: {"state_dict": state, "hyper_parameters": Namespace(lr=1e-5)}),
+        r"an object of argparse.Namespace.*weights_only=False\)\['state_dict'\]",
+    ),
+    "a model and its moving average": (
+        as_pickle(lambda state: {"model": state, "ema": state}),
+        "holds several models' weights, under ema, model",
+    ),
+    "adapters": (
+        as_pickle(lambda state: prefixed("base_model.model.", state)),
+        r"it is of an adapter \(LoRA\)",
+    ),
+    "an adapter's folder": (as_adapter, r"has adapter_config.json: it is of an adapter \(LoRA\)"),
+    "two forms that differ": (as_two_forms, "model.safetensors and pytorch_model.bin disagree"),
+    "NaN": (
+        as_pickle(lambda state: state | {"fc2.bias": torch.full((3,), float("nan"))}),
+        "fc2.bias holds numbers that are not finite",
+    ),
+    "int8": (
+        as_pickle(lambda state: state | {"fc2.weight": state["fc2.weight"].to(torch.int8)}),
+        "fc2.weight is torch.int8 .* not quantized",
+    ),
+}
+
+
+@pytest.mark.parametrize(("write", "words"), REFUSED_FORMS.values(), ids=REFUSED_FORMS)
+def test_forms_that_are_refused(tmp_path: Path, write: Write, words: str) -> None:
+    model = hand_written(MeanDense)
+    source = Source(
+        write(model.state_dict(), beside(tmp_path, model)),
+        pooling="mean",
+        problem_type="single_label",
+    )
+    with pytest.raises(CheckpointError, match=words):
+        convert(source, tmp_path / "imported")
+    assert not (tmp_path / "imported").exists()
+
+
+def test_several_files_that_may_hold_the_head_are_named(tmp_path: Path) -> None:
+    model = hand_written(MeanLinear)
+    folder = as_two_files(torch.save, "old.pt")(model.state_dict(), beside(tmp_path, model))
+    torch.save({}, folder / "new.pt")
+    with pytest.raises(ConfigError, match=r"several files may hold the head: new.pt, old.pt"):
+        convert(Source(folder, pooling="mean", problem_type="multi_label"), tmp_path / "imported")
 
 
 def test_config_and_tokenizer_may_lie_elsewhere(tmp_path: Path) -> None:
@@ -380,7 +543,7 @@ Change = Callable[[dict[str, Any]], object]
             MeanLinear,
             lambda s: s.update({"classifier.weight": torch.zeros(3, 7)}),
             {},
-            r"classifier.weight is torch.float32 of shape \[3, 7\]; expected .* \[3, 64\]",
+            r"found classifier.weight \[3, 7\], classifier.bias \[3\] beside a hidden size of 64",
         ),
         (MaxLinear, lambda s: None, {"pooling": "pooler"}, "missing: bigbird.pooler.bias, bigb"),
         (MaxLinear, lambda s: None, {"labels": ("a", "b")}, "labels is .*; expected 3 labels"),

@@ -17,7 +17,7 @@ SAMPLE = FOLDER / "checkpoint"
 class Classifier(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.bigbird = BigBirdModel(BigBirdConfig(**TINY))
+        self.bigbird = BigBirdModel(BigBirdConfig(**TINY | {"vocab_size": 8000}))
         self.classifier = nn.Linear(64, 2)
 
 
@@ -50,6 +50,25 @@ def test_what_was_recognised_and_written_is_told(tmp_path: Path) -> None:
     assert folder.head.labels == ("politics", "sports")
     assert folder.spiece
     assert folder.spiece.read_bytes() == (SAMPLE / "spiece.model").read_bytes()
+
+
+def test_layers_are_named_and_what_is_left_out_is_told(tmp_path: Path) -> None:
+    second = {"mood.weight": torch.zeros(3, 64), "mood.bias": torch.zeros(3)}
+    weights = saved(tmp_path, second | {"loss_fn.pos_weight": torch.ones(2)})
+    told = ("--pooling", "mean", *TOLD)
+    assert "--linear classifier; --linear mood" in str(
+        run(weights, tmp_path / "a", *told).exception
+    )
+    result = run(weights, tmp_path / "a", *told, "--linear", "classifier", "--encoder", "bigbird")
+    assert "recognised  BigBirdModel as 'bigbird.', classifier as classifier" in result.stdout
+    assert "left out    loss_fn.pos_weight, mood.weight, mood.bias" in result.stdout
+
+
+def test_an_adapter_is_called_that_before_anything_is_missed(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text("{}")
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"")
+    for source in (tmp_path, tmp_path / "adapter_model.safetensors"):
+        assert "adapter (LoRA)" in str(run(source, tmp_path / "imported").exception)
 
 
 def test_an_import_that_lacks_something_writes_nothing(tmp_path: Path) -> None:
