@@ -17,7 +17,7 @@ from pipeline.bigbird.folder import (
     WEIGHTS,
     CheckpointFolder,
     refuse_adapter,
-    rookery_file,
+    rookery_settings,
     tokenizer_files,
     weight_files,
 )
@@ -113,7 +113,7 @@ def convert(source: Source, target: Path) -> tuple[Recognised, CheckpointFolder]
     stored, recognised = _recognised(source)
     stored = [s for s in stored if s.name not in recognised.left_out]
     stored += [Stored(source.weights, n, torch.zeros(1)) for n in recognised.absent_biases]
-    settings = rookery_file(source.folder / "rookery.json")
+    settings = rookery_settings(source.folder)
     head = _head(source, recognised, config, settings)
     classifier = Classifier(encoder, head)
     fill(

@@ -3,6 +3,7 @@
 File                  Holds
 config.json           transformers' description of the model
 rookery.json          ours, optional: pooling, head, labels, thresholds, windows
+modules.json          sentence-transformers', optional: the pooling
 model.safetensors     the weights; or shards with model.safetensors.index.json; or, if there is
                       neither, pytorch_model.bin, or shards with pytorch_model.bin.index.json
 spiece.model          the tokenizer; or tokenizer.json; or both
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Self
 
 from pipeline.added_tokens import FILES as ADDED_TOKEN_FILES, Declared, declared
+from pipeline.bigbird import sentence_transformers
 from pipeline.bigbird.config import (
     ROOKERY_KEYS,
     DecisionConfig,
@@ -60,7 +62,7 @@ class CheckpointFolder:
             raise CheckpointError(f"{path}: is not a folder; expected a checkpoint folder")
         refuse_adapter(path)
         config = JsonFile.read(_required(path, "config.json"))
-        rookery = rookery_file(path / "rookery.json")
+        rookery = rookery_settings(path)
         encoder = EncoderConfig.from_json(config)
         head = HeadConfig.from_json(config, rookery)
         tokenizer = tokenizer_files(path)
@@ -116,9 +118,13 @@ def adapter_error(where: object, why: str) -> CheckpointError:
     )
 
 
-def rookery_file(path: Path) -> JsonFile:
+def rookery_settings(folder: Path) -> JsonFile:
+    """The folder's rookery.json, empty where there is none, with the pooling of modules.json if it has none itself."""
+    path = folder / "rookery.json"
     file = JsonFile.read(path) if path.is_file() else JsonFile(path, {})
     file.refuse_unknown_keys(ROOKERY_KEYS)
+    if file.get("pooling") is None and (pooling := sentence_transformers.pooling(folder)):
+        return JsonFile(path, {**file.values, "pooling": pooling})
     return file
 
 

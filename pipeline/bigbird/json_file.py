@@ -25,15 +25,18 @@ class JsonFile:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:  # ValueError: not UTF-8, or not JSON
-            raise CheckpointError(
-                f"{path}: cannot be read as JSON ({error}); fetch the file again"
-            ) from error
+        values = _parsed(path)
         if not isinstance(values, dict):
             raise CheckpointError(f"{path}: expected a JSON object, found {type(values).__name__}")
         return cls(path, values)
+
+    @classmethod
+    def read_list(cls, path: Path) -> list[Self]:
+        """The objects of a file that holds a list of them."""
+        values = _parsed(path)
+        if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+            raise CheckpointError(f"{path}: expected a JSON list of objects")
+        return [cls(path, value, f"{number}.") for number, value in enumerate(values)]
 
     def get(self, key: str) -> Any:
         return self.values.get(key)
@@ -96,3 +99,12 @@ class JsonFile:
         if value not in choices:
             raise self.wrong(key, f"one of {', '.join(map(str, choices))}")
         return choices[choices.index(value)]
+
+
+def _parsed(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or not JSON
+        raise CheckpointError(
+            f"{path}: cannot be read as JSON ({error}); fetch the file again"
+        ) from error
