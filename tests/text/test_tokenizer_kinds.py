@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tokenizers
+from hypothesis import given, settings, strategies as st
 from sentencepiece import sentencepiece_model_pb2
 from tokenizers import AddedToken, models, normalizers, pre_tokenizers
 from transformers import AutoTokenizer, BigBirdTokenizer
@@ -235,6 +236,52 @@ def test_ids_are_those_of_whoever_wrote_the_folder(
         for start, next_stop in zip(located.starts, located.stops, strict=True):
             assert stop <= start or start >= next_stop
             stop = max(stop, next_stop)
+
+
+PIECES = [
+    *WORDS,
+    *"ab.,-_\n\t ",
+    "  ",
+    "é",
+    "e\u0301",
+    "ﬁ",
+    "ｚｏｒｇ",
+    "new",
+    "york",
+    "the rook",
+    "日本",
+]
+made_up = st.lists(st.sampled_from(PIECES), max_size=12).map("".join)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        "tokenizer.json: added words",
+        "tokenizer.json: single_word",
+        "spiece.model: added_tokens.json",
+        "spiece.model: single_word",
+        "spiece.model: lstrip and rstrip",
+        "transformers 5, without tokenizer.json",
+    ],
+)
+def pair(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    spiece: Path,
+    plain_spiece: Path,
+) -> tuple[Tokenizer, Ids]:
+    path = tmp_path_factory.mktemp("kind")
+    ids = KINDS[request.param](path, spiece, plain_spiece)
+    return Tokenizer.open(path), ids  # fmt: skip
+
+
+@settings(max_examples=80, deadline=None)
+@given(text=made_up)
+def test_so_it_is_with_whatever_text(pair: tuple[Tokenizer, Ids], text: str) -> None:
+    tokenizer, ids = pair
+    assert tokenizer.encode([text])[0].tolist() == ids(text)
+    assert tokenizer.locate([text])[0].ids.tolist() == ids(text)
 
 
 @pytest.mark.parametrize("kind", ["tokenizer.json: not normalized", "spiece.model: added_tokens.json", "transformers 5, without tokenizer.json"])  # fmt: skip
