@@ -75,7 +75,14 @@ class Source:
         return files
 
     def weight_files(self) -> tuple[Path, ...]:
-        return weight_files(self.weights) if self.weights.is_dir() else (self.weights,)
+        """The source itself; of a folder the files of the usual names, or the one that there is of another name."""
+        if not self.weights.is_dir():
+            return (self.weights,)
+        usual = [f"{name}{index}" for name in WEIGHTS for index in ("", ".index.json")]
+        others = self._others(known=())
+        if len(others) == 1 and not any((self.weights / name).is_file() for name in usual):
+            return tuple(others)
+        return weight_files(self.weights)
 
     def head_file(self) -> Path | None:
         """The file beside a folder's own weights that has weights too, as people save a head; None where there is none.
@@ -85,17 +92,23 @@ class Source:
         """
         if not self.weights.is_dir():
             return None
-        known = {*self.weight_files(), *(self.weights / name for name in WEIGHTS)}
-        found = [
-            path
-            for path in sorted(self.weights.iterdir())
-            if path.suffix in WEIGHT_SUFFIXES and path not in known and not any(map(path.match, OF_TRAINING))
-        ]  # fmt: skip
+        found = self._others(known=self.weight_files())
         if len(found) > 1:
             raise ConfigError(
                 f"{self.weights}: several files may hold the head: {', '.join(path.name for path in found)}; leave one of them in the folder"
             )
         return found[0] if found else None
+
+    def _others(self, known: tuple[Path, ...]) -> list[Path]:
+        """The folder's files that may hold weights under other names than the usual ones."""
+        return [
+            path
+            for path in sorted(self.weights.iterdir())
+            if path.suffix in WEIGHT_SUFFIXES
+            and path not in known
+            and path.name not in WEIGHTS
+            and not any(map(path.match, OF_TRAINING))
+        ]
 
 
 def convert(source: Source, target: Path) -> tuple[Recognised, CheckpointFolder]:

@@ -140,8 +140,8 @@ def weight_files(path: Path) -> tuple[Path, ...]:
 
 def other_weight_files(path: Path) -> tuple[Path, ...]:
     """The files of a folder that hold its weights a second time, and are not read."""
-    read = weight_files(path)
-    return tuple(path / name for name in WEIGHTS if (path / name).is_file() and path / name not in read)  # fmt: skip
+    found = [path / name for name in WEIGHTS if (path / name).is_file()]
+    return tuple(file for file in found if file not in weight_files(path))
 
 
 def _shards(index: Path) -> tuple[Path, ...]:

@@ -269,6 +269,12 @@ def as_shards(state: dict[str, Tensor], folder: Path) -> Path:
     return folder
 
 
+def as_one_file(state: dict[str, Tensor], folder: Path) -> Path:
+    torch.save(state, folder / "epoch=3.ckpt")
+    (folder / "optimizer.pt").write_bytes(b"not to be read")
+    return folder
+
+
 def as_trainer(state: dict[str, Tensor], folder: Path) -> Path:
     """A Trainer's checkpoint-500; what is no model in it is not looked at, and would not load."""
     save_file(state, folder / "model.safetensors")
@@ -326,6 +332,7 @@ WRITES: dict[str, Write] = {
     "strides": as_pickle(lambda state: {n: t.t().contiguous().t() if t.dim() == 2 else t for n, t in state.items()}),
     "shards": as_shards,
     "Trainer": as_trainer,
+    "a folder with a file of another name": as_one_file,
     "head beside the encoder, a pickle": as_two_files(torch.save, "classifier.pt"),
     "head beside the encoder, safetensors": as_two_files(save_file, "head.safetensors"),
 }  # fmt: skip
