@@ -4,8 +4,9 @@ RookeryError                 1   a fault of ours: report it
 ├── ConfigError              2   change the job file or the command line
 ├── InputError               3   change the input, then run again
 │   ├── CorpusError              a file, a column or a bucket of the corpus
+│   ├── NoBucketError            there is no such bucket; the table's is a ConfigError
 │   ├── CheckpointError          a file, a key or a setting of the checkpoint
-│   └── AccessError              credentials or permissions
+│   └── AccessError              a store refuses: credentials or permissions
 ├── ErrorBudgetError         4   too many documents could not be labelled: look at them
 ├── ConflictError            5   another run holds what this one wants
 └── RetryableError          75   run again: nothing is lost
@@ -13,6 +14,10 @@ RookeryError                 1   a fault of ours: report it
     └── StorageError             the store failed: no answer, no space
 
 `exit_code` follows sysexits' EX_TEMPFAIL for "try again", so that a scheduler can tell.
+
+A place that the job would write and never can (a read-only disk, no permission on it, a file where a folder should be, a
+missing bucket) is a ConfigError, found before the first unit: another place must be named. A store that asks who we are and
+then refuses is an AccessError, as for reading. What becomes so in mid-run, or is full, may pass: StorageError.
 """
 
 
@@ -29,6 +34,10 @@ class InputError(RookeryError):
 
 
 class CorpusError(InputError):
+    pass
+
+
+class NoBucketError(InputError):
     pass
 
 

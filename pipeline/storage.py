@@ -11,6 +11,7 @@ A listing that can't be had whole is an error: fsspec's own `glob` and local `fi
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -18,7 +19,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,6 +30,7 @@ import fsspec
 from botocore.exceptions import (
     BotoCoreError,
     NoCredentialsError,
+    ParamValidationError,
     PartialCredentialsError,
     ProfileNotFound,
 )
@@ -40,7 +42,7 @@ from pipeline.errors import (
     AccessError,
     CheckpointError,
     ConfigError,
-    InputError,
+    NoBucketError,
     SourceChangedError,
     StorageError,
 )
@@ -48,6 +50,12 @@ from pipeline.errors import (
 MAX_SINGLE_PUT = 5 * 2**30
 CREATIONS = 5  # of an object that others create and delete at the same time
 TRANSFERS = 16  # objects copied or fetched at a time; each waits on the network, not on a core
+WRITE_CHECK = ".rookery-write-check"
+NO_SUCH_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+MAY_PASS = (
+    errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EBUSY, errno.EAGAIN, errno.EINTR,
+    errno.EMFILE, errno.ENFILE, errno.ENOMEM,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +65,23 @@ class StoredFile:
     uri: str
     size: int
     version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a URI means, and all that had to be listed to tell; files are sorted by URI."""
+
+    root: str  # the file or folder that the URI names, or the folder above its first wildcard
+    is_pattern: bool
+    files: list[StoredFile]  # that the URI means
+    below: list[StoredFile]  # every one at or below the root
+    odd: list[
+        str
+    ]  # what a walk of a local folder passes by: links to folders or to nothing, pipes, sockets
+
+    @property
+    def is_folder(self) -> bool:
+        return not self.is_pattern and [file.uri for file in self.files] != [self.root]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +98,69 @@ class Storage:
     def find(self, uri: str) -> list[StoredFile]:
         """Files that a URI means: a file, everything in a folder, or a glob. Sorted; empty if there are none.
 
-        Raises InputError for a bucket that does not exist.
+        Raises NoBucketError for a bucket that does not exist.
         """
+        return self.look(uri).files
+
+    def look(self, uri: str) -> Listing:
+        """What a URI means and what lies beside it. Raises NoBucketError, or ConfigError for a pattern that is none."""
         filesystem, path = self._at(uri)
         with _explained(uri):
-            found = _list(filesystem, path) or _list_glob(filesystem, path)
-        return sorted(found.values(), key=lambda file: file.uri)
+            below, odd = _list(filesystem, path)
+            if below or odd or not fsspec.core.has_magic(path):
+                files = _sorted(below)
+                return Listing(str(filesystem.unstrip_protocol(path)), False, files, files, odd)
+            is_match = _matcher(uri, path)
+            root = above_wildcards(path)
+            below, odd = _list(filesystem, root or "/")
+            files = _sorted({name: file for name, file in below.items() if is_match(name)})
+            odd = [name for name in odd if is_match(name) or _can_match_below(path, name)]
+            return Listing(str(filesystem.unstrip_protocol(root)), True, files, _sorted(below), odd)
+
+    def is_folder(self, uri: str) -> bool:
+        """Whether something lies below a URI; False too where it may not be listed."""
+        filesystem, path = self._at(uri)
+        with contextlib.suppress(AccessError), _explained(uri):
+            return bool(filesystem.isdir(path))
+        return False
+
+    def can_lie_in(self, uri: str, folder: str) -> bool:
+        """Whether a file that a URI means, now or later, can lie in a folder, be that there or not; links are followed."""
+        filesystem, path = self._at(uri)
+        other, folder_path = self._at(folder)
+        if filesystem.protocol != other.protocol:
+            return False
+        literal, pattern, root = path, path, above_wildcards(path)
+        if _is_local(filesystem):
+            literal, folder_path = os.path.realpath(path), os.path.realpath(folder_path)
+            pattern = os.path.realpath(root or "/").rstrip("/") + path.removeprefix(root)
+        literal, folder_path = literal.rstrip("/"), folder_path.rstrip("/")
+        if fsspec.core.has_magic(path) and _can_match_below(pattern, folder_path):
+            return True
+        inner, outer = sorted((f"{literal}/", f"{folder_path}/"), key=len, reverse=True)
+        return inner.startswith(outer)
+
+    def check_writable(self, folder: str, what: str) -> None:
+        """Writes an empty object into a folder, as the table's are written, and removes it.
+
+        Raises:
+            ConfigError: it can't be written, and waiting changes nothing; `what` begins the message.
+            AccessError: the store refuses.
+            StorageError: it may be possible later.
+        """
+        uri = f"{folder.rstrip('/')}/{WRITE_CHECK}"
+        filesystem, path = self._at(uri)
+        with _writing(what):
+            if _is_local(filesystem):
+                with contextlib.suppress(FileExistsError):  # of a run that looks at the same time
+                    _create(filesystem, path, b"")
+                Path(path).unlink(missing_ok=True)
+                return
+            self.put_if_absent(uri, b"")
+            with contextlib.suppress(
+                AccessError, FileNotFoundError
+            ):  # whoever may only write can label
+                self.delete(uri)
 
     def folders_in(self, folder: str) -> list[str]:
         """URIs of the folders right below a folder."""
@@ -214,11 +296,12 @@ class Storage:
 
     def _cached_copy(self, root: str, files: list[StoredFile]) -> Path:
         digest = hashlib.sha256(repr(files).encode()).hexdigest()[:32]
-        target = Path(tempfile.gettempdir()) / f"rookery-{os.getuid()}" / "checkpoints" / digest
+        target = checkpoint_cache() / digest
         if target.is_dir():
             return target
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(dir=target.parent))
+        with _writing(f"the cache of checkpoints in {tempfile.gettempdir()} (TMPDIR)"):
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            partial = Path(tempfile.mkdtemp(dir=target.parent))
         for file in files:
             local = partial / _inner_name(file, root)
             local.parent.mkdir(parents=True, exist_ok=True)
@@ -245,6 +328,8 @@ class Storage:
             raise ConfigError(
                 f"{uri}: no storage for the scheme {scheme!r} on this machine: {error}"
             ) from error
+        if "\0" in path or (is_s3 and not path.partition("/")[0]):
+            raise ConfigError(f"{uri!r}: names no file or folder")
         if _is_local(filesystem):
             path = os.path.abspath(path)  # noqa: PTH100 - Path.resolve would follow links, which name versions of a corpus
         return filesystem, str(path)
@@ -262,6 +347,11 @@ class Storage:
             "config_kwargs": s3.CONFIG,
             "max_concurrency": 1,  # or each small object's size is asked for before it is read
         }
+
+
+def checkpoint_cache() -> Path:
+    """Where this machine keeps copies of the checkpoints that lie elsewhere."""
+    return Path(tempfile.gettempdir()) / f"rookery-{os.getuid()}" / "checkpoints"
 
 
 def _s3_class() -> Any:
@@ -285,42 +375,75 @@ def _inner_name(file: StoredFile, root: str) -> str:
     return name
 
 
-def _list(filesystem: Any, path: str) -> dict[str, StoredFile]:
-    """The file, or everything below the folder, by path; empty if there is neither."""
+def _sorted(files: dict[str, StoredFile]) -> list[StoredFile]:
+    return sorted(files.values(), key=lambda file: file.uri)
+
+
+def _list(filesystem: Any, path: str) -> tuple[dict[str, StoredFile], list[str]]:
+    """The file, or everything below the folder, by path; empty if there is neither. And what is neither file nor folder."""
     if _is_local(filesystem):
         return _list_local(path)
     try:
         infos = filesystem.find(path, detail=True)
     except FileNotFoundError as error:
         bucket = filesystem.unstrip_protocol(path.partition("/")[0])
-        raise InputError(f"{bucket}: no such bucket; check the name and the endpoint") from error
+        raise NoBucketError(f"{bucket}: no such bucket; check the name and the endpoint") from error
     return {
         path: _remote_file(filesystem, path, info) for path, info in infos.items() if _is_file(info)
-    }
+    }, []
 
 
-def _list_local(path: str) -> dict[str, StoredFile]:
+def _list_local(path: str) -> tuple[dict[str, StoredFile], list[str]]:
     def unless_gone(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        if error.errno not in NO_SUCH_FILE:
             raise error
 
-    walked = os.walk(path, onerror=unless_gone)
-    names = [os.path.join(folder, name) for folder, _, names in walked for name in names]  # noqa: PTH118 - Path costs more than stat
+    names: list[str] = []
+    odd: list[str] = []
+    for folder, folders, inside in os.walk(path, onerror=unless_gone):
+        names += [os.path.join(folder, name) for name in inside]  # noqa: PTH118 - Path costs more than stat
+        odd += [link for name in folders if os.path.islink(link := os.path.join(folder, name))]  # noqa: PTH114, PTH118
     found = {}
     for name in names or [path]:
-        with contextlib.suppress(FileNotFoundError):  # another run's hidden file, linked by now
+        try:
             status = Path(name).stat()
-            if stat.S_ISREG(status.st_mode):
-                found[name] = _local_file(name, status)
-    return found
+        except OSError as error:  # another run's hidden file, linked by now, or a link to nothing
+            if error.errno not in NO_SUCH_FILE:
+                raise
+            if os.path.islink(name):  # noqa: PTH114 - Path's own raises where a name is too long
+                odd.append(name)
+            continue
+        if stat.S_ISREG(status.st_mode):
+            found[name] = _local_file(name, status)
+        elif not stat.S_ISDIR(status.st_mode):
+            odd.append(name)
+    return found, sorted(odd)
 
 
-def _list_glob(filesystem: Any, path: str) -> dict[str, StoredFile]:
-    if not fsspec.core.has_magic(path):
-        return {}
-    folder = re.split(r"[*?[]", path, maxsplit=1)[0].rpartition("/")[0]
-    is_match = re.compile(fsspec.utils.glob_translate(path)).match
-    return {name: file for name, file in _list(filesystem, folder or "/").items() if is_match(name)}
+def above_wildcards(path: str) -> str:
+    """The folder above a path's first wildcard; without one the path itself."""
+    fixed, *wild = re.split(r"[*?[]", path, maxsplit=1)
+    return fixed.rpartition("/")[0] if wild else path
+
+
+def _matcher(uri: str, pattern: str) -> Callable[[str], re.Match[str] | None]:
+    try:
+        return re.compile(fsspec.utils.glob_translate(pattern)).match
+    except ValueError as error:
+        raise ConfigError(
+            f"{uri}: `**` stands for folders, between two slashes; write **/*.parquet for **.parquet"
+        ) from error
+
+
+def _can_match_below(pattern: str, folder: str) -> bool:
+    """Whether a pattern can match a path below a folder."""
+    segments, names = pattern.split("/"), folder.split("/")
+    for segment, name in zip(segments, names, strict=False):
+        if segment == "**":
+            return True
+        if not re.match(fsspec.utils.glob_translate(segment), name):
+            return False
+    return len(segments) > len(names)
 
 
 def _is_file(info: dict[str, Any]) -> bool:
@@ -397,6 +520,18 @@ def _from_hub(name: str) -> Path:
 
 
 @contextlib.contextmanager
+def _writing(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in MAY_PASS:
+            raise StorageError(f"{what}: can't be written now ({error}); run again") from error
+        raise ConfigError(
+            f"{what}: can't be written ({error}); name one that can, or make it so"
+        ) from error
+
+
+@contextlib.contextmanager
 def _explained(uri: str) -> Iterator[None]:
     try:
         yield
@@ -404,6 +539,8 @@ def _explained(uri: str) -> Iterator[None]:
         raise AccessError(
             f"{uri}: {error}; set the AWS variables, a profile (storage.profile) or storage.anonymous"
         ) from error
+    except ParamValidationError as error:
+        raise ConfigError(f"{uri}: not a name that the store can have: {error}") from error
     except PermissionError as error:
         raise AccessError(
             f"{uri}: access denied ({error}); check the credentials and the permissions"

@@ -1,7 +1,9 @@
 """One suite over every store: local disk, a real S3 server, and another fsspec scheme."""
 
 import shutil
+import tempfile
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from pipeline.errors import (
 from pipeline.s3 import S3
 from pipeline.storage import Storage, StoredFile
 from tests.faults.proxy import Proxy, Weather
+from tests.faults.world import small_disk
 from tests.s3 import S3Server
 
 
@@ -441,3 +444,76 @@ def test_a_file_whose_bytes_never_come_is_given_up(s3: S3Server, monkeypatch: py
 
         with pytest.raises(StorageError, match="the store failed"):
             read()
+
+
+def test_whether_a_folder_can_be_written_leaves_nothing_behind(store: Store):
+    storage, folder = store
+    storage.check_writable(f"{folder}/_units", "table.uri")
+    storage.check_writable(f"{folder}/_units", "table.uri")
+    assert storage.find(folder) == []
+
+
+def below_a_file(folder: Path) -> Path:
+    folder.write_text("a file")
+    return folder / "table"
+
+
+def a_loop(folder: Path) -> Path:
+    folder.symlink_to(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "make",
+    [below_a_file, a_loop, lambda _: Path("/proc/table"), lambda _: Path("/sys/table"), lambda folder: folder / ("x" * 300)],
+    ids=["below a file", "loop", "proc", "sys", "a name too long"],
+)  # fmt: skip
+def test_a_folder_that_never_can_be_written(tmp_path: Path, make: Callable[[Path], Path]):
+    folder = make(tmp_path / "there")
+    with pytest.raises(ConfigError, match=r"table\.uri: can't be written \("):
+        Storage().check_writable(str(folder), "table.uri")
+
+
+def test_a_disk_that_is_read_only_from_the_start(tmp_path: Path):
+    try:
+        with small_disk(tmp_path / "disk", "64k") as remount:
+            remount("ro")
+            with pytest.raises(ConfigError, match=r"table\.uri: can't be written \(.*Read-only"):
+                Storage().check_writable(str(tmp_path / "disk/table"), "table.uri")
+    except OSError as error:
+        pytest.skip(f"no tmpfs can be mounted here: {error}")
+
+
+def test_a_disk_that_is_full_may_be_emptied(tmp_path: Path):
+    try:
+        with small_disk(tmp_path / "disk", "64k,nr_inodes=2") as _:
+            (tmp_path / "disk/last").touch()
+            with pytest.raises(
+                StorageError, match=r"table\.uri: can't be written now \(.*No space"
+            ):
+                Storage().check_writable(str(tmp_path / "disk/table"), "table.uri")
+    except OSError as error:
+        pytest.skip(f"no tmpfs can be mounted here: {error}")
+
+
+@pytest.mark.s3
+def test_a_bucket_that_is_missing_or_may_only_be_read(s3: S3Server):
+    bucket = s3.new_bucket()
+    with Proxy(s3.endpoint) as proxy:
+        storage = Storage(StorageSettings(endpoint_url=proxy.endpoint))
+        with pytest.raises(ConfigError, match=r"table\.uri: can't be written \("):
+            storage.check_writable("s3://no-such-bucket-here/table", "table.uri")
+        proxy.weather = Weather(("denied",), requests="PUT ")
+        with pytest.raises(AccessError, match="access denied"):
+            storage.check_writable(f"s3://{bucket}/table", "table.uri")
+        proxy.weather = Weather(("denied",), requests="DELETE ")
+        storage.check_writable(f"s3://{bucket}/table", "table.uri")  # enough to label
+
+
+def test_a_cache_that_can_t_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
+    storage = Storage()
+    storage.put("memory://models/bird/config.json", b"{}")
+    with pytest.raises(ConfigError, match=r"cache of checkpoints in .*/file \(TMPDIR\): can't be"):
+        storage.fetch_folder("memory://models/bird")
