@@ -57,7 +57,7 @@ LABEL = [sys.executable, "-m", "jobs.cli", "label"]
 def settings(folder: Path) -> list[str]:
     """Writes a job file; returns the arguments that name it."""
     job = {
-        "corpus": {"uris": f"{folder}/corpus"},
+        "corpus": {"uris": f"{folder}/corpus/*"},
         "checkpoint": {"uri": str(CHECKPOINT)},
         "table": {"uri": f"{folder}/table"},
         "text": {"max_tokens": 64, "overlap": 0, "long_documents": "head"},

@@ -19,11 +19,13 @@ from rich.status import Status
 from rich.table import Column, Table
 from rich.text import Text
 
+from pipeline.corpus.files import Corpus
 from pipeline.dataflow.plan import Plan
 from pipeline.tables.snapshots import Manifest
 
 LOG_EVERY_S = 10  # between progress lines where there is no terminal
 LABELS_SHOWN = 10
+LEFT_OUT_SHOWN = 3
 FAILURES_SHOWN = 20
 BAR_WIDTH = 24
 
@@ -44,9 +46,13 @@ class Work:
 
 def plan(plan: Plan, current: Manifest | None) -> None:
     """The plan: files, units, documents where known, what is done already."""
-    n_bytes = sum(file.stored.size for file in plan.files)
+    corpus = plan.corpus
+    n_bytes = sum(file.stored.size for file in corpus.files)
     grid = new_grid()
-    grid.add_row("corpus", f"{len(plan.files):,} files, {_bytes(n_bytes)}, {_documents(plan)}")
+    grid.add_row(
+        "corpus",
+        Text("; ".join([f"{files(len(corpus.files))}, {_bytes(n_bytes)}, {_documents(plan)}", *corpus_notes(corpus)])),
+    )  # fmt: skip
     grid.add_row(
         "checkpoint",
         f"{plan.job.checkpoint.uri}  ({plan.checkpoint.head.task.replace('_', ' ')}, {plan.scoring.dtype})",
@@ -63,6 +69,16 @@ def plan(plan: Plan, current: Manifest | None) -> None:
     )
     grid.add_row("table state", state)
     console.print(grid)
+
+
+def corpus_notes(corpus: Corpus) -> list[str]:
+    """What a folder held beside the corpus, and which version of a table was read."""
+    notes = [f"version {version} of the Delta table" for _, version in corpus.delta_tables]
+    if corpus.left_out:
+        names = [printable(uri.rpartition("/")[2]) for uri in corpus.left_out[:LEFT_OUT_SHOWN]]
+        more = ["…"] if len(corpus.left_out) > len(names) else []
+        notes.append(f"{files(len(corpus.left_out))} left out: {', '.join([*names, *more])}")
+    return notes
 
 
 def up_to_date(plan: Plan, current: Manifest) -> None:
@@ -96,6 +112,8 @@ def summary(plan: Plan, manifest: Manifest, work: Work, seconds: float) -> None:
     if work.tokens:
         rates = f"{work.tokens / work.seconds:,.0f} tokens/s, {work.documents / work.seconds:,.1f} documents/s"
         grid.add_row("speed", f"{rates} over {work.seconds:.1f} s, Ray's start included")
+    if said := corpus_notes(plan.corpus):
+        grid.add_row("corpus", Text("; ".join(said)))
     grid.add_row("time", f"{seconds:.1f} s in all")
     grid.add_row(
         "read it",
@@ -223,8 +241,7 @@ class Progress:
 def _units(plan: Plan) -> str:
     cut = len(plan.units) - plan.streams
     done = f"{cut:,}, of which {len(plan.units) - len(plan.missing):,} are done"
-    files = f"{plan.streams:,} file{'' if plan.streams == 1 else 's'}"
-    return f"{done}; {files} more to be cut while read" if plan.streams else done
+    return f"{done}; {files(plan.streams)} more to be cut while read" if plan.streams else done
 
 
 def _documents(plan: Plan) -> str:
@@ -254,6 +271,11 @@ def _label_bars(labels: dict[str, int]) -> Table:
     if len(labels) > LABELS_SHOWN:
         table.add_row(f"  and {len(labels) - LABELS_SHOWN} more labels")
     return table
+
+
+def files(count: int) -> str:
+    """How many, in words."""
+    return f"{count:,} file{'' if count == 1 else 's'}"
 
 
 def _errors(count: int) -> str:

@@ -206,7 +206,7 @@ class TableSettings(Settings):
     """Where predictions go."""
 
     uri: Name = Field(description="The table's folder.")
-    partition_by: Names = Field(
+    partition_by: Annotated[Names, AfterValidator(_distinct)] = Field(
         default=(),
         description="Hive keys of the corpus that the table is partitioned by, in this order.",
     )

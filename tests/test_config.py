@@ -94,6 +94,7 @@ def test_the_pool_must_not_shrink_below_its_start() -> None:
 
 
 def test_a_partition_key_must_be_carried() -> None:
+    assert "expected values that differ" in refusal(GOOD, "table.partition_by=[day, day]")
     told = refusal(GOOD, "corpus.carry=[day]", "table.partition_by=lang")
     assert "table.partition_by ['lang'] must be among corpus.carry ['day']" in told
 

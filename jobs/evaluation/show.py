@@ -5,7 +5,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from jobs.evaluation.files import Outcome, documents
-from jobs.show import console, new_grid, printable
+from jobs.show import console, corpus_notes, new_grid, printable
 from pipeline.dataflow.plan import Plan
 from pipeline.dataflow.splits import Split, Splits, classification, in_words
 from pipeline.evaluation.evaluation import Evaluation
@@ -22,6 +22,8 @@ def plan(plan: Plan, splits: Splits) -> None:
     grid.add_row("measured", _split(splits.measured))
     if splits.fitted:
         grid.add_row("fitted", _split(splits.fitted))
+    if said := corpus_notes(plan.corpus):
+        grid.add_row("corpus", Text("; ".join(said)))
     task = classification(plan)
     grid.add_row(
         "checkpoint",

@@ -2,32 +2,30 @@
 
 import csv
 import gzip
-import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 from urllib.parse import unquote
 
 import pyarrow as pa
 
 from pipeline.config import CorpusSettings
+from pipeline.corpus.delta import read_delta
+from pipeline.corpus.foreign_tables import delta_table, refuse_foreign_tables
+from pipeline.corpus.formats import (
+    FORMATS,
+    Compression,
+    Format,
+    endings,
+    format_of,
+    of_one_format,
+)
 from pipeline.corpus.json_values import MalformedJsonError
-from pipeline.errors import CorpusError
+from pipeline.errors import ConfigError, CorpusError
 from pipeline.schema import HIVE_NULL
-from pipeline.storage import Storage, StoredFile
-
-Format = Literal["parquet", "jsonl", "csv", "text"]
-Compression = Literal["gzip", "zstd"]
-
-FORMATS: dict[str, Format] = {
-    ".parquet": "parquet", ".pq": "parquet",
-    ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl",
-    ".csv": "csv",
-    ".txt": "text", ".text": "text", ".md": "text",
-}  # fmt: skip
-COMPRESSIONS: dict[str, Compression] = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
+from pipeline.storage import Listing, Storage, StoredFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,35 +42,101 @@ class CorpusFile:
         return self.stored.uri
 
 
-def discover(storage: Storage, settings: CorpusSettings) -> list[CorpusFile]:
-    """All files of the corpus, sorted by URI, each once.
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """What the settings' URIs mean."""
 
-    Raises CorpusError where a URI matches nothing or a file's format can't be told; AccessError, StorageError.
+    files: tuple[CorpusFile, ...]  # sorted by URI, each once
+    left_out: tuple[
+        str, ...
+    ]  # URIs of files that lie there too: of another kind than a folder's data, or hidden
+    delta_tables: tuple[tuple[str, int], ...]  # URI and version of those that were read
+
+
+def discover(storage: Storage, settings: CorpusSettings) -> Corpus:
+    """Finds all files of the corpus.
+
+    Raises CorpusError where a URI matches nothing, a file's format can't be told, a folder holds several formats or is a
+    table whose files are not all valid; ConfigError for a pattern or `carry` that can't be; AccessError, StorageError.
     """
-    found: dict[str, StoredFile] = {}
+    found: dict[str, CorpusFile] = {}
+    left_out: set[str] = set()
+    tables: dict[str, int] = {}
     for uri in settings.uris:
-        root = _named_folder(storage.canonical(uri))
-        matches = [file for file in storage.find(uri) if not _is_hidden(file.uri, root)]
-        if not matches:
-            raise CorpusError(
-                f"corpus.uris {uri}: no file matches; check the path, `**` crosses folders"
+        listing = storage.look(uri)
+        if delta_table(listing):
+            tables[listing.root], files = _of_delta_table(storage, uri, listing, settings.format)
+        else:
+            files, others = _of_listing(storage, uri, listing, settings.format)
+            left_out.update(others)
+        found |= {file.uri: file for file in files}
+    corpus = Corpus(
+        files=tuple(found[uri] for uri in sorted(found)),
+        left_out=tuple(sorted(left_out - found.keys())),
+        delta_tables=tuple(sorted(tables.items())),
+    )
+    _check_carry(corpus.files, settings.carry)
+    return corpus
+
+
+def partition_keys(files: Iterable[CorpusFile]) -> dict[str, str]:
+    """Every hive key of the corpus, in order of appearance, each with a file that has it."""
+    keys: dict[str, str] = {}
+    for file in files:
+        for key, _ in file.partitions:
+            keys.setdefault(key, file.uri)
+    return keys
+
+
+def _of_listing(
+    storage: Storage, uri: str, listing: Listing, declared: str
+) -> tuple[list[CorpusFile], list[str]]:
+    refuse_foreign_tables(storage, uri, listing)
+    seen = [file for file in listing.files if not _is_hidden(file.uri, listing.root)]
+    hidden = [file.uri for file in listing.files if _is_hidden(file.uri, listing.root)]
+    left_out = [uri for uri in hidden if format_of(uri)]  # and not another system's marks
+    if odd := [name for name in listing.odd if not _is_hidden(f"file://{name}", listing.root)]:
+        raise CorpusError(
+            f"corpus.uris {uri}: {odd[0]} is a link to a folder or to nothing, or no file at all, and is not followed; name "
+            "what it leads to in corpus.uris, or remove it"
+        )
+    if listing.is_folder:
+        seen, others = of_one_format(uri, seen, declared)
+        left_out += [file.uri for file in others]
+    if not seen:
+        raise CorpusError(
+            f"corpus.uris {uri}: no file matches; check the path, `**` crosses folders"
+            + (f" ({len(left_out):,} left out, {left_out[0]} among them)" if left_out else "")
+        )
+    return [_describe(file, declared) for file in seen], left_out
+
+
+def _of_delta_table(
+    storage: Storage, uri: str, listing: Listing, declared: str
+) -> tuple[int, list[CorpusFile]]:
+    if declared not in ("auto", "parquet"):
+        raise CorpusError(
+            f"corpus.uris {uri}: is a Delta table, which holds Parquet; corpus.format is {declared}"
+        )
+    version, files = read_delta(storage, listing)
+    if not files:
+        raise CorpusError(f"corpus.uris {uri}: version {version} of this Delta table is empty")
+    return version, [CorpusFile(file.stored, "parquet", None, file.partitions) for file in files]
+
+
+def _check_carry(files: Iterable[CorpusFile], carry: tuple[str, ...] | None) -> None:
+    keys = partition_keys(files) if carry else {}
+    for key in carry or ():
+        if key not in keys:
+            raise ConfigError(
+                f"corpus.carry {key!r}: the corpus has no such hive key; found {list(keys) or 'none'}"
             )
-        found |= {file.uri: file for file in matches}
-    return [_describe(found[uri], settings.format) for uri in sorted(found)]
-
-
-def partition_keys(files: list[CorpusFile]) -> list[str]:
-    """Every hive key of the corpus, in order of appearance."""
-    return list(dict.fromkeys(key for file in files for key, _ in file.partitions))
 
 
 def _describe(stored: StoredFile, declared: str) -> CorpusFile:
-    folders, name = stored.uri.rpartition("/")[::2]
-    stem, dot, ending = name.rpartition(".")
-    compression = COMPRESSIONS.get(f"{dot}{ending}".lower())
-    if compression:
-        dot, ending = stem.rpartition(".")[1:]
-    format_ = FORMATS.get(f"{dot}{ending}".lower()) if declared == "auto" else declared
+    folders = stored.uri.rpartition("/")[0]
+    own, compression = endings(stored.uri)
+    format_ = FORMATS.get(own) if declared == "auto" else declared
     if format_ not in ("parquet", "jsonl", "csv", "text"):
         raise CorpusError(
             f"{stored.uri}: can't tell the format from the ending; expected {', '.join(FORMATS)} "
@@ -82,22 +146,31 @@ def _describe(stored: StoredFile, declared: str) -> CorpusFile:
         raise CorpusError(
             f"{stored.uri}: a compressed Parquet file can't be cut; expected plain .parquet"
         )
-    return CorpusFile(stored, cast(Format, format_), compression, _hive_partitions(folders))
-
-
-def _hive_partitions(folders: str) -> tuple[tuple[str, str | None], ...]:
-    pairs = (segment.partition("=") for segment in folders.split("/"))
-    return tuple(
-        (unquote(key), None if value == HIVE_NULL else unquote(value))
-        for key, separator, value in pairs
-        if separator and key
+    return CorpusFile(
+        stored, cast(Format, format_), compression, _hive_partitions(stored.uri, folders)
     )
 
 
-def _named_folder(uri: str) -> str:
-    """What a URI names without a wildcard: itself, or the folder above its first one."""
-    fixed, *wild = re.split(r"[*?[]", uri, maxsplit=1)
-    return fixed.rpartition("/")[0] if wild else uri
+def _hive_partitions(uri: str, folders: str) -> tuple[tuple[str, str | None], ...]:
+    values: dict[str, str | None] = {}
+    for segment in folders.split("/"):
+        escaped, separator, value = segment.partition("=")
+        if not separator or not escaped:
+            continue
+        key, found = _unescaped(escaped), None if value == HIVE_NULL else _unescaped(value) or None
+        if values.setdefault(key, found) != found:
+            raise CorpusError(
+                f"{uri}: the path has the hive key {key!r} twice, as {values[key]!r} and as {found!r}; rename one of the folders"
+            )
+    return tuple(values.items())
+
+
+def _unescaped(text: str) -> str:
+    """Percent signs that hide no UTF-8 stay, or two values would become one."""
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        return text
 
 
 def _is_hidden(uri: str, root: str) -> bool:

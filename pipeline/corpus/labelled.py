@@ -48,7 +48,7 @@ class Labelled:
     def open(cls, storage: Storage, settings: LabelledCorpusSettings) -> "Labelled":
         """Lists the files. Raises CorpusError, AccessError, StorageError."""
         extra = tuple(filter(None, (settings.label_column, settings.split_column)))
-        units = cut(storage, discover(storage, settings), settings, TEXT_BYTES)
+        units = cut(storage, discover(storage, settings).files, settings, TEXT_BYTES)
         return cls(storage, settings, tuple(replace(unit, extra_columns=extra) for unit in units))
 
     def __iter__(self) -> Iterator[LabelledDocument]:

@@ -13,7 +13,7 @@ import hashlib
 import io
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -146,7 +146,7 @@ def _fields(slice_: Slice) -> dict[str, int | str]:
 
 
 def cut(
-    storage: Storage, files: list[CorpusFile], settings: CorpusSettings, text_bytes: int
+    storage: Storage, files: Iterable[CorpusFile], settings: CorpusSettings, text_bytes: int
 ) -> list[Unit]:
     """All units of the files, in order. Reads footers and first bytes, several files at a time, but no text.
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from pipeline.bigbird.config import WindowConfig
 from pipeline.bigbird.folder import CheckpointFolder
 from pipeline.config import Job, TextSettings
-from pipeline.corpus.files import CorpusFile, discover, partition_keys
+from pipeline.corpus.files import Corpus, CorpusFile, discover, partition_keys
 from pipeline.corpus.passes import Pass, passes, read_pass
 from pipeline.corpus.readers import first_records_problem
 from pipeline.corpus.units import Stream, Unit, cut
@@ -62,7 +62,7 @@ class Plan:
     scoring: Scoring
     task: Task
     layout: TableLayout
-    files: tuple[CorpusFile, ...]
+    corpus: Corpus
     units: tuple[Unit, ...]
     done: frozenset[str]
     limit: int | None
@@ -135,8 +135,8 @@ def make_plan(job: Job, limit: int | None = None) -> Plan:
     task = make_task(job.task, checkpoint, aggregation)
     check_questions(task, checkpoint, tokenizer, policy)
     scoring = _scoring(job, checkpoint, policy, aggregation, task)
-    files = discover(storage, job.corpus)
-    units = cut(storage, files, job.corpus, job.units.text_bytes)
+    corpus = discover(storage, job.corpus)
+    units = cut(storage, corpus.files, job.corpus, job.units.text_bytes)
     _check_first_records(storage, units)
     units = list(_cut_streams(units, Cuts(storage, job.table.uri)))
     if limit is not None:
@@ -147,8 +147,8 @@ def make_plan(job: Job, limit: int | None = None) -> Plan:
         checkpoint=checkpoint,
         scoring=scoring,
         task=task,
-        layout=_layout(job, files, task),
-        files=tuple(files),
+        layout=_layout(job, corpus.files, task),
+        corpus=corpus,
         units=tuple(units),
         done=frozenset(Fragments(storage, job.table.uri, scoring.key).done(len(units))),
         limit=limit,
@@ -202,15 +202,17 @@ def _scoring(
     )  # fmt: skip
 
 
-def _layout(job: Job, files: list[CorpusFile], task: Task) -> TableLayout:
+def _layout(job: Job, files: tuple[CorpusFile, ...], task: Task) -> TableLayout:
     found = partition_keys(files)
     for key in job.table.partition_by:
         if key not in found:
             raise ConfigError(
-                f"table.partition_by {key!r}: the corpus has no such hive key; found {found or 'none'}"
+                f"table.partition_by {key!r}: the corpus has no such hive key; found {list(found) or 'none'}"
             )
     wanted = (
-        found if job.corpus.carry is None else [key for key in found if key in job.corpus.carry]
+        list(found)
+        if job.corpus.carry is None
+        else [key for key in found if key in job.corpus.carry]
     )
     _check_partition_names(files, job.table.partition_by)
     carried = tuple(key for key in wanted if key not in job.table.partition_by)
@@ -228,7 +230,7 @@ def _layout(job: Job, files: list[CorpusFile], task: Task) -> TableLayout:
     return TableLayout(job.table.partition_by, carried, job.table.buckets)
 
 
-def _check_partition_names(files: list[CorpusFile], partition_by: tuple[str, ...]) -> None:
+def _check_partition_names(files: Iterable[CorpusFile], partition_by: tuple[str, ...]) -> None:
     for key, value, uri in {(*pair, file.uri) for file in files for pair in file.partitions}:
         folder = partition_path([(key, value)]).rstrip("/")
         if key in partition_by and len(folder) > LONGEST_NAME:

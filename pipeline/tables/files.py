@@ -35,4 +35,6 @@ def partition_path(values: list[tuple[str, str | None]]) -> str:
 
 
 def _escaped(value: str | None) -> str:
+    if value == HIVE_NULL:  # a value that is called so, and not null
+        return value.replace("_", "%5F", 1)
     return quote(value, safe=" ") if value else HIVE_NULL

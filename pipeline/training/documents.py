@@ -165,7 +165,7 @@ def hashed(id_: str) -> float:
 
 def plain_texts(storage: Storage, settings: CorpusSettings) -> Iterator[str]:
     """The texts of a corpus; what cannot be read is left out."""
-    for unit in cut(storage, discover(storage, settings), settings, TEXT_BYTES):
+    for unit in cut(storage, discover(storage, settings).files, settings, TEXT_BYTES):
         for row in rows(storage, unit):
             if row.get("text"):
                 yield row["text"]

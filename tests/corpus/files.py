@@ -17,7 +17,7 @@ Row = dict[str, Any]
 
 
 def found(*uris: Path | str, **settings: Any) -> list[CorpusFile]:
-    return discover(STORAGE, CorpusSettings(uris=tuple(map(str, uris)), **settings))
+    return list(discover(STORAGE, CorpusSettings(uris=tuple(map(str, uris)), **settings)).files)
 
 
 def names(files: list[CorpusFile]) -> list[str]:
@@ -25,8 +25,10 @@ def names(files: list[CorpusFile]) -> list[str]:
 
 
 def units_of(path: Path, text_bytes: int = 16_000_000, **settings: Any) -> list[Unit]:
-    corpus = CorpusSettings(uris=(str(path),), **settings)
-    return cut(STORAGE, discover(STORAGE, corpus), corpus, text_bytes)
+    """Of a file, or of every file in a folder, of whatever format."""
+    uri = f"{path}/**" if path.is_dir() else str(path)
+    corpus = CorpusSettings(uris=(uri,), **settings)
+    return cut(STORAGE, discover(STORAGE, corpus).files, corpus, text_bytes)
 
 
 def read_units(units: list[Unit]) -> list[Row]:

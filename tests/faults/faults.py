@@ -330,7 +330,7 @@ def upload(target: Target, corpus: Path, file: Path) -> str:
     """Puts the corpus into the target's bucket; the URI of one of its files there."""
     uri = f"s3://{target.table.root.partition('/')[0]}/corpus"
     target.table.filesystem.put(f"{corpus}/", uri, recursive=True)
-    target.settings += (f"corpus.uris={uri}",)
+    target.settings += (f"corpus.uris={uri}/**",)
     return f"{uri}/{file.relative_to(corpus)}"
 
 

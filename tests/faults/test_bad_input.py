@@ -47,7 +47,7 @@ Error = tuple[str, int, str]  # file, position, reason
 
 def job(folder: Path, *overrides: str) -> Job:
     settings = [
-        f"corpus.uris={folder}/corpus", "corpus.id_column=id", f"checkpoint.uri={CHECKPOINT}",
+        f"corpus.uris={folder}/corpus/**", "corpus.id_column=id", f"checkpoint.uri={CHECKPOINT}",
         f"table.uri={folder}/table", "compute.dtype=fp32",
     ]  # fmt: skip
     return parse_job("", [*settings, *overrides])
@@ -306,7 +306,7 @@ corpus, spiece = sys.argv[1:]
 settings = CorpusSettings(uris=(corpus,))
 packer = Packer(Tokenizer.load(Path(spiece), None), WindowPolicy(), 8192, 64)
 records = []
-for unit in cut(Storage(), discover(Storage(), settings), settings, 16_000_000):
+for unit in cut(Storage(), discover(Storage(), settings).files, settings, 16_000_000):
     packs = packer.packs("u", read(Storage(), unit))
     assert sum(packs["window_tokens"][0].as_py()) == len(packs["tokens"].chunk(0).flatten())
     records += packs["documents"][0].as_py()

@@ -239,7 +239,7 @@ class World:
         return target
 
     def _target(self, table: Table, environment: dict[str, str]) -> Target:
-        settings = (f"corpus.uris={self.corpus}", f"table.uri={table.uri}", *self.settings)
+        settings = (f"corpus.uris={self.corpus}/**", f"table.uri={table.uri}", *self.settings)
         return Target(self, table, settings, environment)
 
 

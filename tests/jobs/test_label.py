@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 def job(folder: Path, *overrides: str) -> Job:
     settings = [
-        f"corpus.uris={folder}/corpus", "corpus.id_column=id", f"checkpoint.uri={CHECKPOINT}",
+        f"corpus.uris={folder}/corpus/**", "corpus.id_column=id", f"checkpoint.uri={CHECKPOINT}",
         f"table.uri={folder}/table", "compute.dtype=fp32", "units.text_bytes=30000",
     ]  # fmt: skip
     return parse_job("", [*settings, *overrides])

@@ -38,9 +38,18 @@ def test_the_order_is_declared_where_it_holds():
         ([("a", "x/y"), ("b", "..")], "a=x%2Fy/b=../"),
         ([("a", "k=v"), ("b", "50%")], "a=k%3Dv/b=50%25/"),
         ([("a", None), ("b", "")], "a=__HIVE_DEFAULT_PARTITION__/b=__HIVE_DEFAULT_PARTITION__/"),
+        ([("a", "__HIVE_DEFAULT_PARTITION__")], "a=%5F_HIVE_DEFAULT_PARTITION__/"),
         ([("ключ", "é")], "%D0%BA%D0%BB%D1%8E%D1%87=%C3%A9/"),
     ],
-    ids=["none", "plain", "slash", "equals and percent", "null and empty", "unicode"],
+    ids=[
+        "none",
+        "plain",
+        "slash",
+        "equals and percent",
+        "null and empty",
+        "null's own name",
+        "unicode",
+    ],
 )
 def test_partition_path(values: list[tuple[str, str | None]], path: str):
     assert partition_path(values) == path

@@ -1,0 +1,76 @@
+"""Folders that are tables of other systems: a log in them says which files count, and a listing does not.
+
+Beside the rows that hold, such a folder keeps rows that were deleted or replaced: read as plain files, all would be labelled.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from pipeline.errors import CorpusError
+from pipeline.storage import Listing, Storage, StoredFile
+
+# What no other folder has: a part of a path that is quick to look for, and the whole, whose group is the table's folder.
+MARKS = {
+    "Delta": ("/_delta_log/", re.compile(r"(.*?)/_delta_log/.+")),
+    "Iceberg": (
+        "/metadata/",
+        re.compile(r"(.*)/metadata/(?:v\d+|\d{5,}-[^/]+)(?:\.gz)?\.metadata\.json(?:\.gz)?"),
+    ),
+    "Hudi": ("/.hoodie", re.compile(r"(.*?)/\.hoodie(?:/.+|_partition_metadata(?:\..+)?)")),
+    "Paimon": ("/schema/schema-", re.compile(r"(.*)/schema/schema-\d+")),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignTable:
+    system: str
+    root: str  # URI of its folder
+
+
+def delta_table(listing: Listing) -> bool:
+    """Whether the folder that a URI names is a Delta table."""
+    return listing.is_folder and ForeignTable("Delta", listing.root) in _tables(listing.below)
+
+
+def refuse_foreign_tables(storage: Storage, uri: str, listing: Listing) -> None:
+    """Raises CorpusError where files that a URI means belong to a table. Asks for one more listing at most, two below `data/`."""
+    if not listing.files:
+        return
+    for table in (*_tables(listing.below), *_tables_above(storage, listing)):
+        inside = f"{table.root}/"
+        if any(file.uri.startswith(inside) for file in listing.files):
+            cure = (
+                "name the table's own folder"
+                if table.system == "Delta"
+                else "export its current rows"
+            )
+            raise CorpusError(
+                f"corpus.uris {uri}: {table.root} belongs to a table of {table.system}, whose files also hold rows that were deleted or "
+                f"replaced; {cure}"
+            )
+
+
+def _tables(files: Iterable[StoredFile]) -> set[ForeignTable]:
+    return {table for file in files for table in _marked(file.uri)}
+
+
+def _marked(uri: str) -> Iterator[ForeignTable]:
+    for system, (part, mark) in MARKS.items():
+        if part in uri and (match := mark.fullmatch(uri)):
+            yield ForeignTable(system, match[1])
+
+
+def _tables_above(storage: Storage, listing: Listing) -> Iterator[ForeignTable]:
+    """Of the folders above the one that was listed, those that would put files there: above hive folders and `data`."""
+    single = not listing.is_folder and not listing.is_pattern
+    start = listing.root.rpartition("/")[0] if single else listing.root
+    root = start
+    while "=" in root.rpartition("/")[2]:
+        root = root.rpartition("/")[0]
+    if (single or root != start) and storage.is_folder(f"{root}/_delta_log"):
+        yield ForeignTable("Delta", root)
+    above, _, name = root.rpartition("/")
+    if name == "data" and urlsplit(root).path and storage.is_folder(f"{above}/metadata"):
+        yield from _tables(storage.find(f"{above}/metadata"))

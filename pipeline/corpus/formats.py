@@ -1,0 +1,102 @@
+"""Formats by a file's ending, and the one format of a folder that is named without a pattern.
+
+A folder is taken for one data set. What is known to lie beside data (prose, pictures, check sums, the card of a hub) is left
+out, and said; a second data format, or an ending that nobody knows, may be half of the corpus and is refused.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from pipeline.errors import CorpusError
+from pipeline.storage import StoredFile
+
+Format = Literal["parquet", "jsonl", "csv", "text"]
+Compression = Literal["gzip", "zstd"]
+
+FORMATS: dict[str, Format] = {
+    ".parquet": "parquet", ".pq": "parquet",
+    ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl",
+    ".csv": "csv",
+    ".txt": "text", ".text": "text", ".md": "text",
+}  # fmt: skip
+COMPRESSIONS: dict[str, Compression] = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
+NAMES = {"parquet": "Parquet", "jsonl": "JSON", "csv": "CSV", "text": "text"}
+BESIDE_ENDINGS = frozenset((
+    ".rst", ".html", ".htm", ".pdf", ".yaml", ".yml", ".toml", ".cff", ".bib", ".py", ".ipynb", ".sh", ".png", ".jpg",
+    ".jpeg", ".gif", ".svg", ".md5", ".sha256", ".sha512", ".crc", ".asc", ".sig",
+))  # fmt: skip
+# JSON about data, as hubs and libraries put it beside them; and LICENSE, NOTICE, SHA256SUMS
+BESIDE_NAMES = re.compile(r"dataset_infos?\.json|dataset_dict\.json|config\.json|[A-Z][A-Z0-9_-]*")
+
+
+def endings(uri: str) -> tuple[str, Compression | None]:
+    """The ending in lower case, without a compression's; and the compression."""
+    stem, dot, ending = uri.rpartition("/")[2].rpartition(".")
+    compression = COMPRESSIONS.get(f"{dot}{ending}".lower())
+    if compression:
+        dot, ending = stem.rpartition(".")[1:]
+    return f"{dot}{ending}".lower() if dot else "", compression
+
+
+def format_of(uri: str) -> Format | None:
+    return FORMATS.get(endings(uri)[0])
+
+
+def of_one_format(
+    uri: str, files: list[StoredFile], declared: str
+) -> tuple[list[StoredFile], list[StoredFile]]:
+    """A folder's files of its one format, and those that are left out; `declared` is `corpus.format`.
+
+    Raises CorpusError where more than one format may be meant.
+    """
+    kinds: dict[str | None, list[StoredFile]] = defaultdict(list)
+    beside: list[StoredFile] = []
+    for file in files:
+        (beside if _lies_beside(file.uri) else kinds[format_of(file.uri)]).append(file)
+    if declared != "auto" and declared not in kinds:
+        return files, []  # not one has its ending: then endings say nothing
+    wanted = declared if declared != "auto" else _one_of(uri, kinds)
+    if wanted is not None and kinds[None]:
+        raise CorpusError(
+            f"{_folder_with(uri, {wanted: kinds[wanted]})} and {_counted(kinds[None], 'file')} whose format the ending doesn't "
+            f"tell; name what you mean by a pattern such as {uri.rstrip('/')}/**/*{_ending(kinds[wanted])}"
+        )
+    taken = kinds.pop(wanted, [])
+    return taken, beside + [file for some in kinds.values() for file in some]
+
+
+def _one_of(uri: str, kinds: dict[str | None, list[StoredFile]]) -> str | None:
+    """The data format, where there is one, else text; None where nothing is known."""
+    data: dict[str, list[StoredFile]] = {
+        name: kinds[name] for name in ("parquet", "jsonl", "csv") if name in kinds
+    }
+    if len(data) > 1:
+        some = next(iter(data.values()))
+        raise CorpusError(
+            f"{_folder_with(uri, data)}, and one named without a pattern holds one format; name what you mean by a pattern such "
+            f"as {uri.rstrip('/')}/**/*{_ending(some)}, or set corpus.format"
+        )
+    return next(iter(data), "text" if "text" in kinds else None)
+
+
+def _lies_beside(uri: str) -> bool:
+    name = uri.rpartition("/")[2]
+    return endings(uri)[0] in BESIDE_ENDINGS or BESIDE_NAMES.fullmatch(name) is not None
+
+
+def _folder_with(uri: str, kinds: Mapping[str, list[StoredFile]]) -> str:
+    counts = " and ".join(_counted(files, f"{NAMES[name]} file") for name, files in kinds.items())
+    return f"corpus.uris {uri}: this folder has {counts}"
+
+
+def _counted(files: list[StoredFile], what: str) -> str:
+    first = min(file.uri for file in files)
+    return f"{len(files):,} {what}{'' if len(files) == 1 else 's'} ({first.rpartition('/')[2]})"
+
+
+def _ending(files: Iterable[StoredFile]) -> str:
+    uri = min(file.uri for file in files)
+    parts = uri.rpartition("/")[2].rsplit(".", 2 if endings(uri)[1] else 1)
+    return "." + ".".join(parts[1:])
