@@ -16,7 +16,7 @@ import typer
 from jobs import show
 from pipeline.config import Job, load_job
 from pipeline.dataflow.cluster import cluster_address, is_connected, ray_cluster
-from pipeline.dataflow.plan import Plan, make_plan
+from pipeline.dataflow.plan import Plan, check_table_writable, make_plan
 from pipeline.tables.publish import is_current, publish
 from pipeline.tables.snapshots import Manifest
 
@@ -54,6 +54,7 @@ def run_job(job: Job, *, dry_run: bool = False, limit: int | None = None) -> Man
         show.up_to_date(plan, current)
         return current
     check_checkpoint(plan)
+    check_table_writable(plan)
     with connected(plan.job):
         # imports ray, which the cluster has prepared
         from pipeline.dataflow.publisher import map_on_ray

@@ -5,6 +5,8 @@ from typing import Any
 
 from rich.console import Console
 
+from jobs.show import corpus_notes, files
+from pipeline.corpus.files import Corpus
 from pipeline.training.documents import SPLITS
 from pipeline.training.prepare import Prepared
 from pipeline.training.settings import TrainJob
@@ -12,9 +14,11 @@ from pipeline.training.settings import TrainJob
 console = Console(highlight=False, soft_wrap=True)
 
 
-def reading(job: TrainJob) -> None:
-    """What is read and tokenized before anything else is said, which takes a while."""
-    console.print(f"reading     {', '.join(job.corpus.uris)}", markup=False)
+def corpora(found: dict[str, Corpus]) -> None:
+    """What is read of each corpus, and what its folders hold beside that."""
+    for name, corpus in found.items():
+        said = "; ".join([files(len(corpus.files)), *corpus_notes(corpus)])
+        console.print(f"{name:10}  {said}", markup=False)
 
 
 def prepared(job: TrainJob, prepared: Prepared) -> None:

@@ -11,9 +11,12 @@ from typing import Annotated, Any
 import typer
 
 from jobs import show_training
+from pipeline.corpus.files import discover
 from pipeline.dataflow.cluster import check_cores, cluster_address, connection
 from pipeline.errors import ConfigError
-from pipeline.training.prepare import job_digest, prepare
+from pipeline.storage import Storage
+from pipeline.training.places import check_places, corpora
+from pipeline.training.prepare import is_prepared, job_digest, prepare
 from pipeline.training.settings import TrainJob, load_train_job, threads
 
 
@@ -34,7 +37,10 @@ def run_job(job: TrainJob) -> dict[str, Any] | None:
         _refuse_other_output(job)
         show_training.done_already(job)
         return None
-    show_training.reading(job)
+    storage = Storage(job.storage)
+    check_places(storage, job)
+    if not is_prepared(job):
+        show_training.corpora({name: discover(storage, c) for name, c in corpora(job).items()})
     prepared = prepare(job)
     show_training.prepared(job, prepared)
     n_threads = job.compute.workers * threads(job.compute)

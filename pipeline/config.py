@@ -111,10 +111,11 @@ class CorpusSettings(Settings):
     """What to label."""
 
     uris: Annotated[Names, Field(min_length=1)] = Field(
-        description="Files, folders or globs (`**` crosses folders); local paths or any fsspec scheme."
+        description="Files, folders of one format, Delta tables, or globs (`**` crosses folders); local paths or any fsspec scheme."
     )
     format: Literal["auto", "parquet", "jsonl", "csv", "text"] = Field(
-        default="auto", description="`auto` goes by the file's ending."
+        default="auto",
+        description="`auto` goes by the file's ending. Another one takes those files of a folder that have its ending, or all where not one has.",
     )
     id_column: Name | None = Field(
         default=None, description="Without one, a document's id is its file's URI and row."
@@ -122,7 +123,7 @@ class CorpusSettings(Settings):
     text_column: Name = Field(default="text", description="Not used for plain text files.")
     carry: Names | None = Field(
         default=None,
-        description="Hive partition keys to carry into the table; by default every one found.",
+        description="Hive partition keys of the corpus to carry into the table; by default every one found.",
     )
     max_document_bytes: Size = Field(
         default=MAX_DOCUMENT_BYTES,

@@ -12,18 +12,22 @@ from jobs.label import check_checkpoint, label_missing
 from pipeline.bigbird.decision import NAME, with_decision
 from pipeline.bigbird.folder import CheckpointFolder
 from pipeline.config import EvaluationJob, TextSettings
+from pipeline.corpus.places import check_apart
 from pipeline.dataflow.examples import Joined, join
-from pipeline.dataflow.plan import Plan, make_plan, window_policy
+from pipeline.dataflow.plan import Plan, check_table_writable, make_plan, window_policy
 from pipeline.dataflow.splits import Split, Splits, classification, only, read_splits
 from pipeline.errors import CheckpointError, ConfigError, ErrorBudgetError
 from pipeline.evaluation.evaluation import evaluate
 from pipeline.evaluation.examples import check_measurable
 from pipeline.evaluation.fit import Fit, fit as fit_examples
 from pipeline.evaluation.metrics import measure_regression
+from pipeline.storage import Storage
 
 
 def run_evaluation(job: EvaluationJob, *, fitting: bool = False) -> Outcome:
     """Labels what has no logits yet, fits if asked to, measures, writes; shows each on the terminal."""
+    storage, output = Storage(job.storage), job.evaluation.output
+    check_apart(storage, {"corpus.uris": job.corpus}, {"evaluation.output": output}, job.checkpoint)
     plan = make_plan(job)
     if fitting:
         check_can_fit(job, plan)
@@ -33,6 +37,11 @@ def run_evaluation(job: EvaluationJob, *, fitting: bool = False) -> Outcome:
     plan = only(plan, splits.all)
     show.plan(plan, splits)
     check_checkpoint(plan)
+    check_table_writable(plan)
+    storage.check_writable(output, f"evaluation.output {output}")
+    if fitting:
+        path = str(plan.checkpoint.path)
+        storage.check_writable(path, f"checkpoint.uri {path}, where --fit stores what it fits")
     label_missing(plan)
     outcome = measure(job, plan, splits, fit(plan, splits.fitted) if splits.fitted else None)
     if outcome.fit:

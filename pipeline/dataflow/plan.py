@@ -3,6 +3,7 @@
 Everything that can be wrong with the job is found here, before the first unit.
 """
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
@@ -14,10 +15,11 @@ from pipeline.bigbird.folder import CheckpointFolder
 from pipeline.config import Job, TextSettings
 from pipeline.corpus.files import Corpus, CorpusFile, discover, partition_keys
 from pipeline.corpus.passes import Pass, passes, read_pass
+from pipeline.corpus.places import check_apart
 from pipeline.corpus.readers import first_records_problem
 from pipeline.corpus.units import Stream, Unit, cut
 from pipeline.dataflow.task import check_questions, make_task
-from pipeline.errors import ConfigError, CorpusError
+from pipeline.errors import ConfigError, CorpusError, NoBucketError
 from pipeline.inference.budget import default_budget
 from pipeline.inference.dtype import Dtype, resolve_dtype
 from pipeline.schema import predictions_schema
@@ -127,6 +129,7 @@ class Plan:
 def make_plan(job: Job, limit: int | None = None) -> Plan:
     """Compares corpus, checkpoint and table. Raises ConfigError, InputError, StorageError."""
     storage = Storage(job.storage)
+    check_apart(storage, {"corpus.uris": job.corpus}, {"table.uri": job.table.uri}, job.checkpoint)
     checkpoint = CheckpointFolder.open(storage.fetch_folder(job.checkpoint.uri))
     # a corrupt one is found now, not by a worker
     tokenizer = Tokenizer.open(checkpoint.path)
@@ -136,9 +139,11 @@ def make_plan(job: Job, limit: int | None = None) -> Plan:
     check_questions(task, checkpoint, tokenizer, policy)
     scoring = _scoring(job, checkpoint, policy, aggregation, task)
     corpus = discover(storage, job.corpus)
+    layout = _layout(job, corpus.files, task)
     units = cut(storage, corpus.files, job.corpus, job.units.text_bytes)
     _check_first_records(storage, units)
-    units = list(_cut_streams(units, Cuts(storage, job.table.uri)))
+    with _table_s_bucket(job):
+        units = list(_cut_streams(units, Cuts(storage, job.table.uri)))
     if limit is not None:
         units = list(_limited(storage, units, limit))
     return Plan(
@@ -147,7 +152,7 @@ def make_plan(job: Job, limit: int | None = None) -> Plan:
         checkpoint=checkpoint,
         scoring=scoring,
         task=task,
-        layout=_layout(job, corpus.files, task),
+        layout=layout,
         corpus=corpus,
         units=tuple(units),
         done=frozenset(Fragments(storage, job.table.uri, scoring.key).done(len(units))),
@@ -202,6 +207,20 @@ def _scoring(
     )  # fmt: skip
 
 
+@contextlib.contextmanager
+def _table_s_bucket(job: Job) -> Iterator[None]:
+    try:
+        yield
+    except NoBucketError as error:
+        raise ConfigError(f"table.uri {job.table.uri}: {error}") from error
+
+
+def check_table_writable(plan: Plan) -> None:
+    """Raises ConfigError or AccessError where this run could compute, but not keep what it computes; StorageError."""
+    uri = plan.job.table.uri
+    plan.storage.check_writable(f"{uri.rstrip('/')}/_units", f"table.uri {uri}")
+
+
 def _layout(job: Job, files: tuple[CorpusFile, ...], task: Task) -> TableLayout:
     found = partition_keys(files)
     for key in job.table.partition_by:
@@ -209,25 +228,24 @@ def _layout(job: Job, files: tuple[CorpusFile, ...], task: Task) -> TableLayout:
             raise ConfigError(
                 f"table.partition_by {key!r}: the corpus has no such hive key; found {list(found) or 'none'}"
             )
-    wanted = (
-        list(found)
-        if job.corpus.carry is None
-        else [key for key in found if key in job.corpus.carry]
-    )
+    wanted = [key for key in found if job.corpus.carry is None or key in job.corpus.carry]
     _check_partition_names(files, job.table.partition_by)
     carried = tuple(key for key in wanted if key not in job.table.partition_by)
-    own = {
-        "snapshot",
-        "stage",
-        "reason",
-        "message",
-        *predictions_schema(task.fields, []).names,
-    }
-    if clash := own & {*carried, *job.table.partition_by}:
-        raise ConfigError(
-            f"corpus.carry: the corpus's hive keys {sorted(clash)} are columns of the table; list the keys to carry without them"
-        )
+    _check_names_differ({key: found[key] for key in (*job.table.partition_by, *carried)}, task)
     return TableLayout(job.table.partition_by, carried, job.table.buckets)
+
+
+def _check_names_differ(keys: dict[str, str], task: Task) -> None:
+    """DuckDB, Snowflake, BigQuery and Spark know no case in the names of columns."""
+    own = ("snapshot", "stage", "reason", "message", *predictions_schema(task.fields, []).names)
+    seen = {name.casefold(): f"{name!r}, which is one of the columns of the table" for name in own}
+    for key, uri in keys.items():
+        other = seen.setdefault(key.casefold(), f"{key!r} of {uri}")
+        if other != f"{key!r} of {uri}":
+            raise ConfigError(
+                f"corpus.carry: the hive key {key!r} of {uri} can't be told from {other}: engines know no case in the names of "
+                "columns; list the keys to carry without it, or rename its folders"
+            )
 
 
 def _check_partition_names(files: Iterable[CorpusFile], partition_by: tuple[str, ...]) -> None:

@@ -85,6 +85,11 @@ def job_digest(job: TrainJob) -> str:
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
+def is_prepared(job: TrainJob) -> bool:
+    """Whether a run has read the corpus, so that no other need."""
+    return (work_folder(job) / "prepared.json").exists()
+
+
 def prepare(job: TrainJob) -> Prepared:
     """Reads the corpus and the checkpoint, or takes what a run of the same job has prepared.
 

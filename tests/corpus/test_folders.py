@@ -123,15 +123,15 @@ def test_what_a_folder_may_hold_on_s3(s3: S3Server) -> None:
     filesystem = s3.filesystem()
     for number, kind in enumerate(kind for kind in KINDS if kind.values[0]):
         uri, more, there, taken, left_out = kind.values
-        for name in there:  # type: ignore[union-attr]
+        for name in there:
             filesystem.pipe_file(f"{bucket}/{number}/{name}", b"{}")
         root = f"s3://{bucket}/{number}/"
-        corpus = settings(root, uri, more)  # type: ignore[arg-type]
-        if taken.startswith("!"):  # type: ignore[union-attr]
-            with pytest.raises((CorpusError, ConfigError), match=taken[1:]):  # type: ignore[index]
+        corpus = settings(root, uri, more)
+        if taken.startswith("!"):
+            with pytest.raises((CorpusError, ConfigError), match=taken[1:]):
                 discover(storage, corpus)
         else:
-            expected = sorted(taken.split()), sorted(left_out)  # type: ignore[union-attr,arg-type,type-var]
+            expected = sorted(taken.split()), sorted(left_out)
             assert shown(discover(storage, corpus), root) == expected, kind.id
 
 

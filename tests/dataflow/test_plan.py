@@ -13,6 +13,7 @@ from pipeline.corpus.readers import read
 from pipeline.dataflow.plan import Plan, make_plan, window_policy
 from pipeline.errors import CheckpointError, ConfigError, CorpusError
 from pipeline.text.windows import WindowPolicy
+from tests.s3 import S3Server
 
 
 @pytest.fixture
@@ -201,9 +202,9 @@ def test_units_whole_under_a_limit_are_those_of_a_full_run(checkpoint: Path):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["table.partition_by=[label]"], "columns of the table"),
+        (["table.partition_by=[label]"], "which is one of the columns of the table"),
         (["table.partition_by=[nope]"], r"no such hive key; found \['label'\]"),
-        ([], "columns of the table"),
+        ([], "'label' of file:.* can't be told from 'label', which is one of the columns"),
     ],
     ids=["partition", "unknown key", "carried"],
 )
@@ -254,3 +255,55 @@ def test_a_partition_value_that_no_disk_can_hold_is_refused(checkpoint: Path, tm
     ):
         plan(checkpoint, "table.partition_by=kind", corpus=corpus)
     assert plan(checkpoint, corpus=corpus).layout.carried == ("kind",)
+
+
+@pytest.mark.parametrize(
+    ("folders", "overrides", "message"),
+    [
+        (["Lang=de", "lang=en"], [], r"hive key 'lang' of .*/lang=en/a.txt can't be told from 'Lang' of .*/Lang=de/a.txt"),
+        (["Lang=de", "lang=en"], ["table.partition_by=lang"], "hive key 'Lang' of .* can't be told from 'lang' of"),
+        (["ID=1"], [], "hive key 'ID' of .* can't be told from 'id', which is one of the columns"),
+        (["SNAPSHOT=1"], ["table.partition_by=SNAPSHOT"], "'SNAPSHOT' of .* can't be told from 'snapshot', which"),
+        (["Reason=1"], [], "'Reason' of .* can't be told from 'reason', which"),
+        (["STRASSE=1", "straße=1"], [], "'straße' of .* can't be told from 'STRASSE'"),
+    ],
+    ids=["two keys", "a partition", "the id", "reserved", "of the errors", "no ASCII"],
+)  # fmt: skip
+def test_names_that_differ_in_case_only_are_refused(
+    checkpoint: Path, tmp_path: Path, folders: list[str], overrides: list[str], message: str
+):
+    for folder in folders:
+        (tmp_path / "corpus" / folder).mkdir(parents=True)
+        (tmp_path / "corpus" / folder / "a.txt").write_text("text")
+    with pytest.raises(ConfigError, match=message):
+        plan(checkpoint, *overrides, corpus=tmp_path / "corpus")
+    assert plan(checkpoint, "corpus.carry=[]", corpus=tmp_path / "corpus").layout.carried == ()
+
+
+def test_a_key_that_the_corpus_does_not_have_is_not_carried_in_silence(
+    checkpoint: Path, tmp_path: Path
+):
+    (tmp_path / "lang=de").mkdir()
+    (tmp_path / "lang=de" / "a.txt").write_text("text")
+    with pytest.raises(
+        ConfigError, match=r"corpus.carry 'nope': the corpus has no such hive key; found \['lang'\]"
+    ):
+        plan(checkpoint, "corpus.carry=[lang, nope]", corpus=tmp_path / "lang*/*")
+
+
+def test_the_table_lies_apart_from_the_corpus(checkpoint: Path, tmp_path: Path):
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus/a.txt").write_text("text")
+    for table in ("corpus/table", "corpus", "."):
+        with pytest.raises(ConfigError, match=r"table\.uri .* lies where corpus\.uris .*/corpus"):
+            plan(checkpoint, f"table.uri={tmp_path / table}", corpus=tmp_path / "corpus")
+
+
+@pytest.mark.s3
+def test_a_table_whose_bucket_is_missing_is_the_job_s_mistake(
+    s3: S3Server, checkpoint: Path, tmp_path: Path
+):
+    (tmp_path / "a.txt").write_text("text")
+    places = ["table.uri=s3://no-such-bucket/t", f"storage.endpoint_url={s3.endpoint}"]
+    with pytest.raises(ConfigError, match=r"table\.uri s3://no-such-bucket/t: .* no such bucket"):
+        plan(checkpoint, *places, corpus=tmp_path / "a.txt")

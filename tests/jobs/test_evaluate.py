@@ -246,6 +246,26 @@ def test_a_checkpoint_in_a_store_is_not_written_to(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("evaluation.output=/proc/figures", "evaluation.output /proc/figures: can't be written"),
+        ("evaluation.output={}/corpus/out", "evaluation.output .*/corpus/out: lies where corpus.uris"),
+        ("table.uri=/proc/table", "table.uri /proc/table: can't be written"),
+        ("checkpoint.uri={}/corpus/c", "checkpoint.uri .*/corpus/c: lies where corpus.uris"),
+    ],
+    ids=["output", "output in the corpus", "table", "checkpoint in the corpus"],
+)  # fmt: skip
+def test_what_can_t_be_written_is_found_before_ray_starts(
+    tmp_path: Path, override: str, message: str
+):
+    (tmp_path / "corpus").mkdir()
+    pq.write_table(pq.read_table(CORPUS / "test.parquet"), tmp_path / "corpus/a.parquet")
+    shutil.copytree(CHECKPOINT, tmp_path / "corpus/c" if "corpus/c" in override else tmp_path / "checkpoint")  # fmt: skip
+    with pytest.raises(ConfigError, match=message):
+        run_evaluation(evaluation(tmp_path, override.format(tmp_path)))
+
+
+@pytest.mark.parametrize(
     ("limit", "failed", "refused"),
     [("", 9, False), ("2", 2, False), ("1", 2, True), ("50%", 1, False), ("49%", 1, True)],
 )

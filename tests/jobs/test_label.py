@@ -18,6 +18,7 @@ import zstandard
 from jobs.label import run_job
 from jobs.sample import CHECKPOINT, CORPUS
 from pipeline.config import Job, parse_job
+from pipeline.errors import ConfigError
 from pipeline.tasks.classification import softmax
 from tests.jobs.corpora import documents, plain_logits, write_every_format
 from tests.s3 import S3Server
@@ -284,6 +285,29 @@ def test_what_users_get_wrong_ends_before_ray_starts(
     assert message in result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "table").exists()
+
+
+def test_a_table_that_can_t_be_written_ends_before_ray_starts(tmp_path: Path):
+    """A dry run tells what there is to do, and tries nothing."""
+    write_every_format(tmp_path / "corpus", documents(5))
+    (tmp_path / "file").touch()
+    for table in ("/proc/table", f"{tmp_path}/file/table"):
+        settings = job(tmp_path, f"table.uri={table}")
+        assert run_job(settings, dry_run=True) is None
+        with pytest.raises(ConfigError, match=f"table.uri {table}: can't be written"):
+            run_job(settings)
+
+
+def test_the_plan_says_what_a_folder_holds_beside_the_corpus(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "corpus").mkdir()
+    for name in ("a.jsonl", "README.md", "LICENSE", "b.sha256", "_c.jsonl"):
+        (tmp_path / "corpus" / name).write_text('{"id": "a", "text": "b"}\n')
+    run_job(job(tmp_path, f"corpus.uris={tmp_path}/corpus"), dry_run=True)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "1 file, 25 bytes" in shown
+    assert "; 4 files left out: LICENSE, README.md, _c.jsonl, …" in shown
 
 
 @pytest.mark.s3
