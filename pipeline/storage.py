@@ -143,6 +143,8 @@ class Storage:
     def check_writable(self, folder: str, what: str) -> None:
         """Writes an empty object into a folder, as the table's are written, and removes it.
 
+        A local folder that is not there yet is not made: it can be if something can be written into the one above.
+
         Raises:
             ConfigError: it can't be written, and waiting changes nothing; `what` begins the message.
             AccessError: the store refuses.
@@ -152,9 +154,10 @@ class Storage:
         filesystem, path = self._at(uri)
         with _writing(what):
             if _is_local(filesystem):
+                there = _nearest_above(Path(path))
                 with contextlib.suppress(FileExistsError):  # of a run that looks at the same time
-                    _create(filesystem, path, b"")
-                Path(path).unlink(missing_ok=True)
+                    _create(filesystem, str(there / WRITE_CHECK), b"")
+                (there / WRITE_CHECK).unlink(missing_ok=True)
                 return
             self.put_if_absent(uri, b"")
             with contextlib.suppress(
@@ -373,6 +376,15 @@ def _inner_name(file: StoredFile, root: str) -> str:
     if ".." in name.split("/"):
         raise CheckpointError(f"{file.uri}: the name leads out of its folder; remove the object")
     return name
+
+
+def _nearest_above(path: Path) -> Path:
+    """Of the folders above a path the nearest that is there; OSError where there can be none."""
+    for folder in path.parents:
+        with contextlib.suppress(FileNotFoundError):
+            folder.lstat()
+            return folder
+    raise AssertionError("the root is there")
 
 
 def _sorted(files: dict[str, StoredFile]) -> list[StoredFile]:
