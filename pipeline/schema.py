@@ -3,9 +3,10 @@
 reader -> DOCUMENTS -> tokenizer -> PACKS -> encoder -> LOGITS -> FRAGMENT (stored) -> PREDICTIONS and ERRORS (published)
 
 PACKS and LOGITS hold one row per unit, so that Ray can neither split a unit nor mix two. Types are those that every
-warehouse reads: signed integers, plain strings, doubles (notes on each choice: DESIGN.md, section 5, "Tables").
+warehouse reads: signed integers, plain strings, doubles.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
@@ -17,11 +18,29 @@ HIVE_NULL = (
 # What a person says of a document: one label, several of them, or a number.
 Label = str | float | int | bool | tuple[str, ...]
 
+
+def column(name: str, type_: pa.DataType, meaning: str, *, nullable: bool = True) -> pa.Field:
+    """A column that is published; what it means is told by every snapshot's manifest, and in no data file."""
+    return pa.field(name, type_, nullable, {"meaning": meaning})
+
+
+def described(columns: Iterable[pa.Field]) -> list[dict[str, str]]:
+    """Name, Arrow type and meaning of published columns."""
+    return [
+        {
+            "name": field.name,
+            "type": str(field.type),
+            "meaning": field.metadata[b"meaning"].decode(),
+        }
+        for field in columns
+    ]
+
+
 # Why a document has no prediction; null in all three where it has one.
 ERROR_FIELDS = [
-    pa.field("stage", pa.string()),  # read | tokenize | predict
-    pa.field("reason", pa.string()),  # a word to group by
-    pa.field("message", pa.string()),  # for people; never text of the document
+    column("stage", pa.string(), "where it failed: read, tokenize or predict"),
+    column("reason", pa.string(), "why, as a word to group by"),
+    column("message", pa.string(), "why, for people; never text of the document"),
 ]
 
 DOCUMENTS = pa.schema(
@@ -114,42 +133,68 @@ def fragment_schema(output: pa.Field) -> pa.Schema:
     return pa.schema([*DOCUMENT_RECORD, output])
 
 
+ID = column(
+    "id",
+    pa.string(),
+    "the corpus's id of the document; without an id column, or where it could not be read, its file and position",
+)
 SOURCE_FIELDS = [
-    pa.field("source_uri", pa.string(), nullable=False),
-    pa.field("source_position", pa.int64(), nullable=False),
+    column("source_uri", pa.string(), "the document's file", nullable=False),
+    column(
+        "source_position",
+        pa.int64(),
+        "its row in the file, from 0; in plain JSON Lines the first byte of its line",
+        nullable=False,
+    ),
 ]
-KEY_FIELDS = [
-    pa.field("scoring_key", pa.string(), nullable=False),
-    pa.field("decision_key", pa.string(), nullable=False),
-]
+SCORING_KEY = column(
+    "scoring_key",
+    pa.string(),
+    "digest of all that gave the scores: weights, tokenizer, windows, dtype",
+    nullable=False,
+)
+DECISION_KEY = column(
+    "decision_key",
+    pa.string(),
+    "digest of all that made the task's columns of the scores: labels, thresholds, temperature",
+    nullable=False,
+)
+
+
+def hive_key(name: str) -> pa.Field:
+    """A key of the corpus's paths, as a column of the table or, for partitions, of its paths."""
+    return column(
+        name, pa.string(), "hive key in the paths of the corpus; null where a path has none"
+    )
 
 
 def predictions_schema(decisions: list[pa.Field], carried: list[str]) -> pa.Schema:
     """The published table: fixed columns, the task's own `decisions`, then the corpus's hive keys that are not partitions."""
     return pa.schema(
         [
-            pa.field("id", pa.string(), nullable=False),
+            ID.with_nullable(False),
             *SOURCE_FIELDS,
-            pa.field("content_sha256", pa.string(), nullable=False),
+            column("content_sha256", pa.string(), "SHA-256, in hex, of the text as UTF-8", nullable=False),
             *decisions,
-            pa.field("n_tokens", pa.int32(), nullable=False),
-            pa.field("n_windows", pa.int32(), nullable=False),
-            pa.field("truncated", pa.bool_(), nullable=False),
-            *KEY_FIELDS,
-            *(pa.field(key, pa.string()) for key in carried),
+            column("n_tokens", pa.int32(), "tokens of the document, without [CLS] and [SEP]", nullable=False),
+            column("n_windows", pa.int32(), "windows that were computed, of all questions", nullable=False),
+            column("truncated", pa.bool_(), "whether some of its tokens are in no window", nullable=False),
+            SCORING_KEY,
+            DECISION_KEY,
+            *map(hive_key, carried),
         ]
-    )
+    )  # fmt: skip
 
 
 def errors_schema(carried: list[str]) -> pa.Schema:
     """The published errors: one row per document without a prediction."""
     return pa.schema(
         [
-            pa.field("id", pa.string()),
+            ID,
             *SOURCE_FIELDS,
             *(field.with_nullable(False) for field in ERROR_FIELDS),
-            pa.field("scoring_key", pa.string(), nullable=False),
-            *(pa.field(key, pa.string()) for key in carried),
+            SCORING_KEY,
+            *map(hive_key, carried),
         ]
     )
 

@@ -36,7 +36,7 @@ def make_task(settings: TaskSettings, checkpoint: CheckpointFolder, aggregation:
                 aggregation,
             )
         case "embedding":
-            return Embedding(aggregation)
+            return Embedding(head.outputs(checkpoint.encoder), aggregation)
         case "token_classification":
             if head.problem_type != "single_label":
                 raise CheckpointError(

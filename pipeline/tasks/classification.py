@@ -20,24 +20,44 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.schema import DOCUMENT_LOGITS
+from pipeline.schema import DOCUMENT_LOGITS, column
 from pipeline.tasks.windows import aggregated, lists, matrix
 
 ProblemType = Literal["single_label", "multi_label", "binary", "regression"]
 Floats = npt.NDArray[np.float64]
 
 SCORES = pa.list_(pa.struct([pa.field("label", pa.string()), pa.field("score", pa.float32())]))
-ONE_LABEL = [
-    pa.field("label", pa.string()),
-    pa.field("score", pa.float64()),  # the label's probability
-    pa.field("margin", pa.float64()),  # ahead of the most probable other one
-    pa.field("scores", SCORES),
-]
+PROBABILITIES = column(
+    "scores", SCORES, "the probability of every label, in the checkpoint's order"
+)
+SCORE = column(
+    "score",
+    pa.float64(),
+    "the probability of the label or, where it is null, of the most probable one",
+)
+MARGIN = column("margin", pa.float64(), "how far score is above the most probable other label's")
 DECISIONS: dict[ProblemType, list[pa.Field]] = {
-    "single_label": ONE_LABEL,
-    "multi_label": [pa.field("labels", pa.list_(pa.string())), pa.field("scores", SCORES)],
-    "binary": ONE_LABEL,
-    "regression": [pa.field("value", pa.float64())],
+    "single_label": [
+        column(
+            "label", pa.string(), "the most probable label; null where it is below its threshold"
+        ),
+        SCORE,
+        MARGIN,
+        PROBABILITIES,
+    ],
+    "multi_label": [
+        column(
+            "labels", pa.list_(pa.string()), "every label at or above its threshold; may be empty"
+        ),
+        PROBABILITIES,
+    ],
+    "binary": [
+        column("label", pa.string(), "the second label at or above its threshold, else the first"),
+        column("score", pa.float64(), "the probability of the label"),
+        MARGIN,
+        PROBABILITIES,
+    ],
+    "regression": [column("value", pa.float64(), "the checkpoint's one output as it is")],
 }
 
 
@@ -77,6 +97,17 @@ class Classification:
     @property
     def scoring(self) -> dict[str, Any]:
         return {}  # the aggregation is the window policy's
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        if self.problem_type == "regression":
+            return {"problem_type": self.problem_type}
+        return {
+            "problem_type": self.problem_type,
+            "labels": list(self.labels),
+            "temperature": self.temperature,
+            "thresholds": {label: self.threshold(label) for label in self.labels},
+        }
 
     def outputs(self, logits: pa.Table) -> pa.Array:
         return aggregated(logits, self.aggregation)

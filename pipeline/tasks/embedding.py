@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.schema import DOCUMENT_LOGITS
+from pipeline.schema import DOCUMENT_LOGITS, column
 from pipeline.tasks.windows import aggregated, lists, matrix
 
 
@@ -17,6 +17,7 @@ from pipeline.tasks.windows import aggregated, lists, matrix
 class Embedding:
     """For search, clustering and finding duplicates."""
 
+    dimension: int
     aggregation: str = "mean"
 
     output = DOCUMENT_LOGITS
@@ -26,11 +27,16 @@ class Embedding:
 
     @property
     def fields(self) -> list[pa.Field]:
-        return [pa.field("embedding", pa.list_(pa.float32()))]
+        meaning = f"vector of {self.dimension} float32 and of length 1, so that a product of two is their cosine"
+        return [column("embedding", pa.list_(pa.float32()), meaning)]
 
     @property
     def scoring(self) -> dict[str, Any]:
         return {}  # the aggregation is the window policy's
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {"dimension": self.dimension, "vector_dtype": "float32"}
 
     def outputs(self, logits: pa.Table) -> pa.Array:
         return aggregated(logits, self.aggregation)

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.schema import column
 from pipeline.tasks.windows import Tokens
 
 ANSWER_TOKENS = 64
@@ -52,7 +53,12 @@ ANSWER = pa.struct(
     ]
 )
 BESTS = pa.field("answers", pa.list_(BEST))  # one for each question
-ANSWERS = pa.field("answers", pa.list_(ANSWER))
+ANSWERS = column(
+    "answers",
+    pa.list_(ANSWER),
+    "one for each question, in the job file's order; answer, start and stop are null where there is none, and score is then the "
+    "probability of that; start and stop count characters (Unicode code points) from 0, the last one excluded",
+)
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,14 @@ class QuestionAnswering:
     @property
     def scoring(self) -> dict[str, Any]:
         return {"questions": self.questions, "spans": [ANSWER_TOKENS, SPANS_KEPT]}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {
+            "questions": list(self.questions),
+            "temperature": self.temperature,
+            "no_answer_threshold": self.no_answer_threshold,
+        }
 
     def outputs(self, logits: pa.Table) -> pa.Array:
         tokens = Tokens.of(logits)

@@ -33,6 +33,10 @@ class Task(Protocol):
         """What `outputs` reads beside the logits; part of the scoring key."""
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """What a reader of the table should know of the outputs and the decision; for the manifest, as JSON."""
+
+    @property
     def located(self) -> bool:
         """Whether `outputs` needs LOGITS with LOCATED_FIELDS."""
 

@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.schema import column
 from pipeline.tasks.windows import Ints, Tokens, lists
 
 OUTSIDE = "O"
@@ -42,7 +43,12 @@ ENTITY = pa.struct(
         pa.field("score", pa.float64()),
     ]
 )
-ENTITIES = pa.field("entities", pa.list_(ENTITY))
+ENTITIES = column(
+    "entities",
+    pa.list_(ENTITY),
+    "in the order of the text; start and stop count characters (Unicode code points) from 0, the last one excluded; score is the mean "
+    "probability of the tokens",
+)
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,14 @@ class TokenClassification:
     @property
     def scoring(self) -> dict[str, Any]:
         return {"labels": self.labels, "temperature": self.temperature}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {
+            "labels": list(self.labels),
+            "temperature": self.temperature,
+            "min_score": self.min_score,
+        }
 
     def outputs(self, logits: pa.Table) -> pa.Array:
         tokens = Tokens.of(logits)

@@ -22,10 +22,10 @@ def logits(vectors: list[list[float]], documents: list[int], tokens: list[int], 
 
 def test_windows_weigh_by_their_tokens_and_the_length_is_one() -> None:
     table = logits([[0.0, 4.0], [6.0, 0.0], [8.0, 6.0]], [0, 0, 2], [100, 200, 5], 3)
-    outputs = Embedding().outputs(table)
+    outputs = Embedding(2).outputs(table)
     assert outputs.to_pylist() == [[4.0, pytest.approx(4 / 3)], None, [8.0, 6.0]]
-    (embedding,) = Embedding().decide(outputs.drop_null())
-    assert embedding.type == Embedding().fields[0].type
+    (embedding,) = Embedding(2).decide(outputs.drop_null())
+    assert embedding.type == Embedding(2).fields[0].type
     first, second = embedding.to_pylist()
     assert first == pytest.approx([4 / np.hypot(4, 4 / 3), 4 / 3 / np.hypot(4, 4 / 3)])
     assert second == pytest.approx([0.8, 0.6])
@@ -33,14 +33,14 @@ def test_windows_weigh_by_their_tokens_and_the_length_is_one() -> None:
 
 def test_windows_are_aggregated_as_the_job_says() -> None:
     table = logits([[0.0, 4.0], [6.0, 0.0]], [0, 0], [100, 200], 1)
-    assert Embedding("first").outputs(table).to_pylist() == [[0.0, 4.0]]
-    assert Embedding("max").outputs(table).to_pylist() == [[6.0, 4.0]]
+    assert Embedding(2, "first").outputs(table).to_pylist() == [[0.0, 4.0]]
+    assert Embedding(2, "max").outputs(table).to_pylist() == [[6.0, 4.0]]
 
 
 @given(arrays(np.float32, (3, 4), elements=st.floats(-1e3, 1e3, width=32)))
 def test_the_product_of_two_is_their_cosine(vectors_NL: np.ndarray) -> None:
     lists = pa.array(list(vectors_NL), pa.list_(pa.float32()))
-    unit_NL = np.array(Embedding().decide(lists)[0].to_pylist())
+    unit_NL = np.array(Embedding(4).decide(lists)[0].to_pylist())
     lengths = np.linalg.norm(vectors_NL.astype(np.float64), axis=1)
     expected = vectors_NL @ vectors_NL.T.astype(np.float64)
     # float32 keeps seven digits
@@ -48,5 +48,5 @@ def test_the_product_of_two_is_their_cosine(vectors_NL: np.ndarray) -> None:
 
 
 def test_a_vector_of_zeros_stays_one() -> None:
-    (found,) = Embedding().decide(pa.array([[0.0, 0.0]], pa.list_(pa.float32())))
+    (found,) = Embedding(2).decide(pa.array([[0.0, 0.0]], pa.list_(pa.float32())))
     assert found.to_pylist() == [[0.0, 0.0]]
