@@ -6,6 +6,7 @@ import typer
 
 from jobs import config, errors, evaluate, import_checkpoint, label, train
 from jobs.interruption import Interrupted, interruptible
+from jobs.show import printable
 from pipeline.errors import RookeryError
 from pipeline.processes import end_children
 
@@ -47,7 +48,8 @@ def run(command: typer.Typer) -> None:
         with interruptible():
             command()
     except RookeryError as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
+        lines = [printable(line) for line in str(error).splitlines()]
+        typer.secho("error: " + "\n".join(lines), fg="red", err=True)
         sys.exit(error.exit_code)
     except Interrupted as interrupted:
         end_children()  # of Ray, whose processes may take longer than this one

@@ -1,5 +1,6 @@
 """`rookery errors`: the documents that could not be labelled, and why."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -20,20 +21,46 @@ def errors(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="Override one field: path=value.")
     ] = None,
-    limit: Annotated[
-        int, typer.Option("--limit", min=0, help="List the first N documents.")
-    ] = show.FAILURES_SHOWN,
+    reason: Annotated[
+        str | None, typer.Option("--reason", help="Only documents that failed for this reason.")
+    ] = None,
+    file: Annotated[
+        str | None,
+        typer.Option("--file", help="Only documents of this file: its URI, or a part of it."),
+    ] = None,
+    every: Annotated[
+        bool,
+        typer.Option("--all", help=f"List every document, not the first {show.FAILURES_SHOWN}."),
+    ] = False,
 ) -> None:
-    """List and group the documents that could not be labelled."""
-    show_errors(load_job(job_file, overrides), limit)
+    """Count the documents that could not be labelled by reason, then list them."""
+    show_errors(load_job(job_file, overrides), reason, file, every=every)
 
 
-def show_errors(job: Job, limit: int) -> None:
-    """Shows the errors of the newest snapshot, or of a finished run that was not published: it may have had too many."""
+def command(job_file: Path, overrides: list[str] | None) -> str:
+    """The command line that lists the errors of a job."""
+    settings = [part for override in overrides or [] for part in ("--set", override)]
+    return shlex.join(["rookery", "errors", "--config", str(job_file), *settings])
+
+
+def show_errors(
+    job: Job, reason: str | None = None, file: str | None = None, *, every: bool = False
+) -> None:
+    """Shows the errors of the newest snapshot, or of a finished run that was not published: it may have had too many.
+
+    They are read twice, so that they can be counted first and need not be held.
+    """
     plan = make_plan(job)
     published = _published(plan)
-    counts, first = failures.summarize(_failures(plan, published), limit)
-    show.failures(plan, published, counts, first)
+    counts = failures.merged(
+        failure
+        for table in failures.chosen(_failures(plan, published), reason, file)
+        for failure in failures.counted(table)
+    )
+    show.failures(plan, published, counts, [("reason", reason), ("file", file)])
+    if counts:
+        found = failures.chosen(_failures(plan, published), reason, file)
+        show.failed_documents(found, failures.total(counts), every=every)
 
 
 def _published(plan: Plan) -> Manifest | None:

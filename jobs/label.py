@@ -4,8 +4,9 @@ There is no separate resume or re-label: the plan says what is missing, the unit
 complete snapshot is published.
 """
 
+import contextlib
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,11 +14,12 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs import show
+from jobs import errors, show
 from pipeline.config import Job, load_job
 from pipeline.dataflow.cluster import cluster_address, is_connected, ray_cluster
 from pipeline.dataflow.plan import Plan, check_table_writable, make_plan
-from pipeline.tables.publish import is_current, publish
+from pipeline.errors import ErrorBudgetError
+from pipeline.tables.publish import check_current, is_current, publish
 from pipeline.tables.snapshots import Manifest
 
 
@@ -38,11 +40,21 @@ def label(
     ] = None,
 ) -> None:
     """Make a prediction table true: label what is missing, publish one complete snapshot."""
-    run_job(load_job(job_file, overrides), dry_run=dry_run, limit=limit)
+    listing = errors.command(job_file, overrides)
+    run_job(load_job(job_file, overrides), dry_run=dry_run, limit=limit, listing=listing)
 
 
-def run_job(job: Job, *, dry_run: bool = False, limit: int | None = None) -> Manifest | None:
-    """Plans, labels, publishes; shows each on the terminal. Returns what readers see now, or None after a dry run."""
+def run_job(
+    job: Job,
+    *,
+    dry_run: bool = False,
+    limit: int | None = None,
+    listing: str = "rookery errors --config JOB_FILE",
+) -> Manifest | None:
+    """Plans, labels, publishes; shows each on the terminal. Returns what readers see now, or None after a dry run.
+
+    `listing`: the command that lists what could not be labelled.
+    """
     started = time.time()
     plan = make_plan(job, limit)
     current = is_current(plan.snapshots, plan.publication)
@@ -50,8 +62,10 @@ def run_job(job: Job, *, dry_run: bool = False, limit: int | None = None) -> Man
     if dry_run:
         return None
     if current:
+        with _listed_by(listing):
+            check_current(plan.snapshots, plan.fragments, plan.publication, current)
         plan.snapshots.point_to_latest()
-        show.up_to_date(plan, current)
+        show.up_to_date(current, listing)
         return current
     check_checkpoint(plan)
     check_table_writable(plan)
@@ -61,18 +75,32 @@ def run_job(job: Job, *, dry_run: bool = False, limit: int | None = None) -> Man
 
         work = label_missing(plan)
         plan = plan.cut_streams()
-        with show.publishing():
+        with show.publishing(), _listed_by(listing):
             run = run_record(plan, started)
             manifest = publish(plan.snapshots, plan.fragments, plan.publication, run, map_on_ray)
-    show.summary(plan, manifest, work, time.time() - started)
+    if manifest.run == run:
+        show.summary(plan, manifest, work, time.time() - started, listing)
+    else:
+        show.up_to_date(manifest, listing, "another run was first, and")
     return manifest
 
 
-def connected(job: Job) -> AbstractContextManager[None]:
+def connected(job: Job) -> contextlib.AbstractContextManager[None]:
     """A connection to the job's cluster; says where it goes, for it may take a minute where nobody answers."""
     if (address := cluster_address(job.ray)) and not is_connected():
         show.connecting(address)
     return ray_cluster(job)
+
+
+@contextlib.contextmanager
+def _listed_by(listing: str) -> Iterator[None]:
+    """Adds to what is said of too many errors where all of them can be seen."""
+    try:
+        yield
+    except ErrorBudgetError as error:
+        raise ErrorBudgetError(
+            f"{error}\nList them with `{listing}`; mend what is wrong or raise max_errors, and run again"
+        ) from error
 
 
 def label_missing(plan: Plan) -> show.Work:

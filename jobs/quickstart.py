@@ -22,7 +22,7 @@ def main() -> None:
         [f"corpus.uris={CORPUS}/*.parquet", f"checkpoint.uri={CHECKPOINT}"],
     )
     console.rule("[bold]rookery label --config jobs/sample/job.yaml")
-    manifest = run_job(job)
+    manifest = run_job(job, listing="rookery errors --config jobs/sample/job.yaml")
     assert manifest
     labelled = _labelled(job, manifest)
     console.rule("[bold]ten of the test documents, which training never saw")

@@ -1,11 +1,13 @@
 """What the person at the terminal sees: the plan, progress, the summary. In a log file, plain lines."""
 
 import time
-from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
+import pyarrow as pa
 from rich import box
 from rich.console import Console
 from rich.progress import (
@@ -21,7 +23,8 @@ from rich.text import Text
 
 from pipeline.corpus.files import Corpus
 from pipeline.dataflow.plan import Plan
-from pipeline.tables.snapshots import Manifest
+from pipeline.tables.rules import told
+from pipeline.tables.snapshots import Failure, Manifest
 
 LOG_EVERY_S = 10  # between progress lines where there is no terminal
 LABELS_SHOWN = 10
@@ -81,75 +84,126 @@ def corpus_notes(corpus: Corpus) -> list[str]:
     return notes
 
 
-def up_to_date(plan: Plan, current: Manifest) -> None:
-    """A run with nothing to do."""
+def up_to_date(current: Manifest, listing: str, why: str = "") -> None:
+    """A run with nothing to do, or nothing to publish, because of `why`. `listing`: the command that lists errors."""
     counts = current.counts
+    reasons = ", ".join(f"{f.reason} {f.documents:,}" for f in current.failures)
+    listed = f": {reasons}; `{listing}`" if reasons else ""
+    what = f"{why} snapshot {current.snapshot} already holds these".strip()
     console.print(
-        f"[green]Nothing to do:[/] snapshot {current.snapshot} already holds these "
-        f"{counts['documents']:,} documents ({_errors(counts['errors'])}). Nothing was published.",
+        Text.assemble(
+            ("Nothing to do:", "green"),
+            f" {what} {counts['documents']:,} documents ({_of(counts['predictions'], counts['errors'])}{listed}). "
+            "Nothing was published.",
+        ),
         soft_wrap=True,
     )
 
 
-def summary(plan: Plan, manifest: Manifest, work: Work, seconds: float) -> None:
-    """What was done and where it is."""
+def summary(plan: Plan, manifest: Manifest, work: Work, seconds: float, listing: str) -> None:
+    """What was done and where it is. `listing`: the command that lists errors."""
     counts = manifest.counts
-    added = sum(file.state == "added" for file in manifest.files)
-    grid = new_grid()
-    partial = " (partial)" if manifest.partial else ""
-    grid.add_row(
-        "snapshot",
-        f"{manifest.snapshot}{partial}: files: {added} added, {len(manifest.files) - added} kept, {len(manifest.removed)} removed",
-    )
-    grid.add_row(
-        "documents",
-        f"{counts['documents']:,}: {counts['predictions']:,} predictions, {_errors(counts['errors'])}",
-    )
-    grid.add_row(
-        "this run",
-        f"{work.documents:,} documents, {work.tokens:,} tokens in {work.windows:,} windows, {work.units} units",
-    )
-    if work.tokens:
-        rates = f"{work.tokens / work.seconds:,.0f} tokens/s, {work.documents / work.seconds:,.1f} documents/s"
-        grid.add_row("speed", f"{rates} over {work.seconds:.1f} s, Ray's start included")
-    if said := corpus_notes(plan.corpus):
-        grid.add_row("corpus", Text("; ".join(said)))
-    grid.add_row("time", f"{seconds:.1f} s in all")
-    grid.add_row(
-        "read it",
-        f"{plan.snapshots.uri(plan.snapshots.folder('data', manifest.snapshot))}**/*.parquet",
-    )
     console.print(f"\n[bold green]Published[/] {plan.job.table.uri}")
-    console.print(grid)
-    if manifest.labels:
-        console.print(_label_bars(manifest.labels))
+    for name, line in _summary(plan, manifest, work, seconds, listing):
+        # not folded: paths are there to be copied
+        console.print(Text.assemble((f"{name:<9}  ", "bold"), printable(line)), soft_wrap=True)
+    if manifest.labels or counts["unlabelled"]:
+        one_each = "label" in _columns(plan)
+        if not one_each:
+            console.print("documents with each of these, of which one may have several:")
+        console.print(_label_bars(manifest, one_each=one_each))
+
+
+def _summary(
+    plan: Plan, manifest: Manifest, work: Work, seconds: float, listing: str
+) -> Iterator[tuple[str, str]]:
+    counts = manifest.counts
+    partial = " (partial)" if manifest.partial else ""
+    added = sum(file.state == "added" for file in manifest.files)
+    files = f"{added} added, {len(manifest.files) - added} kept, {len(manifest.removed)} removed"
+    yield "snapshot", f"{manifest.snapshot}{partial}: files: {files}"
+    documents = _of(counts["predictions"], counts["errors"])
+    yield "documents", f"{counts['documents']:,}: {documents}"
+    for number, line in enumerate(told(manifest.failures)):
+        yield "" if number else "errors", line
+    if manifest.failures:
+        yield "", f"all of them: {listing}"
+    if counts["unlabelled"]:
+        yield "no label", f"{counts['unlabelled']:,} of the predictions: {_unlabelled(plan)}"
+    if ids := counts["duplicate_ids"]:
+        are = "1 id is" if ids == 1 else f"{ids:,} ids are"
+        yield "ids", f"{are} on several documents each (corpus.duplicate_ids: keep)"
+    yield "this run", _this_run(work, counts["documents"])
+    if work.tokens:
+        yield "", f"{work.tokens:,} tokens in {work.windows:,} windows"
+        rates = f"{work.tokens / work.seconds:,.0f} tokens/s, {work.documents / work.seconds:,.1f} documents/s"
+        yield "speed", f"{rates} over {work.seconds:.1f} s, Ray's start included"
+    for note in corpus_notes(plan.corpus):
+        yield "corpus", note
+    yield "time", f"{seconds:.1f} s in all"
+    folder = plan.snapshots.folder("data", manifest.snapshot)
+    yield "read it", f"{plan.snapshots.uri(folder)}**/*.parquet"
+
+
+def _this_run(work: Work, documents: int) -> str:
+    """What this run computed and, if that is not all of the table's documents, how many others there are."""
+    units = f"{work.units:,} unit{'' if work.units == 1 else 's'}"
+    done = _of(work.documents - work.errors, work.errors)
+    others = documents - work.documents
+    before = f"; the other {others:,} were done before" if others > 0 else ""
+    return f"{work.documents:,} documents in {units}: {done}{before}"
+
+
+def _columns(plan: Plan) -> list[str]:
+    return [field.name for field in plan.task.fields]
+
+
+def _unlabelled(plan: Plan) -> str:
+    """What it means that a prediction has none."""
+    columns = _columns(plan)
+    if "entities" in columns:
+        return "no entity was found in them"
+    if "answers" in columns:
+        return "none of the questions has an answer in them"
+    return (
+        "the most probable label"
+        + (" is" if "label" in columns else " too is")
+        + " below its threshold"
+    )
 
 
 def failures(
     plan: Plan,
     published: Manifest | None,
-    counts: Counter[tuple[str, str]],
-    first: list[dict[str, Any]],
+    counts: list[Failure],
+    filters: list[tuple[str, str | None]],
 ) -> None:
-    """Documents that could not be labelled: how many for each reason, then the first of them, two lines each."""
+    """How many documents could not be labelled, for each reason."""
     console.print(f"{plan.job.table.uri}: {_whose(plan, published)}", soft_wrap=True, markup=False)
     if plan.missing:
         console.print(
             f"{len(plan.missing):,} of {len(plan.units):,} units are not labelled yet: `rookery label` would label them",
             soft_wrap=True,
         )
+    wanted = " and ".join(f"--{name} {value!r}" for name, value in filters if value is not None)
     if not counts:
-        console.print("[green]No errors.[/]")
+        console.print(Text(f"No errors{f' with {wanted}' if wanted else ''}.", "green"))
         return
     table = Table("reason", "stage", Column("documents", justify="right"), box=box.SIMPLE)
-    for (stage, reason), count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
-        table.add_row(reason, stage, f"{count:,}")
+    for failure in counts:
+        table.add_row(failure.reason, failure.stage, f"{failure.documents:,}")
     table.add_section()
-    table.add_row("all", "", f"{counts.total():,}")
+    table.add_row("all", "", f"{sum(failure.documents for failure in counts):,}")
     console.print(table)
-    if first:
-        console.print(f"The first {len(first):,} of {counts.total():,}:", soft_wrap=True)
-    for row in first:
+
+
+def failed_documents(found: Iterable[pa.Table], total: int, *, every: bool) -> None:
+    """The first documents of `total` that could not be labelled, or every one, two lines each."""
+    shown = total if every else min(total, FAILURES_SHOWN)
+    hint = "" if shown == total else " (--all lists every one)"
+    console.print(f"The first {shown:,} of {total:,}{hint}:" if hint else f"All {total:,}:")
+    rows = (row for table in found for row in table.to_pylist())
+    for row in islice(rows, shown):
         console.print(_failure(row), soft_wrap=True)
 
 
@@ -259,23 +313,31 @@ def new_grid() -> Table:
     return grid
 
 
-def _label_bars(labels: dict[str, int]) -> Table:
+def _label_bars(manifest: Manifest, *, one_each: bool) -> Table:
+    """Documents by label; where each has one label at most, the rows add up to the predictions."""
+    ordered = sorted(manifest.labels.items(), key=lambda item: -item[1])
+    rows, rest = ordered[:LABELS_SHOWN], ordered[LABELS_SHOWN:]
+    unlabelled = manifest.counts["unlabelled"]
     table = Table.grid(padding=(0, 2))
-    most = max(labels.values())
-    for label, count in sorted(labels.items(), key=lambda item: -item[1])[:LABELS_SHOWN]:
-        table.add_row(
-            f"  {label}",
-            f"{count:,}",
-            Text("█" * max(1, round(BAR_WIDTH * count / most)), style="cyan"),
-        )
-    if len(labels) > LABELS_SHOWN:
-        table.add_row(f"  and {len(labels) - LABELS_SHOWN} more labels")
+    table.add_column()
+    table.add_column(justify="right")
+    most = max([*manifest.labels.values(), unlabelled])
+    for label, count in [*rows, *([("(none)", unlabelled)] if unlabelled else [])]:
+        bar = Text("█" * max(1, round(BAR_WIDTH * count / most)), style="cyan")
+        table.add_row(Text(f"  {printable(label)}"), f"{count:,}", bar)
+    if rest:
+        others = f"{sum(count for _, count in rest):,}" if one_each else ""
+        table.add_row(f"  and {len(rest)} more labels", others)
     return table
 
 
 def files(count: int) -> str:
     """How many, in words."""
     return f"{count:,} file{'' if count == 1 else 's'}"
+
+
+def _of(predictions: int, errors: int) -> str:
+    return f"{predictions:,} prediction{'' if predictions == 1 else 's'}, {_errors(errors)}"
 
 
 def _errors(count: int) -> str:

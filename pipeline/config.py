@@ -34,6 +34,10 @@ SIZE_UNITS = {
 }
 
 MAX_DOCUMENT_BYTES = 256 * 2**20
+# Of all documents. More than one in a hundred is no longer a fault of documents, but of the corpus, the job file or the
+# checkpoint, and a table without them is wrong in silence. Warehouses' own loaders allow none by default; a corpus of
+# real documents has some bad ones, which should not hold back the others.
+MAX_ERRORS = 0.01
 
 
 def _size(value: object) -> object:
@@ -76,7 +80,7 @@ def _count_or_share(value: object) -> object:
         value = float(Decimal(match[1]) / 100)
     is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
     is_share = isinstance(value, float) and 0 <= value <= 1
-    if value is not None and not is_count and not is_share:
+    if not is_count and not is_share:
         raise ValueError(
             "expected a count of documents such as 10, or a share of them such as 1% or 0.01"
         )
@@ -96,10 +100,11 @@ Names = Annotated[
 ]
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+DuplicateIds = Literal["refuse", "keep"]
 Percent = Annotated[str, Field(pattern=r"^\s*\d+(\.\d+)?\s*%\s*$")]
 CountOrShare = Annotated[
-    int | float | None,
-    BeforeValidator(_count_or_share, json_schema_input_type=Count | Share | Percent | None),
+    int | float,
+    BeforeValidator(_count_or_share, json_schema_input_type=Count | Share | Percent),
 ]
 
 
@@ -129,6 +134,11 @@ class CorpusSettings(Settings):
         default=MAX_DOCUMENT_BYTES,
         le=2**30,
         description="A larger document becomes an error and is not held in memory.",
+    )
+    duplicate_ids: DuplicateIds = Field(
+        default="refuse",
+        description="What `rookery label` does where several documents have one id: publish nothing and show ten of them, or "
+        "`keep` them all, for readers who go by `source_uri` and `source_position`.",
     )
 
 
@@ -304,9 +314,10 @@ class Job(Settings):
     storage: StorageSettings = StorageSettings()
     ray: RaySettings = RaySettings()
     max_errors: CountOrShare = Field(
-        default=None,
+        default=MAX_ERRORS,
         description="Publish nothing if more documents than this could not be labelled: a count such as 10, or a share "
-        "such as 1%; default: no limit.",
+        "such as 0.1%. The default is 1%, because more is seldom the documents' fault but the corpus's, this file's or the "
+        "checkpoint's; 100% allows any, as long as one document has a prediction.",
     )
 
     @model_validator(mode="after")

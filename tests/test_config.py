@@ -33,7 +33,7 @@ def test_the_smallest_job_file_is_filled_with_defaults() -> None:
     assert (job.units.text_bytes, job.units.wave) == (16_000_000, 10_000)
     assert (job.compute.actors, job.compute.num_gpus, job.compute.dtype) == (1, 0, "auto")
     assert job.ray.address is None
-    assert job.max_errors is None
+    assert (job.max_errors, job.corpus.duplicate_ids) == (0.01, "refuse")
 
 
 def test_text_settings_default_to_the_checkpoints_own() -> None:
@@ -142,17 +142,16 @@ def test_a_size_is_above_zero(size: str) -> None:
         ("0.1 %", 0.001),
         ("'29%'", 0.29),
         ("100%", 1.0),
-        ("", None),
     ],
 )
-def test_max_errors_is_a_count_or_a_share(written: str, expected: float | None) -> None:
+def test_max_errors_is_a_count_or_a_share(written: str, expected: float) -> None:
     found = parse_job(GOOD, [f"max_errors={written}"]).max_errors
     assert (found, type(found)) == (expected, type(expected))
 
 
 @pytest.mark.parametrize(
     "written",
-    ["abc", "-1", "'10'", "150%", "-1%", "1.5", "-0.1", ".nan", "true", "[1]", "{}", "1%%"],
+    ["abc", "", "-1", "'10'", "150%", "-1%", "1.5", "-0.1", ".nan", "true", "[1]", "{}", "1%%"],
 )
 def test_max_errors_that_is_neither_is_refused(written: str) -> None:
     told = refusal(GOOD, f"max_errors={written}")
@@ -160,12 +159,12 @@ def test_max_errors_that_is_neither_is_refused(written: str) -> None:
     assert told == f"job.yaml:\n  max_errors: {expected} (got {yaml.safe_load(written)!r})"
 
 
-@pytest.mark.parametrize("value", [0, 10, 0.01, 1.0, "1%", "0.5 %", None])
+@pytest.mark.parametrize("value", [0, 10, 0.01, 1.0, "1%", "0.5 %"])
 def test_the_schema_accepts_max_errors(value: object) -> None:
     jsonschema.validate(yaml.safe_load(GOOD) | {"max_errors": value}, Job.model_json_schema())
 
 
-@pytest.mark.parametrize("value", [-1, 1.5, "10", "abc", True, []])
+@pytest.mark.parametrize("value", [-1, 1.5, "10", "abc", True, [], None])
 def test_the_schema_refuses_max_errors(value: object) -> None:
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(yaml.safe_load(GOOD) | {"max_errors": value}, Job.model_json_schema())

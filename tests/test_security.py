@@ -46,16 +46,18 @@ def pickled_column(values: list[object], in_a_list: bool) -> pa.Array:
 def test_a_pickle_in_a_corpus_is_never_unpickled(ray: None, tmp_path: Path, malicious: str):
     """ray.data reads such columns by unpickling them, wherever it is imported: in every worker."""
     name, _, inside = malicious.partition(" in a ")
-    victim = tmp_path / "was here"
-    column = pickled_column([Malicious(victim), Malicious(victim)], in_a_list=bool(inside))
+    victims = [tmp_path / name for name in ("was here", "and here")]
+    column = pickled_column([Malicious(victim) for victim in victims], in_a_list=bool(inside))
     plain = pa.array(["one", "two"])
     columns = {"id": plain, "text": plain} | {name: column}
     (tmp_path / "corpus").mkdir()
     pq.write_table(pa.table(columns), tmp_path / "corpus" / "a.parquet")
-    manifest = run_job(job(tmp_path))
+    (tmp_path / "corpus" / "b.jsonl").write_text('{"id": "good", "text": "a proposal"}\n')
+    # a folder without a pattern may hold one format only
+    manifest = run_job(job(tmp_path, f"corpus.uris={tmp_path}/corpus/*", "max_errors=100%"))
     assert manifest is not None
-    assert manifest.counts["documents"] == 2
-    assert not victim.exists()
+    assert manifest.counts["documents"] == 3
+    assert not any(victim.exists() for victim in victims)
 
 
 @pytest.fixture
@@ -90,7 +92,7 @@ def test_documents_and_credentials_are_never_told(s3: S3Server, tmp_path: Path, 
     environment = s3.environment() | {"RAY_TMPDIR": str(ray_folder), "PYTHONUNBUFFERED": "1"}
     stopped = rookery("label", "--config", path, **environment)
     assert stopped.returncode == 4, stopped.stderr
-    published = rookery("label", "--config", path, "--set", "max_errors=", **environment)
+    published = rookery("label", "--config", path, "--set", "max_errors=100%", **environment)
     assert published.returncode == 0, published.stderr
     shown = rookery("errors", "--config", path, **environment)
     assert "invalid_json" in shown.stdout, shown.stderr

@@ -22,6 +22,7 @@ from pipeline.evaluation.examples import check_measurable
 from pipeline.evaluation.fit import Fit, fit as fit_examples
 from pipeline.evaluation.metrics import measure_regression
 from pipeline.storage import Storage
+from pipeline.tables.failures import excess
 
 
 def run_evaluation(job: EvaluationJob, *, fitting: bool = False) -> Outcome:
@@ -105,16 +106,10 @@ def measure(job: EvaluationJob, plan: Plan, splits: Splits, fitted: Fit | None) 
 
 def check_failures(job: EvaluationJob, joined: Joined) -> None:
     """Raises ErrorBudgetError where more documents failed than `max_errors` allows."""
-    limit, failed = job.max_errors, joined.failed.total()
-    documents = failed + len(joined.examples)
-    if limit is None or (failed if isinstance(limit, int) else failed / documents) <= limit:
-        return
-    allowed = f"{limit:,}" if isinstance(limit, int) else f"{limit * 100:g}% of them"
-    reasons = ", ".join(f"{reason} {count:,}" for reason, count in joined.failed.most_common())
-    raise ErrorBudgetError(
-        f"{failed:,} of {documents:,} documents could not be labelled ({reasons}), max_errors allows {allowed}; repair them "
-        "or raise max_errors"
-    )
+    failed = joined.failed.total()
+    if said := excess(job.max_errors, failed, failed + len(joined.examples)):
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in joined.failed.most_common())
+        raise ErrorBudgetError(f"{said}: {reasons}; repair them or raise max_errors")
 
 
 def store(plan: Plan, fitted: Fit) -> None:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 
-from pipeline.corpus.files import Compression
+from pipeline.corpus.formats import Compression
 
 BUFFER = 2**20
 FIRST_BYTES = 2**16  # of a file, which tell what it is

@@ -7,8 +7,9 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 from pipeline.bigbird.config import WindowConfig
 from pipeline.bigbird.folder import CheckpointFolder
@@ -29,6 +30,7 @@ from pipeline.tables.files import partition_path
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.groups import SourceUnit, TableLayout
 from pipeline.tables.publish import Publication
+from pipeline.tables.rules import Rules
 from pipeline.tables.snapshots import Snapshots
 from pipeline.tasks.task import Task
 from pipeline.text.tokenizer import Tokenizer
@@ -46,6 +48,7 @@ class Scoring:
     key: str
     checkpoint_uri: str
     weights_digest: str
+    tokenizer_digest: str
     policy: WindowPolicy
     aggregation: str
     dtype: Dtype
@@ -122,7 +125,15 @@ class Plan:
             decision=self.task,
             scoring_key=self.scoring.key,
             partial=self.limit is not None,
-            max_errors=self.job.max_errors,
+            rules=Rules(self.job.max_errors, self.job.corpus.duplicate_ids),
+            checkpoint={
+                "uri": _absolute(self.storage, self.job.checkpoint.uri, self.checkpoint.path),
+                "weights_digest": self.scoring.weights_digest,
+                "tokenizer_digest": self.scoring.tokenizer_digest,
+                "dtype": self.scoring.dtype,
+                "windows": asdict(self.scoring.policy) | {"aggregation": self.scoring.aggregation},
+                "task": self.checkpoint.head.task,
+            },
         )
 
 
@@ -160,6 +171,12 @@ def make_plan(job: Job, limit: int | None = None) -> Plan:
     )
 
 
+def _absolute(storage: Storage, uri: str, folder: Path) -> str:
+    """A checkpoint's URI wherever the job ran. The hub's cache calls a folder by its commit."""
+    is_hub = "://" not in uri and not Path(uri).is_dir()
+    return f"hf://{uri}@{folder.name}" if is_hub else storage.canonical(uri)
+
+
 def window_policy(settings: TextSettings, checkpoint: CheckpointFolder) -> tuple[WindowPolicy, str]:
     """The job's settings, then the checkpoint's, then ours: policy and aggregation. Raises ConfigError."""
     return chosen_policy(settings, checkpoint.windows, checkpoint.encoder.max_positions)
@@ -191,11 +208,11 @@ def _scoring(
 ) -> Scoring:
     on_gpu = job.compute.num_gpus > 0
     dtype = resolve_dtype(job.compute.dtype, "cuda" if on_gpu else "cpu")
-    weights_digest = checkpoint.weights_digest()
+    weights_digest, tokenizer_digest = checkpoint.weights_digest(), checkpoint.tokenizer_digest()
     decides = {
         "version": SCORING_VERSION,
         "weights": weights_digest,
-        "tokenizer": checkpoint.tokenizer_digest(),
+        "tokenizer": tokenizer_digest,
         "windows": [policy.max_tokens, policy.long_documents, policy.overlap, aggregation],
         "dtype": dtype,
         **task.scoring,
@@ -203,7 +220,7 @@ def _scoring(
     key = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
     budget = job.compute.token_budget or default_budget("cuda" if on_gpu else "cpu")
     return Scoring(
-        key, job.checkpoint.uri, weights_digest, policy, aggregation, dtype, budget, task.located, task.questions
+        key, job.checkpoint.uri, weights_digest, tokenizer_digest, policy, aggregation, dtype, budget, task.located, task.questions
     )  # fmt: skip
 
 

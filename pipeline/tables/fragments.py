@@ -71,10 +71,10 @@ class Fragments:
         schema = fragment_schema(self.output)
         return [pq.read_table(io.BytesIO(blob)).cast(schema) for blob in blobs]
 
-    def read_reasons(self, units: list[str]) -> list[pa.Table]:
-        """`stage` and `reason` of each document of the units, null where it did not fail; nothing else is decoded."""
+    def read_columns(self, units: list[str], columns: list[str]) -> list[pa.Table]:
+        """Some columns of the units' fragments, in the order asked for; nothing else is decoded. Raises FileNotFoundError."""
         blobs = self.storage.read_all([self.uri(unit) for unit in units])
-        return [pq.read_table(io.BytesIO(blob), columns=["stage", "reason"]) for blob in blobs]
+        return [pq.read_table(io.BytesIO(blob), columns=columns) for blob in blobs]
 
 
 def fragment(documents: pa.Table, outputs: pa.Array, output: pa.Field) -> pa.Table:

@@ -18,9 +18,11 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.schema import errors_schema, predictions_schema
 from pipeline.tables.files import parquet_bytes, partition_path
@@ -46,6 +48,8 @@ class Decision(Protocol):
 
     @property
     def key(self) -> str: ...
+    @property
+    def facts(self) -> dict[str, Any]: ...
     @property
     def output(self) -> pa.Field: ...
     @property
@@ -141,6 +145,12 @@ class Group:
         return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
 
     @property
+    def members(self) -> str:
+        """Digest of the group's units, whatever is decided of them."""
+        ids = sorted(unit.id for unit in self.units)
+        return hashlib.sha256(json.dumps(ids).encode()).hexdigest()[:32]
+
+    @property
     def folder(self) -> str:
         return partition_path(list(self.partition))
 
@@ -155,6 +165,7 @@ class GroupFile:
     sha256: str
     rows: int
     labels: dict[str, int]
+    unlabelled: int
 
 
 def build(
@@ -174,8 +185,8 @@ def build(
     documents = documents.sort_by(
         [(name, "ascending") for name in ("id", "source_uri", "source_position")]
     )
-    failed = pa.compute.is_valid(documents["reason"])
-    predictions = _predictions(documents.filter(pa.compute.invert(failed)), layout, decision)
+    failed = pc.is_valid(documents["reason"])
+    predictions = _predictions(documents.filter(pc.invert(failed)), layout, decision)
     errors = documents.filter(failed).select(errors_schema(list(layout.carried)).names)
     errors = errors.cast(errors_schema(list(layout.carried)))
     files = [_file("data", group.bucket, predictions), _file("errors", group.bucket, errors)]
@@ -206,24 +217,36 @@ def _predictions(documents: pa.Table, layout: TableLayout, decision: Decision) -
 def _file(kind: str, bucket: int, table: pa.Table) -> GroupFile:
     data = parquet_bytes(table, sorted_by_id=True)
     sha256 = hashlib.sha256(data).hexdigest()
-    return GroupFile(
-        kind,
-        f"part-{bucket:04d}-{sha256[:16]}.parquet",
-        data,
-        sha256,
-        len(table),
-        _label_counts(table),
-    )
+    labels, unlabelled = label_counts(table)
+    name = f"part-{bucket:04d}-{sha256[:16]}.parquet"
+    return GroupFile(kind, name, data, sha256, len(table), labels, unlabelled)
 
 
-def _label_counts(table: pa.Table) -> dict[str, int]:
+def label_counts(table: pa.Table) -> tuple[dict[str, int], int]:
+    """How many documents have each label, entity of a kind or answer to a question; how many have none at all.
+
+    Of several in one document each is counted once. A table without such a column: nothing, and no document.
+    """
     if "label" in table.schema.names:
-        values = table["label"]
-    elif "labels" in table.schema.names:
-        values = pa.compute.list_flatten(table["labels"])
-    elif "entities" in table.schema.names:
-        values = pa.compute.struct_field(pa.compute.list_flatten(table["entities"]), "label")
+        documents, labels = pa.array(np.arange(len(table))), table["label"].combine_chunks()
+    elif found := {"labels", "entities", "answers"} & {*table.schema.names}:
+        column = table[found.pop()].combine_chunks()
+        documents, labels = pc.list_parent_indices(column), _names(column.flatten())
     else:
-        return {}
-    counts = pa.compute.value_counts(values).to_pylist()
-    return {row["values"]: row["counts"] for row in counts if row["values"] is not None}
+        return {}, 0
+    pairs = pa.table({"document": documents, "label": labels}).filter(pc.is_valid(labels))
+    pairs = pairs.group_by(["document", "label"]).aggregate([])
+    counts = pc.value_counts(pairs["label"]).to_pylist()
+    named = {row["values"]: row["counts"] for row in counts}
+    return named, len(table) - pc.count_distinct(pairs["document"]).as_py()
+
+
+def _names(values: pa.Array) -> pa.Array:
+    """What is counted of the values of a list column: labels, kinds of entities, questions that have an answer."""
+    if not pa.types.is_struct(values.type):
+        return values
+    fields = values.flatten()
+    if "answer" not in values.type.names:
+        return fields[values.type.get_field_index("label")]
+    question, answer = (fields[values.type.get_field_index(n)] for n in ("question", "answer"))
+    return pc.if_else(pc.is_valid(answer), question, pa.scalar(None, pa.string()))

@@ -1,12 +1,12 @@
 """Fragments -> a published snapshot. Everything up to the manifest is invisible and repeatable.
 
 1. group the units; their inputs' digests are the snapshot's content
-2. nothing to do if the newest snapshot has this content
-3. stop if more documents failed than the job allows
-4. claim a number; copy the files whose inputs the parent has, write the others
+2. count documents, failures and duplicate ids; stop if the job's rules forbid them
+3. claim a number; nothing to do if the newest snapshot has this content by now
+4. copy the files whose inputs the parent has, write the others
 5. check rows and files; put the manifest
 
-Steps 3 and 4 touch documents, a group at a time and apart from each other, so `mapped` may spread them over a cluster: a
+Steps 2 and 4 touch documents, a group at a time and apart from each other, so `mapped` may spread them over a cluster: a
 group goes out, and one small record for each of its files comes back.
 """
 
@@ -21,11 +21,13 @@ from itertools import chain
 from typing import Any
 
 from pipeline.errors import ConflictError, RetryableError, RookeryError
+from pipeline.schema import described, errors_schema, hive_key, predictions_schema
 from pipeline.storage import TRANSFERS
-from pipeline.tables.failures import check_budget
+from pipeline.tables.failures import total
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.groups import Decision, Group, SourceUnit, TableLayout, build
 from pipeline.tables.mapped import Mapped
+from pipeline.tables.rules import Rules, Totals, check, counted
 from pipeline.tables.snapshots import MANIFEST_VERSION, Manifest, SnapshotFile, Snapshots
 
 ATTEMPTS = 20  # other runs that may publish while this one does, before it gives up
@@ -41,7 +43,10 @@ class Publication:
     decision: Decision
     scoring_key: str
     partial: bool
-    max_errors: int | float | None = None  # no part of the content: it decides whether, not what
+    rules: Rules  # no part of the content: they decide whether, not what
+    checkpoint: dict[
+        str, Any
+    ]  # told in the manifest; what of it decides the content is in the keys
 
     @cached_property
     def groups(self) -> list[Group]:
@@ -60,7 +65,9 @@ class Publication:
             [group.folder, group.bucket, digest]
             for group, digest in zip(self.groups, self.inputs, strict=True)
         ]
-        keys = [self.scoring_key, self.decision.key, list(self.layout.partition_by), self.partial]
+        # the version, so that what an older manifest does not tell is counted and judged by the next run
+        keys = [MANIFEST_VERSION, self.scoring_key, self.decision.key]
+        keys += [list(self.layout.partition_by), self.partial]
         return hashlib.sha256(json.dumps([inputs, keys]).encode()).hexdigest()
 
 
@@ -70,6 +77,17 @@ def is_current(snapshots: Snapshots, publication: Publication) -> Manifest | Non
     return latest if latest and latest.content == publication.content else None
 
 
+def check_current(
+    snapshots: Snapshots, fragments: Fragments, publication: Publication, current: Manifest
+) -> None:
+    """Judges by the job's rules what is published already: other rules may have held then. Raises as `publish`."""
+    rules, totals = publication.rules, Totals.of(current)
+    if totals.duplicates.ids and rules.duplicate_ids == "refuse":
+        totals = counted(fragments, publication.groups)  # the manifest knows no examples
+    state = f"Snapshot {current.snapshot}, which other settings published, stays as it is"
+    check(rules, snapshots.table_uri, totals, state)
+
+
 def publish(
     snapshots: Snapshots,
     fragments: Fragments,
@@ -77,23 +95,28 @@ def publish(
     run: dict[str, Any],
     mapped: Mapped = map,
 ) -> Manifest:
-    """Publishes a snapshot and returns its manifest.
+    """Publishes a snapshot and returns its manifest, or that of another run that was first with the same content.
 
-    Raises RetryableError if a unit has no fragment, ErrorBudgetError if too many documents failed, ConflictError if other
-    runs kept publishing meanwhile.
+    Raises:
+        RetryableError: a unit has no fragment.
+        ErrorBudgetError: too many documents failed, or all.
+        CorpusError: there is no document, or ids are not unique and the job refuses that.
+        ConflictError: other runs kept publishing meanwhile.
     """
     _check_complete(fragments, publication)
-    if publication.max_errors is not None:
-        groups = dict(zip(publication.inputs, publication.groups, strict=True))
-        check_budget(publication.max_errors, fragments, groups, snapshots.latest(), mapped)
+    totals = counted(fragments, publication.groups, mapped)
+    check(publication.rules, snapshots.table_uri, totals)
     for _ in range(ATTEMPTS):
-        snapshot, parent = snapshots.claim(publication.content), snapshots.latest()
+        # in this order: what has this content under another number was published before this number was claimed
+        snapshot = snapshots.claim(publication.content)
+        parent = snapshots.latest()
+        newest = snapshots.latest(partial=True) if publication.partial else parent
+        if newest and newest.content == publication.content:
+            return newest
         files = _put_files(snapshots, fragments, publication, snapshot, parent, mapped)
-        manifest = _manifest(publication, snapshot, parent, files, run)
+        manifest = _manifest(publication, snapshot, parent, files, totals, run)
         if snapshot > max(snapshots.published(), default=0):
             return snapshots.publish(manifest)
-        if current := is_current(snapshots, publication):
-            return current
         # a later number became visible meanwhile: publish on top of it, not underneath
     raise ConflictError(
         f"{snapshots.table_uri}: {ATTEMPTS} other runs published meanwhile; run again"
@@ -138,7 +161,8 @@ def _same_files(
 ) -> Iterator[tuple[int, list[SnapshotFile]]]:
     """Groups, by their place among all, that the parent has, and its files of each."""
     files = defaultdict(list)
-    for file in parent.files if parent else []:
+    # an older version's manifest does not count all that this one does
+    for file in parent.files if parent and parent.version == MANIFEST_VERSION else []:
         files[file.inputs, tuple(file.partition.items()), file.bucket].append(file)
     for n, (inputs, group) in enumerate(zip(publication.inputs, publication.groups, strict=True)):
         if found := files.get((inputs, group.partition, group.bucket)):
@@ -150,6 +174,7 @@ def _manifest(
     snapshot: int,
     parent: Manifest | None,
     files: list[SnapshotFile],
+    totals: Totals,
     run: dict[str, Any],
 ) -> Manifest:
     now = {file.sha256 for file in files}
@@ -158,6 +183,13 @@ def _manifest(
     for file in files:
         rows[file.kind] += file.rows
         labels.update(file.labels)
+    if (rows.total(), rows["errors"]) != (totals.documents, total(totals.failures)):
+        raise RookeryError(
+            f"files hold {rows.total():,} documents with {rows['errors']:,} errors, their fragments {totals.documents:,} with "
+            f"{total(totals.failures):,}; nothing was published"
+        )
+    layout, decision = publication.layout, publication.decision
+    predictions = predictions_schema(decision.fields, list(layout.carried))
     return Manifest(
         version=MANIFEST_VERSION,
         snapshot=snapshot,
@@ -165,12 +197,14 @@ def _manifest(
         partial=publication.partial,
         content=publication.content,
         scoring_key=publication.scoring_key,
-        decision_key=publication.decision.key,
-        partition_by=list(publication.layout.partition_by),
+        decision_key=decision.key,
+        partition_by=list(layout.partition_by),
         counts={
-            "documents": rows["data"] + rows["errors"],
+            "documents": rows.total(),
             "predictions": rows["data"],
             "errors": rows["errors"],
+            "unlabelled": sum(file.unlabelled for file in files),
+            "duplicate_ids": totals.duplicates.ids,
             "units": len(publication.units),
             "source_files": len({unit.source_uri for unit in publication.units}),
         },
@@ -178,7 +212,11 @@ def _manifest(
         files=files,
         removed=[file.path for file in parent.files if file.sha256 not in now] if parent else [],
         run=run,
-    )
+        failures=totals.failures,
+        checkpoint=publication.checkpoint | decision.facts,
+        columns=described([*predictions, *map(hive_key, layout.partition_by)]),
+        error_columns=described([*errors_schema(list(layout.carried)), *map(hive_key, layout.partition_by)]),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +274,7 @@ class GroupWriter:
             written.append(
                 SnapshotFile(
                     path, file.kind, "added", dict(group.partition), group.bucket, file.rows, len(file.data),
-                    file.sha256, inputs, file.labels,
+                    file.sha256, inputs, file.labels, file.unlabelled,
                 )
             )  # fmt: skip
         return written

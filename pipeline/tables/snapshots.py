@@ -3,9 +3,11 @@
     data/snapshot=<n>/[<key>=<value>/…]part-<bucket>-<sha16>.parquet
     errors/snapshot=<n>/…
     _snapshots/<n>.claim        whose folder data/snapshot=<n> is: put if absent, first
-    _snapshots/<n>.files.txt    the data files' URIs, one a line, for loaders
     _snapshots/<n>.json         the manifest: put if absent, last; it makes the snapshot visible
     _latest.json                a hint, never the truth
+
+Every path in them is relative to the table, so that a table may be copied or moved. Where the corpus, the checkpoint and the
+table itself were when a snapshot was published is its history, and stays as it was.
 
 A claim holds the digest of the content that is to be published. A run that died is taken up by the next one with the same
 content, under the same number, so that both leave the same bytes; a run with other content takes the next number, so that
@@ -13,13 +15,15 @@ two never write into one folder.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from pipeline.errors import ConflictError, RookeryError
+from pipeline.errors import ConfigError, ConflictError, RookeryError
 from pipeline.storage import Storage
 
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = (
+    2  # 1 had no checkpoint, columns, failures, and counts of unlabelled and duplicate_ids
+)
 DIGITS = 20
 
 
@@ -37,11 +41,26 @@ class SnapshotFile:
     sha256: str
     inputs: str
     labels: dict[str, int]
+    unlabelled: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A stage and a reason, how many documents they kept from a prediction, and one of these: where it is, and what was said."""
+
+    stage: str
+    reason: str
+    documents: int
+    example: dict[str, Any]  # id, source_uri, source_position, message
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """One published snapshot. `content` is equal for two snapshots exactly when their files are."""
+    """One published snapshot. `content` is equal for two snapshots exactly when their files are.
+
+    `counts`: documents = predictions + errors; unlabelled, the predictions without a label; duplicate_ids, the ids that several
+    documents have; units; source_files. `labels`: how many documents have each, of which one may have several.
+    """
 
     version: int
     snapshot: int
@@ -56,11 +75,26 @@ class Manifest:
     files: list[SnapshotFile]
     removed: list[str]  # paths of the parent's files whose bytes are not in this snapshot
     run: dict[str, Any]  # who, when, with what; the only part that differs between two equal runs
+    failures: list[Failure] = field(default_factory=list)  # most frequent first
+    checkpoint: dict[str, Any] = field(default_factory=dict)  # where it was, digests, settings
+    columns: list[dict[str, str]] = field(
+        default_factory=list
+    )  # of predictions: name, type, meaning
+    error_columns: list[dict[str, str]] = field(default_factory=list)
 
     @classmethod
     def parse(cls, data: bytes) -> "Manifest":
+        """Reads a manifest of this version or an older one. Raises ConfigError for a newer one."""
         tree = json.loads(data)
-        return cls(**tree | {"files": [SnapshotFile(**file) for file in tree["files"]]})
+        if tree["version"] > MANIFEST_VERSION:
+            raise ConfigError(
+                f"snapshot {tree['snapshot']} has a manifest of version {tree['version']}, and this Rookery knows {MANIFEST_VERSION} at "
+                "most; install the newer one that published it"
+            )
+        tree["counts"] = {"unlabelled": 0, "duplicate_ids": 0} | tree["counts"]
+        tree["files"] = [SnapshotFile(**file) for file in tree["files"]]
+        tree["failures"] = [Failure(**failure) for failure in tree.get("failures", [])]
+        return cls(**tree)
 
     def dump(self) -> bytes:
         return json.dumps(asdict(self), indent=1, ensure_ascii=False).encode() + b"\n"
@@ -77,10 +111,7 @@ class Snapshots:
         return f"{self.table_uri.rstrip('/')}/{path}"
 
     def manifest_uri(self, snapshot: int) -> str:
-        return self.uri(f"_snapshots/{_padded(snapshot)}.json")
-
-    def files_uri(self, snapshot: int) -> str:
-        return self.uri(f"_snapshots/{_padded(snapshot)}.files.txt")
+        return self.uri(_manifest_path(snapshot))
 
     def folder(self, kind: str, snapshot: int) -> str:
         return f"{kind}/snapshot={_padded(snapshot)}/"
@@ -115,8 +146,6 @@ class Snapshots:
     def publish(self, manifest: Manifest) -> Manifest:
         """Makes a snapshot visible whose files are all there. Returns what is visible under its number."""
         self._check_files(manifest)
-        listing = "".join(f"{self.uri(f.path)}\n" for f in manifest.files if f.kind == "data")
-        self.storage.put_if_absent(self.files_uri(manifest.snapshot), listing.encode())
         uri = self.manifest_uri(manifest.snapshot)
         if not self.storage.put_if_absent(uri, manifest.dump()):
             there = self.read(manifest.snapshot)
@@ -147,8 +176,8 @@ class Snapshots:
     def _hint_for(self, manifest: Manifest) -> bytes:
         hint = {
             "snapshot": manifest.snapshot,
-            "manifest": self.manifest_uri(manifest.snapshot),
-            "files": self.files_uri(manifest.snapshot),
+            "manifest": _manifest_path(manifest.snapshot),
+            "data": self.folder("data", manifest.snapshot),
         }
         return json.dumps(hint, indent=1).encode() + b"\n"
 
@@ -179,6 +208,10 @@ class Snapshots:
             if file.uri.endswith(ending)
         ]
         return sorted(int(stem) for stem in stems if stem.isdigit() and len(stem) == DIGITS)
+
+
+def _manifest_path(snapshot: int) -> str:
+    return f"_snapshots/{_padded(snapshot)}.json"
 
 
 def _padded(snapshot: int) -> str:

@@ -10,6 +10,7 @@ import json
 import random
 import shutil
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,11 @@ DENIED = 3
 FRAGMENT = r"/_units/.*\.parquet$"
 KILLED = -9
 STEPS = {  # each object that publishing writes, in order
+    "tally": "/_units/tallies/",
     "claim": r"/_snapshots/\d+\.claim$",
     "first data file": "/data/snapshot=.*/half=1/",
     "last data file": "/data/snapshot=.*/half=2/",
     "errors file": "/errors/snapshot=",
-    "files.txt": r"/_snapshots/\d+\.files\.txt$",
     "manifest": r"/_snapshots/\d+\.json$",
     "hint": r"/_latest\.json$",
 }
@@ -133,6 +134,11 @@ def at_once(world: World, dice: random.Random, same: int = 2, prefilled: bool = 
         runs = [target.start() for _ in range(same)] + [target.start(override)]
         ends = [run.wait() for run in runs]
         assert [code for code, _ in ends] == [0] * len(runs), ends
+    ordered = sorted(target.table.manifests().items())
+    in_a_row = [manifest["content"] for _, manifest in ordered]
+    assert all(one != next_ for one, next_ in pairwise(in_a_row)), (
+        "a snapshot says what the last one did"
+    )
     contents = target.table.contents()
     assert contents == world.undisturbed.contents() | alone.table.contents()
     newest = max(manifest["snapshot"] for manifest in target.table.manifests().values())

@@ -24,7 +24,7 @@ from pipeline.dataflow.encoder import Encoder
 from pipeline.dataflow.plan import Plan, make_plan
 from pipeline.dataflow.reader import Reader
 from pipeline.dataflow.sink import Keeper
-from pipeline.errors import CheckpointError
+from pipeline.errors import CheckpointError, ErrorBudgetError
 from pipeline.tables.attempts import Attempts
 from pipeline.tables.publish import publish
 from pipeline.text.tokenizer import Tokenizer
@@ -48,7 +48,7 @@ Error = tuple[str, int, str]  # file, position, reason
 def job(folder: Path, *overrides: str) -> Job:
     settings = [
         f"corpus.uris={folder}/corpus/**", "corpus.id_column=id", f"checkpoint.uri={CHECKPOINT}",
-        f"table.uri={folder}/table", "compute.dtype=fp32",
+        f"table.uri={folder}/table", "compute.dtype=fp32", "max_errors=100%",
     ]  # fmt: skip
     return parse_job("", [*settings, *overrides])
 
@@ -144,7 +144,7 @@ def write_bad_corpus(corpus: Path) -> tuple[list[str], list[Error]]:
 @pytest.mark.ray
 def test_each_document_ends_in_one_row_and_costs_no_neighbour(ray: None, tmp_path: Path):
     expected, errors = write_bad_corpus(tmp_path / "corpus")
-    manifest = run_job(job(tmp_path, "table.partition_by=[lang]"))
+    manifest = run_job(job(tmp_path, "table.partition_by=[lang]", "corpus.duplicate_ids=keep"))
     assert manifest is not None
     assert manifest.counts["documents"] == len(expected) + len(errors)
 
@@ -237,9 +237,10 @@ def test_a_checkpoint_that_gives_no_numbers_labels_nothing(
     assert {id_: row["reason"] for id_, row in found.items()} == {
         "a": "not_finite", "b": "not_finite", "c": "null_text"
     }  # fmt: skip
-    manifest = publish(planned.snapshots, planned.fragments, planned.publication, {})
-    assert (manifest.counts["predictions"], manifest.counts["errors"]) == (0, 3)
-    assert manifest.labels == {}
+    with pytest.raises(ErrorBudgetError, match="not one of 3 documents could be labelled") as said:
+        publish(planned.snapshots, planned.fragments, planned.publication, {})
+    assert "not_finite (predict) 2" in str(said.value)
+    assert planned.snapshots.published() == []
 
 
 def lose_a_tensor(checkpoint: Path) -> None:

@@ -52,7 +52,7 @@ def label(folder: Path) -> None:
     job = folder / "job.yaml"
     job.write_text(
         f"corpus: {{uris: '{folder}/*.jsonl', id_column: id}}\ncheckpoint: {{uri: {CHECKPOINT}}}\n"
-        f"table: {{uri: {folder}/table}}\ncompute: {{dtype: fp32}}\n"
+        f"table: {{uri: {folder}/table}}\ncompute: {{dtype: fp32}}\nmax_errors: 1\n"
     )
     done = subprocess.run(
         [sys.executable, "-m", "jobs.cli", "label", "--config", str(job)],

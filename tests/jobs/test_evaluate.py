@@ -267,7 +267,14 @@ def test_what_can_t_be_written_is_found_before_ray_starts(
 
 @pytest.mark.parametrize(
     ("limit", "failed", "refused"),
-    [("", 9, False), ("2", 2, False), ("1", 2, True), ("50%", 1, False), ("49%", 1, True)],
+    [
+        ("90%", 9, False),
+        ("1%", 1, True),
+        ("2", 2, False),
+        ("1", 2, True),
+        ("50%", 1, False),
+        ("49%", 1, True),
+    ],
 )
 def test_more_failures_than_the_file_allows_are_refused(
     tmp_path: Path, limit: str, failed: int, refused: bool

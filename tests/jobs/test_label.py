@@ -123,16 +123,20 @@ def test_only_what_is_new_is_labelled(
     found = documents(12)
     write_every_format(tmp_path / "corpus", found[:10])
     run_job(job(tmp_path))
-    fragments = {name for name in tree(tmp_path / "table") if name.startswith("_units")}
+    fragments = {path.name for path in (tmp_path / "table").glob("_units/*/*/*.parquet")}
     (tmp_path / "corpus" / "new.jsonl").write_text(
         "".join(json.dumps({"id": d.id, "text": d.text}) + "\n" for d in found[10:])
     )
     manifest = run_job(job(tmp_path))
     assert manifest is not None
     assert (manifest.snapshot, manifest.counts["documents"]) == (2, 12)
-    new = {name for name in tree(tmp_path / "table") if name.startswith("_units")} - fragments
-    assert len(new) == 1
-    assert "2 documents," in capsys.readouterr().out
+    now = {path.name for path in (tmp_path / "table").glob("_units/*/*/*.parquet")}
+    assert len(now - fragments) == 1
+    shown = " ".join(capsys.readouterr().out.split())
+    assert (
+        "this run 2 documents in 1 unit: 2 predictions, 0 errors; the other 10 were done before"
+        in shown
+    )
 
 
 @pytest.mark.ray
@@ -148,12 +152,14 @@ def test_bad_documents_become_errors_and_cost_no_neighbour(ray: None, tmp_path: 
         b'{"id": "last", "text": "another"}',
     ]
     (tmp_path / "corpus" / "a.jsonl").write_bytes(b"\n".join(lines))
-    manifest = run_job(job(tmp_path))
+    manifest = run_job(job(tmp_path, "max_errors=5"))
     assert manifest is not None
     assert manifest.counts == {
         "documents": 7,
         "predictions": 2,
         "errors": 5,
+        "unlabelled": 0,
+        "duplicate_ids": 0,
         "units": 1,
         "source_files": 1,
     }

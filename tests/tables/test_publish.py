@@ -1,7 +1,9 @@
 """Snapshots from fragments made by hand: no encoder, no Ray."""
 
 import json
+import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,18 +12,29 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.errors import ErrorBudgetError, RetryableError, RookeryError
+from pipeline.errors import (
+    ConfigError,
+    CorpusError,
+    ErrorBudgetError,
+    RetryableError,
+    RookeryError,
+)
 from pipeline.schema import DOCUMENT_LOGITS, DOCUMENT_RECORD
 from pipeline.storage import Storage
 from pipeline.tables import failures
 from pipeline.tables.fragments import Fragments, fragment
-from pipeline.tables.groups import SourceUnit, TableLayout
-from pipeline.tables.publish import Publication, is_current, publish
-from pipeline.tables.snapshots import Manifest, Snapshots
+from pipeline.tables.groups import SourceUnit, TableLayout, label_counts
+from pipeline.tables.publish import Publication, check_current, is_current, publish
+from pipeline.tables.rules import Rules
+from pipeline.tables.snapshots import Failure, Manifest, Snapshots
 from pipeline.tasks.classification import Classification
+from pipeline.tasks.question_answering import ANSWERS as ANSWERS_FIELD
+from pipeline.tasks.token_classification import ENTITIES as ENTITIES_FIELD
 
 DECISION = Classification("single_label", ("cat", "dog"))
 LAYOUT = TableLayout(partition_by=("part",), carried=("day",), buckets=4)
+RULES = Rules(max_errors=1.0, duplicate_ids="refuse")
+CHECKPOINT = {"uri": "s3://m/model"}
 RUN = {"run_id": "test"}
 
 
@@ -55,6 +68,20 @@ class Table:
         self.fragments.write(unit, fragment(records, logits, DOCUMENT_LOGITS))
         return SourceUnit(unit, f"s3://b/{number}.jsonl", (("part", part), ("day", "1")), 2)
 
+    def documents(self, number: int, ids: list[str], failed: bool = False) -> SourceUnit:
+        """One document for each id; all are errors if `failed`."""
+        error = {"stage": "read", "reason": "null_text", "message": "the text is null"}
+        fine = {"n_tokens": 3, "n_windows": 1, "truncated": False, "content_sha256": "0" * 64}
+        rows = [
+            {"id": id_, "position": position} | (error if failed else fine)
+            for position, id_ in enumerate(ids)
+        ]
+        logits = pa.array([[1.0, 2.0]] * len(ids), DOCUMENT_LOGITS.type)
+        records = pa.Table.from_struct_array(pa.array(rows, DOCUMENT_RECORD))
+        unit = f"{number:032d}"
+        self.fragments.write(unit, fragment(records, logits, DOCUMENT_LOGITS))
+        return SourceUnit(unit, f"s3://b/{number}.jsonl", (("part", "a"), ("day", "1")), len(ids))
+
     def publish(
         self, *units: SourceUnit, partial: bool = False, decision: Classification = DECISION
     ) -> Manifest:
@@ -68,7 +95,7 @@ class Table:
     def publication(
         self, *units: SourceUnit, partial: bool = False, decision: Classification = DECISION
     ) -> Publication:
-        return Publication(units, LAYOUT, decision, "key", partial)
+        return Publication(units, LAYOUT, decision, "key", partial, RULES, CHECKPOINT)
 
     def rows(self, snapshot: int, kind: str = "data") -> list[dict[str, object]]:
         glob = f"{self.folder}/{kind}/snapshot={snapshot:020d}/**/*.parquet"
@@ -97,6 +124,8 @@ def test_every_document_in_one_row(table: Table):
         "documents": 6,
         "predictions": 5,
         "errors": 1,
+        "unlabelled": 0,
+        "duplicate_ids": 0,
         "units": 3,
         "source_files": 3,
     }
@@ -260,15 +289,6 @@ def test_a_fragment_with_too_few_rows_stops_publishing(table: Table):
     assert table.snapshots.published() == []
 
 
-def test_the_file_list_names_every_data_file(table: Table):
-    manifest = table.publish(table.unit(1, failed=True), table.unit(2, "b"))
-    listed = table.snapshots.storage.read(table.snapshots.files_uri(1)).decode().splitlines()
-    assert listed == [
-        table.snapshots.uri(file.path) for file in manifest.files if file.kind == "data"
-    ]
-    assert len(duckdb.read_parquet(listed).fetchall()) == 3
-
-
 def test_the_manifest_reads_back(table: Table):
     manifest = table.publish(table.unit(1))
     assert table.snapshots.read(1) == manifest
@@ -278,7 +298,7 @@ class Killed(Exception):
     pass
 
 
-STEPS = ["claim", "data", "errors", "files.txt", "manifest"]
+STEPS = ["tally", "claim", "data", "errors", "manifest"]
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -288,16 +308,16 @@ def test_a_run_that_dies_while_publishing_is_finished_by_the_next(
 ):
     """Kills at each object that publishing writes, then publishes again: the same bytes as undisturbed."""
     marks = {
+        "tally": "/_units/tallies/",
         "claim": ".claim",
         "data": "/data/",
         "errors": "/errors/",
-        "files.txt": ".files.txt",
         "manifest": ".json",
     }
     really = Storage.put_if_absent
 
     def dies(self: Storage, uri: str, data: bytes) -> bool:
-        hit = marks[step] in uri and "/_units/" not in uri
+        hit = marks[step] in uri and "/_units/key/" not in uri
         if hit and when == "before":
             raise Killed
         result = really(self, uri, data)
@@ -314,19 +334,8 @@ def test_a_run_that_dies_while_publishing_is_finished_by_the_next(
     is_current(table.snapshots, table.publication(*units)) or table.publish(*units)
     undisturbed = Table(tmp_path / "undisturbed")
     undisturbed.publish(undisturbed.unit(1, failed=True), undisturbed.unit(2, "b"))
-    want = {
-        name.replace("undisturbed", "table"): data
-        for name, data in tree(undisturbed.folder).items()
-    }
-
-    def relative(files: dict[str, bytes]) -> dict[str, bytes]:
-        return {
-            k: v.replace(b"/undisturbed/", b"/table/")
-            for k, v in files.items()
-            if k != "_latest.json"
-        }
-
-    assert relative(tree(table.folder)) == relative(want)
+    table.snapshots.point_to_latest()
+    assert tree(table.folder) == tree(undisturbed.folder)
 
 
 def test_a_hint_that_was_left_behind_is_put_right(table: Table):
@@ -381,7 +390,7 @@ def test_two_jobs_at_once_both_publish_whole(table: Table, monkeypatch: pytest.M
 
 
 def publish_within(table: Table, max_errors: float, *units: SourceUnit) -> Manifest:
-    publication = replace(table.publication(*units), max_errors=max_errors)
+    publication = replace(table.publication(*units), rules=Rules(max_errors, "refuse"))
     return publish(table.snapshots, table.fragments, publication, RUN)
 
 
@@ -391,6 +400,10 @@ def four_units_with_two_errors(table: Table) -> list[SourceUnit]:
         table.unit(number, part, failed)
         for number, part, failed in ((1, "a", True), (2, "a", False), (3, "b", True), (4, "c", False))
     ]  # fmt: skip
+
+
+def but_tallies(folder: Path) -> dict[str, bytes]:
+    return {name: data for name, data in tree(folder).items() if "_units/tallies/" not in name}
 
 
 @pytest.mark.parametrize("max_errors", [2, 3, 0.25, 1.0], ids=str)
@@ -404,57 +417,254 @@ def test_as_many_errors_as_the_job_allows_are_published(table: Table, max_errors
     [(1, "1"), (0, "0"), (0.24, "24% of them"), (0.0, "0% of them")],
     ids=["count", "none", "share", "no share"],
 )
-def test_more_errors_than_the_job_allows_stop_before_anything_is_written(
+def test_more_errors_than_the_job_allows_stop_before_anything_is_claimed(
     table: Table, max_errors: float, allowed: str
 ):
     units = four_units_with_two_errors(table)
     before = tree(table.folder)
     with pytest.raises(ErrorBudgetError) as stopped:
         publish_within(table, max_errors, *units)
-    assert str(stopped.value).startswith(
-        f"{table.folder}: 2 of 8 documents could not be labelled, max_errors allows {allowed}; "
-        "most frequent: null_text (read) 2. Nothing was published; finished units are kept. "
+    assert str(stopped.value) == (
+        f"{table.folder}: 2 of 8 documents could not be labelled, max_errors allows {allowed}. Nothing was published; finished "
+        "units are kept.\n  null_text (read) 2, such as id '1-y' in s3://b/1.jsonl at 1: the text is null"
     )
     assert stopped.value.exit_code == 4
-    assert tree(table.folder) == before
+    assert but_tallies(table.folder) == before
 
 
-def test_errors_of_files_that_are_kept_count_too(table: Table):
-    """The parent's manifest knows them: only the fragments of what changed are read."""
+def test_without_one_prediction_nothing_is_published(table: Table):
+    """Whatever max_errors says."""
+    unit = table.documents(1, ["a", "b"], failed=True)
+    with pytest.raises(ErrorBudgetError, match="not one of 2 documents could be labelled"):
+        publish_within(table, 1.0, unit)
+    assert table.snapshots.published() == []
+
+
+@pytest.mark.parametrize("units", [0, 1], ids=["no unit", "a unit without a document"])
+def test_a_corpus_without_a_document_is_refused(table: Table, units: int):
+    with pytest.raises(CorpusError, match="the corpus has no document"):
+        publish_within(table, 1.0, *[table.documents(1, [])][:units])
+    assert table.snapshots.published() == []
+
+
+def test_errors_of_groups_that_did_not_change_count_too(table: Table):
+    """Their tallies are kept: only the fragments of what changed are read."""
     units = four_units_with_two_errors(table)
     table.publish(*units)
     added = table.unit(5, "new", failed=True)
-    with pytest.raises(ErrorBudgetError, match=r"3 of 10 documents .* null_text \(read\) 3"):
-        publish_within(table, 2, *units, added)
-    assert table.snapshots.published() == [1]
     for unit in units:
         Path(table.fragments.uri(unit.id)).write_bytes(b"not read")
-    assert publish_within(table, 3, *units, added).counts["errors"] == 3
+    with pytest.raises(ErrorBudgetError, match=r"3 of 10 documents [^\n]*\n  null_text \(read\) 3"):
+        publish_within(table, 2, *units, added)
+    assert table.snapshots.published() == [1]
+    manifest = publish_within(table, 3, *units, added)
+    assert manifest.counts["errors"] == 3
+    (failure,) = manifest.failures
+    assert (failure.documents, failure.example["id"]) == (3, "1-y")
 
 
-def test_the_budget_is_no_part_of_the_content(table: Table):
+def test_the_rules_are_no_part_of_the_content_but_judge_what_is_there(table: Table):
     units = four_units_with_two_errors(table)
     first = publish_within(table, 2, *units)
-    assert is_current(table.snapshots, table.publication(*units)) == first
+    loose = table.publication(*units)
+    assert is_current(table.snapshots, loose) == first
+    check_current(table.snapshots, table.fragments, loose, first)
+    strict = replace(loose, rules=Rules(1, "refuse"))
+    with pytest.raises(
+        ErrorBudgetError, match=r"allows 1\. Snapshot 1, which .* stays as it is\.\n  null_"
+    ):
+        check_current(table.snapshots, table.fragments, strict, first)
 
 
 def test_failures_are_the_same_before_and_after_publishing(table: Table):
     units = four_units_with_two_errors(table)
-    before, listed = failures.summarize(failures.of_units(table.fragments, units), 10)
-    after, listed_after = failures.summarize(
-        failures.of_snapshot(table.snapshots, table.publish(*units)), 10
-    )
-    assert before == after == {("read", "null_text"): 2}
-    assert listed == listed_after
-    assert listed[0] == {
-        "id": "1-y", "source_uri": "s3://b/1.jsonl", "source_position": 1, "stage": "read", "reason": "null_text",
-        "message": "the text is null",
-    }  # fmt: skip
+    before = list(failures.of_units(table.fragments, units))
+    manifest = table.publish(*units)
+    after = list(failures.of_snapshot(table.snapshots, manifest))
+    assert pa.concat_tables(before).to_pylist() == pa.concat_tables(after).to_pylist()
+    for tables in (before, after):
+        assert failures.merged(f for table in tables for f in failures.counted(table)) == manifest.failures  # fmt: skip
+    assert manifest.failures == [Failure("read", "null_text", 2, {
+        "id": "1-y", "source_uri": "s3://b/1.jsonl", "source_position": 1, "message": "the text is null",
+    })]  # fmt: skip
 
 
-@pytest.mark.parametrize("limit", [0, 1, 2, 3])
-def test_failures_beyond_the_limit_are_counted_and_not_listed(table: Table, limit: int):
+@pytest.mark.parametrize(
+    ("reason", "file", "ids"),
+    [
+        (None, None, ["1-y", "2-y", "3-y"]),
+        ("null_text", None, ["1-y", "2-y", "3-y"]),
+        ("null", None, []),
+        (None, "s3://b/2.jsonl", ["2-y"]),
+        (None, "/3.", ["3-y"]),
+        ("null_text", "nowhere", []),
+    ],
+)
+def test_failures_are_chosen_by_reason_and_file(
+    table: Table, reason: str | None, file: str | None, ids: list[str]
+):
     units = [table.unit(number, failed=True) for number in range(1, 4)]
-    counts, listed = failures.summarize(failures.of_units(table.fragments, units), limit)
-    assert counts.total() == 3
-    assert [row["id"] for row in listed] == ["1-y", "2-y", "3-y"][:limit]
+    found = failures.chosen(failures.of_units(table.fragments, units), reason, file)
+    assert [row["id"] for rows in found for row in rows.to_pylist()] == ids
+
+
+@pytest.mark.parametrize(
+    ("limit", "errors", "documents", "said"),
+    [
+        (0, 0, 10, ""),
+        (1, 2, 10, "2 of 10 documents could not be labelled, max_errors allows 1"),
+        (0.2, 2, 10, ""),
+        (0.19, 2, 10, "2 of 10 documents could not be labelled, max_errors allows 19% of them"),
+        (1.0, 9, 10, ""),
+        (1.0, 10, 10, "not one of 10 documents could be labelled"),
+        (10, 10, 10, "not one of 10 documents could be labelled"),
+        (0, 0, 0, ""),
+    ],
+)
+def test_when_errors_are_too_many(limit: float, errors: int, documents: int, said: str):
+    assert failures.excess(limit, errors, documents) == said
+
+
+ENTITIES = [
+    [{"label": "bird"}, {"label": "bird"}, {"label": "tree"}],
+    [{"label": "bird"}],
+    [],
+]
+ANSWERS = [
+    [{"question": "who?", "answer": "a"}, {"question": "why?", "answer": None}],
+    [{"question": "who?", "answer": None}, {"question": "why?", "answer": None}],
+]
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "labels", "unlabelled"),
+    [
+        ("label", ["a", None, "b", "a"], {"a": 2, "b": 1}, 1),
+        ("label", [None], {}, 1),
+        ("labels", [["a", "b"], [], ["b"]], {"a": 1, "b": 2}, 1),
+        ("entities", ENTITIES, {"bird": 2, "tree": 1}, 1),
+        ("answers", ANSWERS, {"who?": 1}, 1),
+        ("value", [1.0, 2.0], {}, 0),
+        ("label", [], {}, 0),
+    ],
+)
+def test_documents_are_counted_by_label_and_without_one(
+    column: str, values: list[object], labels: dict[str, int], unlabelled: int
+):
+    types = {"label": pa.string(), "entities": ENTITIES_FIELD.type, "answers": ANSWERS_FIELD.type}
+    array = pa.chunked_array([pa.array(values, types.get(column))])
+    assert label_counts(pa.table({column: array})) == (labels, unlabelled)
+
+
+def test_a_snapshot_says_how_many_documents_have_no_label(table: Table):
+    strict = replace(DECISION, thresholds={"cat": 0.99, "dog": 0.0})
+    units = [table.unit(1), table.unit(2), table.unit(9, "b")]
+    for planned in (
+        units,
+        [*units, table.unit(3, "c")],
+    ):  # the second one copies files of the first
+        manifest = table.publish(*planned, decision=strict)
+        given: list[tuple[str | None, int]] = duckdb.sql(
+            f"select label, count(*) from '{table.folder}/data/snapshot={manifest.snapshot:020d}/**/*.parquet' group by 1"
+        ).fetchall()
+        counts = manifest.labels | {None: manifest.counts["unlabelled"]}
+        assert counts == dict(given)
+        assert sum(counts.values()) == manifest.counts["predictions"]
+    assert {file.state for file in manifest.files} == {"added", "kept"}
+
+
+def test_a_table_that_was_moved_goes_on(table: Table, tmp_path: Path):
+    units = [table.unit(1), table.unit(2, "b", failed=True)]
+    first = table.publish(*units)
+    before = tree(table.folder)
+    for name, data in before.items():
+        if name.endswith(".json"):
+            assert str(table.folder).encode() not in data
+    moved = Table(Path(shutil.copytree(table.folder, tmp_path / "elsewhere" / "moved")))
+    shutil.rmtree(table.folder)
+    assert is_current(moved.snapshots, moved.publication(*units)) == first
+    moved.snapshots.point_to_latest()
+    assert tree(moved.folder) == before
+    hint = json.loads((moved.folder / "_latest.json").read_text())
+    assert json.loads((moved.folder / hint["manifest"]).read_text())["snapshot"] == 1
+    assert len(duckdb.sql(f"from '{moved.folder}/{hint['data']}**/*.parquet'").fetchall()) == 3
+    second = moved.publish(*units, moved.unit(3, "c"))
+    assert {file.partition["part"]: file.state for file in second.files} == {"a": "kept", "b": "kept", "c": "added"}  # fmt: skip
+    assert len(moved.rows(2)) == 5
+
+
+def test_a_manifest_of_version_1_is_read_and_published_anew(table: Table):
+    """It counts neither unlabelled documents nor ids, so its content is judged again."""
+    unit = table.unit(1)
+    table.publish(unit)
+    path = Path(table.snapshots.manifest_uri(1))
+    tree = json.loads(path.read_text())
+    for name in ("failures", "checkpoint", "columns", "error_columns"):
+        del tree[name]
+    for name in ("unlabelled", "duplicate_ids"):
+        del tree["counts"][name]
+    for file in tree["files"]:
+        del file["unlabelled"]
+    path.write_text(json.dumps(tree | {"version": 1, "content": "of version 1"}))
+    assert table.snapshots.read(1).counts["documents"] == 2
+    second = table.publish(unit)
+    assert (second.snapshot, [file.state for file in second.files]) == (2, ["added"])
+    path.write_text(json.dumps(tree | {"version": 3}))
+    with pytest.raises(ConfigError, match="manifest of version 3, and this Rookery knows 2"):
+        table.snapshots.read(1)
+
+
+def test_the_manifest_tells_of_the_checkpoint_and_the_columns(table: Table):
+    manifest = table.publish(table.unit(1, failed=True))
+    assert manifest.checkpoint == {
+        "uri": "s3://m/model", "problem_type": "single_label", "labels": ["cat", "dog"], "temperature": 1.0,
+        "thresholds": {"cat": 0.0, "dog": 0.0},
+    }  # fmt: skip
+    for kind, columns in (("data", manifest.columns), ("errors", manifest.error_columns)):
+        glob = f"{table.folder}/{kind}/**/*.parquet"
+        shown = duckdb.sql(f"describe from read_parquet('{glob}', hive_partitioning = true)")
+        names = [row[0] for row in shown.fetchall() if row[0] != "snapshot"]
+        assert [column["name"] for column in columns] == names
+        assert all(column["meaning"] and column["type"] for column in columns)
+
+
+def test_what_a_column_means_is_in_no_data_file(table: Table):
+    manifest = table.publish(table.unit(1))
+    (file,) = (table.folder / file.path for file in manifest.files)
+    assert manifest.columns[0]["meaning"].encode() not in file.read_bytes()
+
+
+def same_job_until(
+    table: Table, unit: SourceUnit, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run of the same job publishes just before this one's first put of a kind of object."""
+    really, pending = Storage.put_if_absent, [lambda: table.publish(unit)]
+
+    def put(self: Storage, uri: str, data: bytes) -> bool:
+        if step in uri and pending:
+            pending.pop()()
+        return really(self, uri, data)
+
+    monkeypatch.setattr(Storage, "put_if_absent", put)
+
+
+@pytest.mark.parametrize("step", [".claim", "/data/", "/00000000000000000001.json"])
+def test_the_same_job_twice_at_once_leaves_one_snapshot(
+    table: Table, step: str, monkeypatch: pytest.MonkeyPatch
+):
+    unit = table.unit(1)
+    same_job_until(table, unit, step, monkeypatch)
+    publication = table.publication(unit)
+    manifest = publish(table.snapshots, table.fragments, publication, {"run_id": "the later one"})
+    assert table.snapshots.published() == [1]
+    assert manifest.run == RUN
+
+
+def test_many_at_once_leave_one_snapshot(table: Table):
+    publication = table.publication(*(table.unit(number) for number in range(1, 4)))
+    runs = [{"run_id": str(number)} for number in range(8)]
+    with ThreadPoolExecutor(len(runs)) as pool:
+        published = [pool.submit(publish, table.snapshots, table.fragments, publication, run) for run in runs]  # fmt: skip
+    manifests = [future.result() for future in published]
+    assert table.snapshots.published() == [1]
+    assert all(manifest == manifests[0] for manifest in manifests)

@@ -1,0 +1,206 @@
+"""Ids that several documents have, at any scale: from 64-bit digests, then confirmed by the ids themselves.
+
+One process sees every digest and holds few of them. 16.8 million (134 MB) are kept as they come; more are appended to 256
+files on its own disk by their highest 8 bits, so that equal ones meet in one file, and each file is sorted alone. 10⁹
+documents are 8 GB on disk in files of 31 MB, 10¹⁰ are 80 GB in files of 312 MB: memory is 134 MB and about three times
+such a file.
+
+Two ids may have one digest: of 10⁹, n²/2⁶⁵ = 0.03 pairs are expected. So repeated digests are looked up in the fragments until
+two documents with one and the same id are seen, for at most 1,000 of them: more are no accident.
+"""
+
+import contextlib
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.errors import StorageError
+from pipeline.tables.failures import few
+from pipeline.tables.fragments import Fragments
+from pipeline.tables.groups import Group
+from pipeline.tables.mapped import Mapped
+from pipeline.tables.tallies import Digests, Tallies, digests_of
+
+IN_MEMORY = 2**24  # digests
+FILES = 256  # by the highest 8 bits
+CONFIRMED = 1000  # digests
+EXAMPLES = 10
+BOUNDS = np.arange(1, FILES, dtype=np.uint64) << np.uint64(56)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where a document is: the URI of its file, and its position there."""
+
+    uri: str
+    position: int
+
+    def __str__(self) -> str:
+        return f"{self.uri} at {self.position}"
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicates:
+    """How many ids are those of more than one document, how many documents these are; ids with two places of each."""
+
+    ids: int = 0
+    documents: int = 0
+    examples: list[tuple[str, Place, Place]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """Digests that were added more than once: how many, how often in all, and the CONFIRMED smallest with their counts."""
+
+    digests: int
+    documents: int
+    first: Digests
+    counts: Digests
+
+
+class Repeats:
+    """Takes digests, gives those that came more than once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._arrays: list[Digests] = []
+        self._held = 0
+
+    def add(self, digests: Digests) -> None:
+        """Takes some, ascending."""
+        self._arrays.append(digests)
+        self._held += len(digests)
+        if self._held >= IN_MEMORY:
+            with _explained():
+                self._spill()
+
+    def _spill(self) -> None:
+        for number, part in enumerate(self._parts()):
+            with (self._folder / str(number)).open("ab") as file:
+                file.write(part.data)
+        self._arrays, self._held = [], 0
+
+    def repeated(self) -> Repeated:
+        """Of all that were added."""
+        digests = documents = 0
+        first: list[Digests] = []
+        counts: list[Digests] = []
+        for number, part in enumerate(self._parts()):
+            file = self._folder / str(number)
+            spilled = [np.fromfile(file, np.uint64)] if file.exists() else []
+            ascending = np.sort(np.concatenate([*spilled, part]))
+            again = ascending[1:] == ascending[:-1]
+            values, more = np.unique(ascending[1:][again], return_counts=True)
+            wanted = CONFIRMED - sum(map(len, first))
+            first.append(values[:wanted])
+            counts.append(more[:wanted].astype(np.uint64) + np.uint64(1))
+            digests += len(values)
+            documents += int(more.sum()) + len(values)
+        return Repeated(digests, documents, np.concatenate(first), np.concatenate(counts))
+
+    def _parts(self) -> Iterator[Digests]:
+        """What is held, cut by the highest bits."""
+        cuts = [np.searchsorted(array, BOUNDS) for array in self._arrays]
+        for number in range(FILES):
+            slices = [
+                array[
+                    cut[number - 1] if number else 0 : cut[number] if number < FILES - 1 else None
+                ]
+                for array, cut in zip(self._arrays, cuts, strict=True)
+            ]
+            yield np.concatenate([np.empty(0, np.uint64), *slices])
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Finds the documents of a group whose ids have one of some digests, two places at most of an id."""
+
+    fragments: Fragments
+    wanted: Digests  # ascending
+
+    def __call__(self, group: Group) -> dict[str, list[Place]]:
+        found: dict[str, list[Place]] = defaultdict(list)
+        for some in few(list(group.units)):
+            units = [unit.id for unit in some]
+            tables = self.fragments.read_columns(units, ["id", "position"])
+            for unit, table in zip(some, tables, strict=True):
+                has_one = np.isin(digests_of(table["id"].to_pylist()), self.wanted)
+                for row in table.filter(pa.array(has_one)).to_pylist():
+                    if len(found[row["id"]]) < 2:
+                        found[row["id"]].append(Place(unit.source_uri, row["position"]))
+        return dict(found)
+
+    def may_be_in(self, digests: Digests) -> bool:
+        at = np.searchsorted(digests, self.wanted)
+        return bool((digests[at[at < len(digests)]] == self.wanted[at < len(digests)]).any())
+
+
+def duplicates(
+    tallies: Tallies, groups: list[Group], digests: Iterable[Digests], mapped: Mapped = map
+) -> Duplicates:
+    """Finds ids that several documents have.
+
+    Args:
+        tallies: where each of the groups has one.
+        groups: those whose documents are compared.
+        digests: of each group, ascending; they are taken one by one.
+        mapped: looks into several groups at a time.
+
+    Raises:
+        StorageError: this machine's disk has no room for the digests.
+    """
+    with _scratch() as folder:
+        repeats = Repeats(folder)
+        for own in digests:
+            repeats.add(own)
+        repeated = repeats.repeated()
+    if not repeated.digests:
+        return Duplicates()
+    look = Places(tallies.fragments, repeated.first)
+    pairs = zip(groups, tallies.of(groups), strict=True)
+    holding = (group for group, tally in pairs if look.may_be_in(tally.digests))
+    return _confirmed(repeated, mapped(look, holding))
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[Path]:
+    with _explained():
+        folder = tempfile.TemporaryDirectory(prefix="rookery-")
+    with folder as path:
+        yield Path(path)
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{tempfile.gettempdir()}: ids can't be compared there ({error}); make room, 8 bytes a document, or set TMPDIR, then "
+            "run again: finished units are kept"
+        ) from error
+
+
+def _confirmed(repeated: Repeated, found: Iterable[dict[str, list[Place]]]) -> Duplicates:
+    """`found`: in the order of the groups; no more of it is taken than is needed."""
+    counts = dict(zip(repeated.first.tolist(), repeated.counts.tolist(), strict=True))
+    places: dict[str, list[Place]] = defaultdict(list)
+    unconfirmed = set(counts)
+    for own in found:
+        for id_, more in own.items():
+            places[id_] = (places[id_] + more)[:2]
+            if len(places[id_]) == 2:
+                unconfirmed -= set(digests_of([id_]).tolist())
+        if not unconfirmed:
+            break
+    pairs = sorted((two[0], two[1], id_) for id_, two in places.items() if len(two) == 2)
+    return Duplicates(
+        repeated.digests - len(unconfirmed),
+        repeated.documents - sum(counts[digest] for digest in unconfirmed),
+        [(id_, first, second) for first, second, id_ in pairs[:EXAMPLES]],
+    )

@@ -1,0 +1,101 @@
+"""What a publication must be, whatever its content: has documents and predictions, few errors, and ids that identify."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Self
+
+from pipeline.config import DuplicateIds
+from pipeline.errors import CorpusError, ErrorBudgetError
+from pipeline.tables.duplicates import Duplicates, duplicates
+from pipeline.tables.failures import excess, merged, total
+from pipeline.tables.fragments import Fragments
+from pipeline.tables.groups import Group
+from pipeline.tables.mapped import Mapped
+from pipeline.tables.snapshots import Failure, Manifest
+from pipeline.tables.tallies import Digests, Tallies
+
+UNPUBLISHED = "Nothing was published; finished units are kept"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """A job's own: they decide whether something is published, not what."""
+
+    max_errors: int | float
+    duplicate_ids: DuplicateIds
+
+
+@dataclass(slots=True)
+class Totals:
+    """What the documents of a publication come to."""
+
+    documents: int = 0
+    failures: list[Failure] = field(default_factory=list)
+    duplicates: Duplicates = field(default_factory=Duplicates)
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Self:
+        """As they were when a snapshot was published."""
+        found = Duplicates(manifest.counts["duplicate_ids"])
+        return cls(manifest.counts["documents"], manifest.failures, found)
+
+
+def counted(fragments: Fragments, groups: list[Group], mapped: Mapped = map) -> Totals:
+    """Counts documents, failures and duplicate ids of groups whose units all have fragments; writes nothing that readers see."""
+    tallies, totals = Tallies(fragments), Totals()
+
+    def digests() -> Iterator[Digests]:
+        for tally in tallies.of(groups, mapped):
+            totals.documents += tally.documents
+            totals.failures = merged([*totals.failures, *tally.failures])
+            yield tally.digests
+
+    totals.duplicates = duplicates(tallies, groups, digests(), mapped)
+    return totals
+
+
+def check(rules: Rules, table_uri: str, totals: Totals, state: str = UNPUBLISHED) -> None:
+    """Refuses what may not be published.
+
+    Args:
+        rules: the job's.
+        table_uri: the table that is meant.
+        totals: of the documents.
+        state: what is there now, in a sentence without its full stop.
+
+    Raises:
+        CorpusError: there is no document, or documents share their ids and the job refuses that.
+        ErrorBudgetError: there are more errors than the job allows, or no prediction.
+    """
+    if not totals.documents:
+        raise CorpusError(
+            f"corpus.uris: the corpus has no document, its files are empty. {state}; give files that hold documents"
+        )
+    if said := excess(rules.max_errors, total(totals.failures), totals.documents):
+        raise ErrorBudgetError(f"{table_uri}: {said}. {state}.\n{_listed(told(totals.failures))}")
+    if totals.duplicates.ids and rules.duplicate_ids == "refuse":
+        raise CorpusError(_refusal(totals.duplicates, state))
+
+
+def told(failures: list[Failure]) -> list[str]:
+    """A line for each reason, with an example."""
+    return [
+        f"{f.reason} ({f.stage}) {f.documents:,}, such as id {f.example['id']!r} in {f.example['source_uri']} at "
+        f"{f.example['source_position']}: {f.example['message']}"
+        for f in failures
+    ]
+
+
+def _refusal(found: Duplicates, state: str) -> str:
+    lines = [f"{id_!r} in {first} and in {second}" for id_, first, second in found.examples]
+    if found.ids > len(lines):
+        lines.append(f"and {found.ids - len(lines):,} more")
+    ids = "1 id is" if found.ids == 1 else f"{found.ids:,} ids are"
+    return (
+        f"corpus.duplicate_ids: {ids} on more than one document, on {found.documents:,} in all. {state}.\n{_listed(lines)}\n"
+        "Give each document an id of its own (corpus.id_column), or set corpus.duplicate_ids: keep"
+    )
+
+
+def _listed(lines: list[str]) -> str:
+    return "\n".join(f"  {line}" for line in lines)
