@@ -69,7 +69,7 @@ def check(rules: Rules, table_uri: str, totals: Totals, state: str = UNPUBLISHED
     """
     if not totals.documents:
         raise CorpusError(
-            f"corpus.uris: the corpus has no document, its files are empty. {state}; give files that hold documents"
+            f"corpus.uris: the corpus has no document, its files are empty; give files that hold some. {state}"
         )
     if said := excess(rules.max_errors, total(totals.failures), totals.documents):
         raise ErrorBudgetError(f"{table_uri}: {said}. {state}.\n{_listed(told(totals.failures))}")
