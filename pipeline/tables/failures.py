@@ -4,16 +4,15 @@ They are in a snapshot's errors files, and before that in the fragments. Both ar
 have more of them than memory holds.
 """
 
-import io
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.storage import TRANSFERS
+from pipeline.tables.files import read_parquet
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.groups import SourceUnit
 from pipeline.tables.snapshots import Failure, Manifest, Snapshots
@@ -73,7 +72,7 @@ def of_snapshot(snapshots: Snapshots, manifest: Manifest) -> Iterator[pa.Table]:
     uris = [snapshots.uri(file.path) for file in manifest.files if file.kind == "errors"]
     for some in few(uris):
         for blob in snapshots.storage.read_all(some):
-            yield pq.read_table(io.BytesIO(blob), columns=COLUMNS).select(COLUMNS)
+            yield read_parquet(blob, COLUMNS).select(COLUMNS)
 
 
 def of_units(fragments: Fragments, units: Iterable[SourceUnit]) -> Iterator[pa.Table]:

@@ -5,17 +5,15 @@
 A fragment is put if absent, in one PUT. Its bytes are a function of the unit, so whoever writes it second wrote the same.
 """
 
-import io
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.schema import DOCUMENT_LOGITS, DOCUMENT_RECORD, fragment_schema
 from pipeline.storage import TRANSFERS, Storage
-from pipeline.tables.files import parquet_bytes
+from pipeline.tables.files import parquet_bytes, read_parquet
 
 LISTED_AT_ONCE = 1000  # objects that stores list in one reply
 NOT_FINITE = {
@@ -69,12 +67,12 @@ class Fragments:
         """Fragments of the units, in the order asked for. Raises FileNotFoundError."""
         blobs = self.storage.read_all([self.uri(unit) for unit in units])
         schema = fragment_schema(self.output)
-        return [pq.read_table(io.BytesIO(blob)).cast(schema) for blob in blobs]
+        return [read_parquet(blob).cast(schema) for blob in blobs]
 
     def read_columns(self, units: list[str], columns: list[str]) -> list[pa.Table]:
         """Some columns of the units' fragments, in the order asked for; nothing else is decoded. Raises FileNotFoundError."""
         blobs = self.storage.read_all([self.uri(unit) for unit in units])
-        return [pq.read_table(io.BytesIO(blob), columns=columns) for blob in blobs]
+        return [read_parquet(blob, columns) for blob in blobs]
 
 
 def fragment(documents: pa.Table, outputs: pa.Array, output: pa.Field) -> pa.Table:
