@@ -29,6 +29,7 @@ from typing import Any, BinaryIO, cast
 import fsspec
 from botocore.exceptions import (
     BotoCoreError,
+    ClientError,
     NoCredentialsError,
     ParamValidationError,
     PartialCredentialsError,
@@ -399,7 +400,7 @@ def _list(filesystem: Any, path: str) -> tuple[dict[str, StoredFile], list[str]]
         infos = filesystem.find(path, detail=True)
     except FileNotFoundError as error:
         bucket = filesystem.unstrip_protocol(path.partition("/")[0])
-        raise NoBucketError(f"{bucket}: no such bucket; check the name and the endpoint") from error
+        raise NoBucketError(_no_bucket(bucket)) from error
     return {
         path: _remote_file(filesystem, path, info) for path, info in infos.items() if _is_file(info)
     }, []
@@ -555,11 +556,29 @@ def _explained(uri: str) -> Iterator[None]:
         raise ConfigError(f"{uri}: not a name that the store can have: {error}") from error
     except PermissionError as error:
         raise AccessError(
-            f"{uri}: access denied ({error}); check the credentials and the permissions"
+            f"{uri}: access denied ({_told(error)}); check the credentials and the permissions"
         ) from error
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if _reply(error).get("Code") == "NoSuchBucket":
+            bucket = "/".join(uri.split("/")[:3])
+            raise NoBucketError(_no_bucket(bucket)) from error
         raise
     except _store_errors() as error:
         raise StorageError(
-            f"{uri}: the store failed ({error}); run again: finished units are kept"
+            f"{uri}: the store failed ({_told(error)}); run again: finished units are kept"
         ) from error
+
+
+def _told(error: Exception) -> str:
+    """The store's code and message. Ceph sends codes alone, and s3fs keeps messages alone."""
+    reply = _reply(error)
+    return ": ".join(filter(None, (reply.get("Code"), reply.get("Message")))) or str(error)
+
+
+def _reply(error: Exception) -> dict[str, Any]:
+    cause = error.__cause__
+    return cause.response["Error"] if isinstance(cause, ClientError) else {}
+
+
+def _no_bucket(bucket: str) -> str:
+    return f"{bucket}: no such bucket; check the name and the endpoint"

@@ -89,6 +89,16 @@ class S3Server:
         self.filesystem().call_s3("create_bucket", Bucket=name)
         return name
 
+    def new_user(self, access_key: str, secret_key: str) -> None:
+        """Makes a user of Ceph's who owns nothing."""
+        files = ["-c", f"{self.folder}/ceph.conf", "-k", f"{self.folder}/keyring"]
+        keys = [f"--access-key={access_key}", f"--secret-key={secret_key}"]
+        named = [f"--uid={access_key}", f"--display-name={access_key}"]
+        subprocess.run(
+            ["radosgw-admin", *files, "user", "create", *named, *keys],
+            check=True, capture_output=True,
+        )  # fmt: skip
+
 
 @contextlib.contextmanager
 def s3_server(folder: Path) -> Iterator[S3Server]:

@@ -241,15 +241,35 @@ def test_unknown_scheme_says_so():
 
 
 @pytest.mark.s3
-def test_refused_credentials_say_so(s3: S3Server, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "SignatureDoesNotMatch"),
+        ({"AWS_ACCESS_KEY_ID": "wrong"}, "InvalidAccessKeyId"),
+        ({"AWS_ACCESS_KEY_ID": "stranger", "AWS_SECRET_ACCESS_KEY": "known"}, "AccessDenied"),
+    ],
+    ids=["wrong secret", "wrong key", "somebody else's bucket"],
+)
+def test_refused_credentials_say_why(
+    s3: S3Server, variables: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch
+):
     if s3.kind == "moto":
         pytest.skip("moto believes any credentials")
     bucket = s3.new_bucket()
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    if told == "AccessDenied":
+        s3.new_user("stranger", "known")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
     # another region: fsspec keeps clients by their options, and this one must read the environment again
-    storage = Storage(StorageSettings(endpoint_url=s3.endpoint, region="elsewhere"))
-    with pytest.raises(AccessError, match="check the credentials"):
-        storage.find(f"s3://{bucket}/x")
+    storage = Storage(StorageSettings(endpoint_url=s3.endpoint, region=told))
+    for request in (
+        lambda: storage.find(f"s3://{bucket}/x"),
+        lambda: storage.read(f"s3://{bucket}/x"),
+        lambda: storage.put(f"s3://{bucket}/x", b"data"),
+        lambda: storage.put_if_absent(f"s3://{bucket}/x", b"data"),
+    ):
+        with pytest.raises(AccessError, match=rf"access denied \({told}\b.*check the credentials"):
+            request()
 
 
 @pytest.mark.s3
@@ -280,8 +300,14 @@ def test_a_profile_brings_the_credentials(
 @pytest.mark.s3
 def test_missing_bucket_says_so(s3: S3Server):
     storage = Storage(StorageSettings(endpoint_url=s3.endpoint))
-    with pytest.raises(InputError, match="s3://no-such-bucket-here: no such bucket"):
-        storage.find("s3://no-such-bucket-here/x/*.parquet")
+    missing = "s3://no-such-bucket-here"
+    for request in (
+        lambda: storage.find(f"{missing}/x/*.parquet"),
+        lambda: storage.read(f"{missing}/x"),
+        lambda: storage.put_if_absent(f"{missing}/x", b"data"),
+    ):
+        with pytest.raises(InputError, match=f"{missing}: no such bucket"):
+            request()
 
 
 def test_a_hub_name_is_resolved_by_the_hub_s_own_library(
