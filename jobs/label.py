@@ -61,6 +61,7 @@ def run_job(
     show.plan(plan, current)
     if dry_run:
         return None
+    plan.sweep()
     if current:
         with _listed_by(listing):
             check_current(plan.snapshots, plan.fragments, plan.publication, current)

@@ -66,6 +66,9 @@ class StoredFile:
     uri: str
     size: int
     version: str
+    modified: float = field(
+        default=0.0, compare=False, repr=False
+    )  # in seconds, by the store's clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +234,10 @@ class Storage:
 
     def put_if_absent(self, uri: str, data: bytes) -> bool:
         """Writes the object unless there is one. True if the object now holds these bytes, False if it holds others."""
+        return self.put_or_read(uri, data) == data
+
+    def put_or_read(self, uri: str, data: bytes) -> bytes:
+        """Writes the object unless there is one. Returns what it holds now: these bytes, or somebody else's."""
         filesystem, path = self._at(uri)
         if len(data) >= MAX_SINGLE_PUT:
             raise ConfigError(
@@ -244,11 +251,11 @@ class Storage:
                     raise
                 except _store_errors():
                     with contextlib.suppress(FileNotFoundError):
-                        return bool(filesystem.cat_file(path) == data)
+                        return cast(bytes, filesystem.cat_file(path))
                     if attempt == CREATIONS - 1:
                         raise
                     continue  # refused, and nothing there: what was there may have been deleted since
-                return True
+                return data
         raise AssertionError("the last attempt returns or raises")
 
     def put(self, uri: str, data: bytes) -> None:
@@ -466,7 +473,8 @@ def _is_file(info: dict[str, Any]) -> bool:
 
 def _local_file(path: str, status: os.stat_result) -> StoredFile:
     # nanoseconds tell two quick rewrites apart
-    return StoredFile(f"file://{path}", status.st_size, f"{status.st_size}-{status.st_mtime_ns}")
+    version = f"{status.st_size}-{status.st_mtime_ns}"
+    return StoredFile(f"file://{path}", status.st_size, version, status.st_mtime)
 
 
 def _remote_file(filesystem: Any, path: str, info: dict[str, Any]) -> StoredFile:
@@ -475,7 +483,8 @@ def _remote_file(filesystem: Any, path: str, info: dict[str, Any]) -> StoredFile
     moment = info.get("LastModified") or info.get("created") or info.get("mtime") or ""
     moment = moment.timestamp() if isinstance(moment, datetime) else moment
     version = str(etag).strip('"') if etag else f"{size}-{moment}"
-    return StoredFile(str(filesystem.unstrip_protocol(path)), size, version)
+    modified = moment if isinstance(moment, float) else 0.0
+    return StoredFile(str(filesystem.unstrip_protocol(path)), size, version, modified)
 
 
 def _is_local(filesystem: Any) -> bool:

@@ -37,6 +37,7 @@ def run_evaluation(job: EvaluationJob, *, fitting: bool = False) -> Outcome:
     splits = read_splits(plan, job.corpus, settings.test, fitted)
     plan = only(plan, splits.all)
     show.plan(plan, splits)
+    plan.sweep()
     check_checkpoint(plan)
     check_table_writable(plan)
     storage.check_writable(output, f"evaluation.output {output}")

@@ -28,6 +28,7 @@ from pipeline.dataflow.source import UnitSource
 from pipeline.dataflow.waiting import waiting_for
 from pipeline.dataflow.watch import Watch
 from pipeline.tables.attempts import Attempts
+from pipeline.tables.runs import Runs
 
 RESTARTS = 3  # of an actor, and retries of a task: Ray's default for actors is for ever
 UNITS_IN_FLIGHT = 4  # per actor: the next unit's packs lie ready when one is done
@@ -56,22 +57,22 @@ def label_units(plan: Plan, tell: Callable[[str], None]) -> Iterator[UnitDone]:
     """
     job, missing, wave = plan.job, plan.passes, plan.job.units.wave
     find_room(encoders(job.compute), job.ray, job.compute.wait, tell)
-    with Watch(lambda: waiting_for(plan), tell) as watch:
+    with Runs(plan.fragments).begun() as run, Watch(lambda: waiting_for(plan), tell) as watch:
         for start in range(0, len(missing), wave):
-            for unit in _label_wave(plan, missing[start : start + wave]):
+            for unit in _label_wave(plan, missing[start : start + wave], run):
                 watch.progress()
                 yield unit
 
 
-def _label_wave(plan: Plan, missing: list[Pass]) -> Iterator[UnitDone]:
+def _label_wave(plan: Plan, missing: list[Pass], run: str) -> Iterator[UnitDone]:
     _configure_ray_data()
     compute = plan.job.compute
-    reader = Reader(plan.storage, plan.scoring, plan.fragments, plan.cuts)
+    reader = Reader(plan.storage, plan.scoring, plan.fragments, plan.cuts, run)
     packs = ray.data.read_datasource(UnitSource(missing, reader), override_num_blocks=len(missing))
     logits = packs.map_batches(
         Encoder,
         fn_constructor_args=(
-            Attempts(plan.fragments, "predict"), plan.scoring, "cuda" if compute.num_gpus else "cpu", threads(compute)
+            Attempts(plan.fragments, "predict", run), plan.scoring, "cuda" if compute.num_gpus else "cpu", threads(compute)
         ),
         batch_size=1,
         batch_format="pyarrow",

@@ -25,6 +25,7 @@ from pipeline.inference.budget import default_budget
 from pipeline.inference.dtype import Dtype, resolve_dtype
 from pipeline.schema import predictions_schema
 from pipeline.storage import Storage
+from pipeline.tables.attempts import sweep
 from pipeline.tables.cuts import Cuts
 from pipeline.tables.files import partition_path
 from pipeline.tables.fragments import Fragments
@@ -70,6 +71,7 @@ class Plan:
     corpus: Corpus
     units: tuple[Unit, ...]
     done: frozenset[str]
+    others: tuple[str, ...]  # what lies beside the fragments, of earlier runs and of those at work
     limit: int | None
 
     @cached_property
@@ -89,6 +91,10 @@ class Plan:
     def passes(self) -> list[Pass]:
         """The missing units, those together that are read together."""
         return passes(unit for _, unit in self.missing)
+
+    def sweep(self) -> None:
+        """Removes what runs that died left in the table and nobody needs any more."""
+        sweep(self.fragments, self.others, {id_ for id_, _ in self.missing})
 
     @property
     def fragments(self) -> Fragments:
@@ -157,6 +163,7 @@ def make_plan(job: Job, limit: int | None = None) -> Plan:
         units = list(_cut_streams(units, Cuts(storage, job.table.uri)))
     if limit is not None:
         units = list(_limited(storage, units, limit))
+    found = Fragments(storage, job.table.uri, scoring.key).found(len(units))
     return Plan(
         job=job,
         storage=storage,
@@ -166,7 +173,8 @@ def make_plan(job: Job, limit: int | None = None) -> Plan:
         layout=layout,
         corpus=corpus,
         units=tuple(units),
-        done=frozenset(Fragments(storage, job.table.uri, scoring.key).done(len(units))),
+        done=frozenset(found.done),
+        others=tuple(found.others),
         limit=limit,
     )
 

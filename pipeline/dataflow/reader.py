@@ -33,11 +33,12 @@ class Reader:
     scoring: Scoring
     fragments: Fragments
     cuts: Cuts
+    run: str = ""
 
     def __call__(self, units: Pass) -> Iterator[pa.Table]:
         """One row for each unit, in order, whatever is done by then: Ray tells a repeated task's blocks by their number."""
         _never_unpickle()
-        attempts = Attempts(self.fragments, "read")
+        attempts = Attempts(self.fragments, "read", self.run)
         with attempts.begun(units[0].id(self.scoring.key)) as before:
             if before:
                 yield from self._read_apart(units)

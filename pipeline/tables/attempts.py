@@ -1,40 +1,92 @@
-"""Which units a stage is busy with. One that is still marked when another attempt begins has ended its process, or lost it.
+"""Which units a stage is busy with. One whose attempt is over, and which is marked still, has ended its process or lost it.
 
     <table>/_units/<scoring key>/<xx>/<unit id>.<stage>.begun
+    <table>/_units/<scoring key>/<xx>/<unit id>.<stage>.<run id>.begun    where another run's mark was first
 
-The mark lies in the store and not in memory, so that it outlives the actor, its machine and the driver.
+The mark lies in the store and not in memory, so that it outlives the actor, its machine and the driver. It names its run, so
+that a neighbour at work on the same unit is told from an attempt that is over: see runs.py.
 """
 
 import contextlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 
 from pipeline.errors import RookeryError
 from pipeline.tables.fragments import Fragments
+from pipeline.tables.runs import Runs
+
+ENDING = ".begun"
 
 
 @dataclass(frozen=True, slots=True)
 class Attempts:
-    """Marks of the units of one scoring key, by one stage: read or predict."""
+    """Marks of the units of one scoring key, by one stage (read or predict) of one run."""
 
     fragments: Fragments
     stage: str
+    run: str = ""  # one without a name knows no neighbours
 
-    def uri(self, unit: str) -> str:
-        return self.fragments.uri(unit).removesuffix(".parquet") + f".{self.stage}.begun"
+    def uri(self, unit: str, run: str = "") -> str:
+        beside = self.fragments.uri(unit).removesuffix(".parquet")
+        return ".".join(filter(None, (beside, self.stage, run))) + ENDING
 
     @contextlib.contextmanager
     def begun(self, unit: str) -> Iterator[bool]:
-        """Marks a unit for as long as the block runs. Gives whether it was marked: be careful with it.
+        """Marks a unit for as long as the block runs. Gives whether an attempt at it is over without an end: be careful with it.
 
-        A mark may also be left by a machine that was taken away, or belong to another run of the same job.
+        That attempt may have been ended by something else, such as a machine that was taken away.
         """
-        storage, uri = self.fragments.storage, self.uri(unit)
-        # nobody else's bytes: the same ones would be taken for our own put, whose reply was lost
-        first = storage.put_if_absent(uri, secrets.token_bytes(16))
+        uri, before = self._mark(unit)
         try:
-            yield not first
+            yield before
         finally:
             with contextlib.suppress(RookeryError, FileNotFoundError):
-                storage.delete(uri)  # what stays makes a later attempt careful, and nothing worse
+                # what stays makes a later attempt careful, and nothing worse
+                self.fragments.storage.delete(uri)
+
+    def _mark(self, unit: str) -> tuple[str, bool]:
+        # nobody else's bytes: the same ones would be taken for our own put, whose reply was lost
+        mine = f"{self.run} {secrets.token_hex(8)}".encode()
+        for uri in (self.uri(unit), self.uri(unit, self.run)):
+            found = self.fragments.storage.put_or_read(uri, mine)
+            if found == mine:
+                return uri, False
+            if self._is_over(found):
+                return uri, True
+        raise AssertionError("the second mark is never another run's")
+
+    def _is_over(self, mark: bytes) -> bool:
+        run = _owner(mark)
+        return not self.run or run == self.run or not Runs(self.fragments).is_alive(run)
+
+
+def _owner(mark: bytes) -> str:
+    return mark.decode(errors="replace").partition(" ")[0]
+
+
+def sweep(fragments: Fragments, others: Iterable[str], wanted: Container[str]) -> None:
+    """Removes what dead runs left: their own objects, and marks that no attempt will come to.
+
+    Args:
+        fragments: those of the marks.
+        others: what `fragments.found` told.
+        wanted: ids of the units that are still to be done: a mark of theirs is needed.
+    """
+    if not others:
+        return
+    runs = Runs(fragments)
+    with contextlib.suppress(RookeryError), runs.begun():
+        alive = runs.alive()
+        for uri in others:
+            with contextlib.suppress(FileNotFoundError):  # its own run removed it meanwhile
+                if _is_left(fragments, uri, wanted, alive):
+                    fragments.storage.delete(uri)
+
+
+def _is_left(fragments: Fragments, uri: str, wanted: Container[str], alive: set[str]) -> bool:
+    folder, _, name = uri.rpartition("/")
+    if name.endswith(ENDING):
+        unit = name.partition(".")[0]
+        return unit not in wanted and _owner(fragments.storage.read(uri)) not in alive
+    return folder.endswith("/runs") and name not in alive

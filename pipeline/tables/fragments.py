@@ -7,6 +7,7 @@ A fragment is put if absent, in one PUT. Its bytes are a function of the unit, s
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,6 +22,13 @@ NOT_FINITE = {
     "reason": "not_finite",
     "message": "a logit is not a finite number; try compute.dtype fp32, or check the checkpoint",
 }
+
+
+class Found(NamedTuple):
+    """One listing of a scoring key's folder."""
+
+    done: set[str]  # ids of the units that have a fragment
+    others: list[str]  # URIs of what lies beside the fragments: see attempts.py and runs.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +48,32 @@ class Fragments:
         # two characters of the digest spread the keys over 256 prefixes, which stores throttle one by one
         return f"{self.folder}/{unit[:2]}/{unit}.parquet"
 
-    def done(self, expected: int = 0) -> set[str]:
-        """Ids of the units that have a fragment: a listing, nothing is read.
+    def found(self, expected: int = 0) -> Found:
+        """What the folder holds: a listing, nothing is read.
 
         Args:
-            expected: about how many there are to find; many are listed by several requests at a time.
+            expected: about how many fragments there are to find; many are listed by several requests at a time.
         """
         if expected <= LISTED_AT_ONCE:
             return self._listed(self.folder)
         with ThreadPoolExecutor(TRANSFERS) as pool:
-            return set().union(*pool.map(self._listed, self.storage.folders_in(self.folder)))
+            listed = list(pool.map(self._listed, self.storage.folders_in(self.folder)))
+        done = set().union(*(found.done for found in listed))
+        return Found(done, [uri for found in listed for uri in found.others])
 
-    def _listed(self, folder: str) -> set[str]:
-        names = (file.uri.rpartition("/")[2] for file in self.storage.find(folder))
-        return {name.removesuffix(".parquet") for name in names if name.endswith(".parquet")}
+    def done(self, expected: int = 0) -> set[str]:
+        """Ids of the units that have a fragment; `expected` is about how many."""
+        return self.found(expected).done
+
+    def _listed(self, folder: str) -> Found:
+        found = Found(set(), [])
+        for file in self.storage.find(folder):
+            name = file.uri.rpartition("/")[2]
+            if name.endswith(".parquet"):
+                found.done.add(name.removesuffix(".parquet"))
+            else:
+                found.others.append(file.uri)
+        return found
 
     def has(self, unit: str) -> bool:
         """Whether a unit is done by now."""

@@ -222,6 +222,10 @@ class World:
         return self.undisturbed.published()
 
     @property
+    def n_units(self) -> int:
+        return sum(name.endswith(".parquet") for name in self.undisturbed.names("_units"))
+
+    @property
     def has_errors(self) -> bool:
         """Whether a document of the corpus can't be labelled."""
         return any(name.startswith("errors/") for name in self.expected)

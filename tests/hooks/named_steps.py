@@ -2,7 +2,7 @@
 
 FAULTS is a JSON list of {"when": before|after, "call": put_if_absent|put|copy|open, "object": a pattern of its URI,
 "count": n, "do": kill|wait, "marker": a path, "in": a pattern of the process's command}. At the n-th such call of a process, and in one process only (the marker's
-file is made by one), the process kills itself or waits for the file `<marker>.go`. FAULTS_LOG: where calls are written down.
+file is made by one), the process kills itself or waits for the file `<marker>.go`. FAULTS_LOG: where calls are written down, and that a process apart is started.
 FAULTS_PATIENCE: seconds after which a silent S3 request is given up, because the product's minutes are long in a test.
 """
 
@@ -26,14 +26,14 @@ PATIENCE = os.environ.get("FAULTS_PATIENCE")
 def install():
     if FAULTS or LOG:
         after_import("pipeline.storage", hook)
+        after_import("pipeline.apart", hook_apart)
     if PATIENCE:
         after_import("pipeline.s3", shorten)
 
 
 def reached(when, call, uri):
-    if LOG and when == "before":
-        with Path(LOG).open("a") as log:
-            log.write(f"{call} {uri}\n")
+    if when == "before":
+        write_down(f"{call} {uri}")
     for number, fault in enumerate(FAULTS):
         if (fault["when"], fault["call"]) != (when, call) or not re.search(fault["object"], uri):
             continue
@@ -48,6 +48,12 @@ def reached(when, call, uri):
                 os.kill(os.getpid(), signal.SIGKILL)
             while not Path(fault["marker"] + ".go").exists():
                 time.sleep(0.02)
+
+
+def write_down(line):
+    if LOG:
+        with Path(LOG).open("a") as log:
+            log.write(f"{line}\n")
 
 
 seen: Counter[int] = Counter()
@@ -79,6 +85,16 @@ def hook(storage):
     for call in ("put_if_absent", "put", "copy"):
         setattr(storage.Storage, call, hooked(call, getattr(storage.Storage, call)))
     storage.Storage.open = hooked_open(storage.Storage.open)
+
+
+def hook_apart(apart):
+    start = apart.Apart._start
+
+    def started(self):
+        write_down("apart")
+        start(self)
+
+    apart.Apart._start = started
 
 
 def shorten(s3):

@@ -1,45 +1,176 @@
-from pathlib import Path
+"""Marks of units, on local disk and on a real S3 server."""
+
+from typing import Any
 
 import pytest
 
-from pipeline.storage import Storage
-from pipeline.tables.attempts import Attempts
+from pipeline.config import StorageSettings
+from pipeline.storage import Storage, StoredFile
+from pipeline.tables import runs
+from pipeline.tables.attempts import Attempts, sweep
 from pipeline.tables.fragments import Fragments
+from pipeline.tables.runs import Runs
+from tests.s3 import S3Server
+
+UNIT = "aa11"
 
 
-@pytest.fixture
-def attempts(tmp_path: Path) -> Attempts:
-    return Attempts(Fragments(Storage(), str(tmp_path), "key"), "read")
+@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])
+def fragments(request: pytest.FixtureRequest, tmp_path: Any) -> Fragments:
+    if request.param == "local":
+        return Fragments(Storage(), str(tmp_path), "key")
+    server: S3Server = request.getfixturevalue("s3")
+    storage = Storage(StorageSettings(endpoint_url=server.endpoint))
+    return Fragments(storage, f"s3://{server.new_bucket()}/table", "key")
 
 
-def test_a_first_attempt_finds_no_mark_and_leaves_none(attempts: Attempts) -> None:
-    for _ in range(2):
-        with attempts.begun("aa11") as before:
+def left_in(fragments: Fragments) -> set[str]:
+    """Names of all that lies beside the fragments."""
+    return {uri.rpartition("/")[2] for uri in fragments.found().others}
+
+
+def cut_off(fragments: Fragments, run: str = "", unit: str = UNIT) -> None:
+    """An attempt whose process ended: nobody removes its mark."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Storage, "delete", lambda *_: None)
+        with Attempts(fragments, "read", run).begun(unit) as before:
             assert not before
-            assert Path(attempts.uri("aa11")).exists()
-    assert not Path(attempts.uri("aa11")).exists()
 
 
-def test_an_attempt_that_was_cut_off_is_seen_by_the_next_one(attempts: Attempts) -> None:
-    cut_off = attempts.begun("aa11")
-    assert not cut_off.__enter__()
-    with attempts.begun("aa11") as before:
-        assert before
-    with attempts.begun("aa11") as before:
-        assert not before
+def test_a_first_attempt_finds_no_mark_and_leaves_none(fragments: Fragments):
+    for _ in range(2):
+        with Attempts(fragments, "read", "run").begun(UNIT) as before:
+            assert not before
+            assert left_in(fragments) == {"aa11.read.begun"}
+    assert not left_in(fragments)
 
 
-def test_an_error_leaves_no_mark(attempts: Attempts) -> None:
-    with pytest.raises(KeyError), attempts.begun("aa11"):
+@pytest.mark.parametrize("run", ["", "run"])
+def test_an_attempt_that_was_cut_off_is_seen_by_the_next_one(fragments: Fragments, run: str):
+    cut_off(fragments, run)
+    for expected in (True, False):
+        with Attempts(fragments, "read", run).begun(UNIT) as before:
+            assert before is expected
+
+
+def test_an_error_leaves_no_mark(fragments: Fragments):
+    with pytest.raises(KeyError), Attempts(fragments, "read", "run").begun(UNIT):
         raise KeyError
-    assert not Path(attempts.uri("aa11")).exists()
+    assert not left_in(fragments)
 
 
-def test_marks_are_no_fragments(attempts: Attempts) -> None:
-    with attempts.begun("aa11"):
-        assert attempts.fragments.done() == set()
+def test_marks_are_no_fragments(fragments: Fragments):
+    with Runs(fragments).begun() as run, Attempts(fragments, "read", run).begun(UNIT):
+        assert fragments.done() == set()
 
 
-def test_stages_do_not_see_each_others_marks(attempts: Attempts) -> None:
-    with attempts.begun("aa11"), Attempts(attempts.fragments, "predict").begun("aa11") as before:
+def test_stages_do_not_see_each_others_marks(fragments: Fragments):
+    read, predict = (Attempts(fragments, stage, "run") for stage in ("read", "predict"))
+    with read.begun(UNIT), predict.begun(UNIT) as before:
         assert not before
+
+
+def test_a_unit_that_another_run_is_busy_with_is_no_suspect(fragments: Fragments):
+    with Runs(fragments).begun() as one, Runs(fragments).begun() as two:
+        with Attempts(fragments, "read", one).begun(UNIT):
+            with Attempts(fragments, "read", two).begun(UNIT) as before:
+                assert not before
+                assert left_in(fragments) >= {"aa11.read.begun", f"aa11.read.{two}.begun"}
+            assert left_in(fragments) == {"aa11.read.begun", one, two}
+        assert left_in(fragments) == {one, two}
+    assert not left_in(fragments)
+
+
+def test_beside_a_busy_neighbour_a_run_sees_its_own_death(fragments: Fragments):
+    with Runs(fragments).begun() as one, Runs(fragments).begun() as two:
+        with Attempts(fragments, "read", one).begun(UNIT):
+            cut_off(fragments, two)
+            with Attempts(fragments, "read", two).begun(UNIT) as before:
+                assert before
+            assert left_in(fragments) == {"aa11.read.begun", one, two}
+        cut_off(fragments, one)
+        with Attempts(fragments, "read", one).begun(UNIT) as before:
+            assert before
+
+
+def test_a_run_that_ended_leaves_a_suspect(fragments: Fragments):
+    with Runs(fragments).begun() as one:
+        cut_off(fragments, one)
+    with (
+        Runs(fragments).begun() as two,
+        Attempts(fragments, "read", two).begun(UNIT) as before,
+    ):
+        assert before
+
+
+def test_a_run_that_died_is_told_by_the_store_s_clock(
+    fragments: Fragments, monkeypatch: pytest.MonkeyPatch
+):
+    """Whatever the clock of this machine says."""
+    storage = fragments.storage
+    monkeypatch.setattr("time.time", lambda: 0.0)
+    storage.put(Runs(fragments).uri("dead"), b"")
+    while True:  # stores that count in whole seconds
+        storage.put(Runs(fragments).uri("living"), b"")
+        dead, living = storage.find(Runs(fragments).folder)
+        if living.modified >= dead.modified + 1:
+            break
+    assert Runs(fragments).alive() == {"dead", "living"}
+    monkeypatch.setattr(runs, "ALIVE_SECONDS", 1.0)
+    assert Runs(fragments).alive() == {"living"}
+
+
+def test_a_run_beats(fragments: Fragments, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(runs, "BEAT_SECONDS", 0.01)
+    with Runs(fragments).begun() as run:
+        first = fragments.storage.stat(Runs(fragments).uri(run))
+        assert first
+        while (now := fragments.storage.stat(Runs(fragments).uri(run))) is None or (
+            now.modified == first.modified
+        ):
+            pass
+
+
+def test_many_questions_about_a_neighbour_are_one_listing(
+    fragments: Fragments, monkeypatch: pytest.MonkeyPatch
+):
+    listed = []
+    find = Storage.find
+
+    def counted(self: Storage, uri: str) -> list[StoredFile]:
+        listed.append(uri)
+        return find(self, uri)
+
+    monkeypatch.setattr(Storage, "find", counted)
+    with Runs(fragments).begun() as one, Runs(fragments).begun() as two:
+        for unit in ("aa11", "bb22", "cc33"):
+            theirs = Attempts(fragments, "read", one).begun(unit)
+            with theirs, Attempts(fragments, "read", two).begun(unit) as before:
+                assert not before
+    assert listed == [Runs(fragments).folder]
+
+
+def test_what_dead_runs_left_is_swept(fragments: Fragments, monkeypatch: pytest.MonkeyPatch):
+    storage = fragments.storage
+    with Runs(fragments).begun() as living:
+        cut_off(fragments, "dead", "aa11")
+        cut_off(fragments, "dead", "bb22")
+        cut_off(fragments, living, "cc33")
+        sweep(fragments, fragments.found().others, {"aa11"})
+        assert left_in(fragments) == {"aa11.read.begun", "cc33.read.begun", living}
+    storage.put(Runs(fragments).uri("late"), b"")
+    found = fragments.found().others
+    storage.delete(Attempts(fragments, "read").uri("cc33"))  # by its own run, meanwhile
+    sweep(fragments, found, set())
+    assert left_in(fragments) == {"late"}  # nobody can tell yet
+    monkeypatch.setattr(runs, "ALIVE_SECONDS", 0.0)
+    sweep(fragments, found, set())
+    assert not left_in(fragments)
+
+
+def test_where_nothing_is_left_nothing_is_asked(
+    fragments: Fragments, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delattr(Storage, "put")
+    monkeypatch.delattr(Storage, "find")
+    sweep(fragments, [], set())

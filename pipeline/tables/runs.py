@@ -1,0 +1,76 @@
+"""Which runs of a job are alive: each puts an object of its own anew, time and again, for as long as it labels.
+
+    <table>/_units/<scoring key>/runs/<run id>
+
+Only the store's own times are compared, and only with each other, so that no machine's clock has a say: the newest of them is
+at most a few seconds old, because whoever asks has a run that is alive. A run that hangs, or can't reach the store, seems dead.
+"""
+
+import contextlib
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pipeline.errors import RookeryError
+from pipeline.tables.fragments import Fragments
+
+BEAT_SECONDS = 15.0
+ALIVE_SECONDS = 60.0  # since the last beat
+LEAVING_SECONDS = 5.0  # that a run waits for its last request at its end
+_known: dict[str, float] = {}  # runs that are alive, and until when this process believes it
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """The runs of one scoring key in one table."""
+
+    fragments: Fragments
+
+    @property
+    def folder(self) -> str:
+        return f"{self.fragments.folder}/runs"
+
+    def uri(self, run: str) -> str:
+        return f"{self.folder}/{run}"
+
+    @contextlib.contextmanager
+    def begun(self) -> Iterator[str]:
+        """A run that is alive while the block runs: its id. Raises StorageError if it can't be told to others."""
+        run = secrets.token_hex(8)
+        self._beat(run)
+        ended = threading.Event()
+        beating = threading.Thread(target=self._beat_until, args=(run, ended), daemon=True)
+        beating.start()
+        try:
+            yield run
+        finally:
+            ended.set()
+            beating.join(LEAVING_SECONDS)
+
+    def alive(self) -> set[str]:
+        """Ids of the runs that are alive, as one that is itself may ask."""
+        beats = {
+            file.uri.rpartition("/")[2]: file.modified
+            for file in self.fragments.storage.find(self.folder)
+        }
+        now = max(beats.values(), default=0.0)
+        return {run for run, moment in beats.items() if now - moment < ALIVE_SECONDS}
+
+    def is_alive(self, run: str) -> bool:
+        """Whether a run is alive, or was a beat ago: many questions about one run cost one listing."""
+        now = time.monotonic()
+        if now > _known.get(run, 0.0):
+            _known.update(dict.fromkeys(self.alive(), now + BEAT_SECONDS))
+        return now < _known.get(run, 0.0)
+
+    def _beat(self, run: str) -> None:
+        self.fragments.storage.put(self.uri(run), b"")
+
+    def _beat_until(self, run: str, ended: threading.Event) -> None:
+        while not ended.wait(BEAT_SECONDS):
+            with contextlib.suppress(RookeryError):  # the run may go on: to others it seems dead
+                self._beat(run)
+        with contextlib.suppress(RookeryError, FileNotFoundError):
+            self.fragments.storage.delete(self.uri(run))
