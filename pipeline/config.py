@@ -33,6 +33,7 @@ SIZE_UNITS = {
     "gib": 2**30,
 }
 
+DURATION_UNITS = {"s": 1, "min": 60, "h": 3600}
 MAX_DOCUMENT_BYTES = 256 * 2**20
 # Of all documents. More than one in a hundred is no longer a fault of documents, but of the corpus, the job file or the
 # checkpoint, and a table without them is wrong in silence. Warehouses' own loaders allow none by default; a corpus of
@@ -51,20 +52,17 @@ def _size(value: object) -> object:
     return value
 
 
-DURATION_UNITS = {"": 1, "s": 1, "min": 60, "h": 3600}
-
-
 def _duration(value: object) -> object:
     match = (
-        re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", value.strip())
+        re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]+)", value.strip().lower())
         if isinstance(value, str)
         else None
     )
     if match and match[2] in DURATION_UNITS:
         return float(match[1]) * DURATION_UNITS[match[2]]
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("expected a duration such as 90s, 10min or 2h")
-    return float(value)
+    if isinstance(value, str):
+        raise ValueError("expected a duration such as 90s, 10min or 1h")
+    return value
 
 
 def _listed(value: object) -> object:
@@ -90,8 +88,8 @@ def _count_or_share(value: object) -> object:
 Kind = TypeVar("Kind", bound=BaseModel)
 Name = Annotated[str, Field(min_length=1)]
 Size = Annotated[int, BeforeValidator(_size, json_schema_input_type=int | str), Field(gt=0)]
-Duration = Annotated[
-    float,  # seconds
+Duration = Annotated[  # in seconds
+    float,
     BeforeValidator(_duration, json_schema_input_type=float | str),
     Field(ge=0, allow_inf_nan=False),
 ]
@@ -282,7 +280,7 @@ class ComputeSettings(Settings):
 
 
 class StorageSettings(Settings):
-    """How s3:// is reached, beside the standard AWS variables and profiles."""
+    """How stores are reached: s3:// beside the standard AWS variables and profiles."""
 
     endpoint_url: str | None = Field(default=None, description="For S3-compatible stores.")
     region: str | None = None
@@ -290,6 +288,10 @@ class StorageSettings(Settings):
         default=None, description="A profile of the AWS configuration files."
     )
     anonymous: bool = Field(default=False, description="Send unsigned requests: public buckets.")
+    retry: Duration = Field(
+        default=60.0,
+        description="How long a store that does not answer, or asks for patience, is waited for, such as 90s or 10min.",
+    )
 
 
 class RaySettings(Settings):

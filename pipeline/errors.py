@@ -11,7 +11,8 @@ RookeryError                 1   a fault of ours: report it
 ├── ConflictError            5   another run holds what this one wants
 └── RetryableError          75   run again: nothing is lost
     ├── SourceChangedError       a corpus file is no longer the one that was planned
-    └── StorageError             the store failed: no answer, no space
+    └── StorageError             the store failed: no space, a request that it can't serve
+        └── UnavailableError         no answer for now: it was waited for, for storage.retry
 
 `exit_code` follows sysexits' EX_TEMPFAIL for "try again", so that a scheduler can tell.
 
@@ -66,4 +67,8 @@ class SourceChangedError(RetryableError):
 
 
 class StorageError(RetryableError):
+    pass
+
+
+class UnavailableError(StorageError):
     pass

@@ -2,7 +2,8 @@
 
 Left to itself a store that is silent is waited for without end: aiohttp's clock does not run while a request's body is on its
 way, nor while the store is asked whether it wants the body. And what has an end is tried again by botocore, by s3fs around
-it, and by s3fs once more where it reads a file: by their defaults a reply that never comes costs half an hour.
+it, and by s3fs once more where it reads a file: by their defaults a reply that never comes costs half an hour. Here each of
+them tries twice, which gets one page of a long listing past a hiccup; waiting for a store is pipeline/outages.py's.
 """
 
 import asyncio
@@ -10,19 +11,19 @@ from typing import Any
 
 import s3fs
 
-PATIENCE_SECONDS = 300.0  # for a request with all its attempts
+PATIENCE_SECONDS = 60.0  # for a request with all its attempts
 SLOWEST_BYTES_PER_SECOND = 1_000_000  # at which a body may be on its way beside that
 CONFIG = {
     "connect_timeout": 5,
     "read_timeout": 15,  # seconds without a byte of the reply
-    "retries": {"mode": "standard", "total_max_attempts": 4},
+    "retries": {"mode": "standard", "total_max_attempts": 2},
 }
 
 
 class S3(s3fs.S3FileSystem):  # type: ignore[misc]  # s3fs has no types
     """An S3FileSystem that gives up: ConnectionError, as fsspec replaces a TimeoutError by one that says nothing."""
 
-    retries = 3  # of botocore's attempts, because only s3fs tries again where a reply breaks off in its body
+    retries = 2  # of botocore's attempts, because only s3fs tries again where a reply breaks off in its body
 
     async def _call_s3(self, method: str, *akwarglist: Any, **kwargs: Any) -> Any:
         patience = PATIENCE_SECONDS + len(kwargs.get("Body", b"")) / SLOWEST_BYTES_PER_SECOND

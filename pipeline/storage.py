@@ -7,11 +7,15 @@ The only module that imports fsspec. Two rules of the stores that the table's pr
 * `put_if_absent` decides by looking. A refused or failed PUT may be our own whose reply was lost, so the object is read
   back: the same bytes are success, other bytes are somebody else's.
 
+What a store fails to do for now is tried again for `storage.retry`, in whatever is asked of it; a disk of this machine is not
+waited for.
+
 A listing that can't be had whole is an error: fsspec's own `glob` and local `find` leave out a folder that they can't list.
 """
 
 import contextlib
 import errno
+import functools
 import hashlib
 import os
 import re
@@ -24,12 +28,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Concatenate, ParamSpec, TypeVar, cast
 
 import fsspec
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConnectionError as BotoConnectionError,
+    HTTPClientError,
     NoCredentialsError,
     ParamValidationError,
     PartialCredentialsError,
@@ -46,8 +52,15 @@ from pipeline.errors import (
     NoBucketError,
     SourceChangedError,
     StorageError,
+    UnavailableError,
 )
+from pipeline.outages import patiently
 
+P = ParamSpec("P")
+T = TypeVar("T")
+Asked = Callable[Concatenate["Storage", str, P], T]
+PASSING = (408, 409, 429, 500)  # and all above 501, which says that the store knows no such request
+BROKEN_OFF = ("RequestTimeout", "IncompleteBody", "BadDigest", "XAmzContentSHA256Mismatch")
 MAX_SINGLE_PUT = 5 * 2**30
 CREATIONS = 5  # of an object that others create and delete at the same time
 TRANSFERS = 16  # objects copied or fetched at a time; each waits on the network, not on a core
@@ -69,6 +82,16 @@ class StoredFile:
     modified: float = field(
         default=0.0, compare=False, repr=False
     )  # in seconds, by the store's clock
+
+
+def _patient(ask: Asked[P, T]) -> Asked[P, T]:
+    """A method that asks a store, and may be asked again: whatever it did comes to the same if done twice."""
+
+    @functools.wraps(ask)
+    def wrapper(self: "Storage", uri: str, /, *arguments: P.args, **named: P.kwargs) -> T:
+        return self.patiently(uri, lambda: ask(self, uri, *arguments, **named))
+
+    return wrapper
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +117,10 @@ class Storage:
 
     settings: StorageSettings = field(default_factory=StorageSettings)
 
+    def patiently(self, uri: str, ask: Callable[[], T]) -> T:
+        """What `ask` gives, which asks the store of `uri` something: again for `storage.retry`, where that may help."""
+        return patiently(ask, _scheme(uri), self.settings.retry)
+
     def canonical(self, uri: str) -> str:
         """The one spelling of a URI that rows and manifests carry: absolute, with its scheme."""
         filesystem, path = self._at(uri)
@@ -106,6 +133,7 @@ class Storage:
         """
         return self.look(uri).files
 
+    @_patient
     def look(self, uri: str) -> Listing:
         """What a URI means and what lies beside it. Raises NoBucketError, or ConfigError for a pattern that is none."""
         filesystem, path = self._at(uri)
@@ -121,6 +149,7 @@ class Storage:
             odd = [name for name in odd if is_match(name) or _can_match_below(path, name)]
             return Listing(str(filesystem.unstrip_protocol(root)), True, files, _sorted(below), odd)
 
+    @_patient
     def is_folder(self, uri: str) -> bool:
         """Whether something lies below a URI; False too where it may not be listed."""
         filesystem, path = self._at(uri)
@@ -169,6 +198,7 @@ class Storage:
             ):  # whoever may only write can label
                 self.delete(uri)
 
+    @_patient
     def folders_in(self, folder: str) -> list[str]:
         """URIs of the folders right below a folder."""
         filesystem, path = self._at(folder)
@@ -178,6 +208,7 @@ class Storage:
             return [str(filesystem.unstrip_protocol(name)) for name in names]
         return []
 
+    @_patient
     def stat(self, uri: str) -> StoredFile | None:
         """The object as it is now, or None."""
         filesystem, path = self._at(uri)
@@ -187,6 +218,7 @@ class Storage:
             return _remote_file(filesystem, path, filesystem.info(path))
         return None
 
+    @_patient
     def read(self, uri: str) -> bytes:
         """The whole object. Raises FileNotFoundError."""
         filesystem, path = self._at(uri)
@@ -199,10 +231,25 @@ class Storage:
         filesystem, path = self._at(planned.uri)
         self.check_unchanged(planned)
         try:
-            with _explained(planned.uri), filesystem.open(path, "rb") as file:
+            with _explained(planned.uri), self._opened(filesystem, path, planned.uri) as file:
                 yield file
         finally:  # it may have changed in between, which can look like damage to the reader
             self.check_unchanged(planned)
+
+    def _opened(self, filesystem: Any, path: str, uri: str) -> Any:
+        """A file whose every request is patient: once it is open a store is asked for bytes as they are read, by its cache."""
+
+        def patient(ask: Callable[..., T]) -> Callable[..., T]:
+            def once(*arguments: Any) -> T:
+                with _explained(uri):
+                    return ask(*arguments)
+
+            return lambda *arguments: self.patiently(uri, lambda: once(*arguments))
+
+        file = patient(filesystem.open)(path, "rb")
+        if cache := getattr(file, "cache", None):
+            cache.fetcher = patient(cache.fetcher)
+        return file
 
     def check_unchanged(self, planned: StoredFile) -> None:
         """Raises SourceChangedError where the object is no longer the one that was planned."""
@@ -226,9 +273,13 @@ class Storage:
         filesystem, path = self._at(planned.uri)
         if start == stop:  # a range of nothing is refused
             return b""
-        try:
+
+        def ask() -> bytes:
             with _explained(planned.uri):
                 return cast(bytes, filesystem.cat_file(path, start=start, end=stop))
+
+        try:
+            return self.patiently(planned.uri, ask)
         finally:
             self.check_unchanged(planned)
 
@@ -236,6 +287,7 @@ class Storage:
         """Writes the object unless there is one. True if the object now holds these bytes, False if it holds others."""
         return self.put_or_read(uri, data) == data
 
+    @_patient
     def put_or_read(self, uri: str, data: bytes) -> bytes:
         """Writes the object unless there is one. Returns what it holds now: these bytes, or somebody else's."""
         filesystem, path = self._at(uri)
@@ -258,6 +310,7 @@ class Storage:
                 return data
         raise AssertionError("the last attempt returns or raises")
 
+    @_patient
     def put(self, uri: str, data: bytes) -> None:
         """Writes the object, whatever was there."""
         filesystem, path = self._at(uri)
@@ -268,12 +321,14 @@ class Storage:
             else:
                 filesystem.pipe_file(path, data)
 
+    @_patient
     def delete(self, uri: str) -> None:
         """Removes the object. Raises FileNotFoundError where a store tells that there was none."""
         filesystem, path = self._at(uri)
         with _explained(uri):
             filesystem.rm_file(path)
 
+    @_patient
     def copy(self, source: str, target: str) -> None:
         """Copies an object that never changes inside one store, without moving its bytes through this machine."""
         filesystem, source_path = self._at(source)
@@ -325,7 +380,7 @@ class Storage:
         return target
 
     def _at(self, uri: str) -> tuple[Any, str]:
-        scheme = uri.partition("://")[0] if "://" in uri else "file"
+        scheme = _scheme(uri)
         is_s3 = scheme in ("s3", "s3a")
         options = {"use_listings_cache": False} | (self._s3_options() if is_s3 else {})
         try:
@@ -363,6 +418,10 @@ class Storage:
 def checkpoint_cache() -> Path:
     """Where this machine keeps copies of the checkpoints that lie elsewhere."""
     return Path(tempfile.gettempdir()) / f"rookery-{os.getuid()}" / "checkpoints"
+
+
+def _scheme(uri: str) -> str:
+    return uri.partition("://")[0] if "://" in uri else "file"
 
 
 def _s3_class() -> Any:
@@ -573,9 +632,20 @@ def _explained(uri: str) -> Iterator[None]:
             raise NoBucketError(_no_bucket(bucket)) from error
         raise
     except _store_errors() as error:
-        raise StorageError(
+        kind = UnavailableError if _scheme(uri) != "file" and _may_pass(error) else StorageError
+        raise kind(
             f"{uri}: the store failed ({_told(error)}); run again: finished units are kept"
         ) from error
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the same request may be answered later. What a store says of the request itself it will say again."""
+    refusal = _refusal(error)
+    if refusal is None:
+        away = (HTTPClientError, BotoConnectionError)
+        return isinstance(error, away) or not isinstance(error, BotoCoreError)
+    status = refusal.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return status in PASSING or status > 501 or _reply(error).get("Code") in BROKEN_OFF
 
 
 def _told(error: Exception) -> str:
@@ -585,8 +655,15 @@ def _told(error: Exception) -> str:
 
 
 def _reply(error: Exception) -> dict[str, Any]:
-    cause = error.__cause__
-    return cause.response["Error"] if isinstance(cause, ClientError) else {}
+    refusal = _refusal(error)
+    return refusal.response["Error"] if refusal else {}
+
+
+def _refusal(error: BaseException | None) -> ClientError | None:
+    """What the store replied, from under what s3fs made of it."""
+    while error is not None and not isinstance(error, ClientError):
+        error = error.__cause__
+    return error
 
 
 def _no_bucket(bucket: str) -> str:

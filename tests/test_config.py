@@ -123,6 +123,25 @@ def test_a_size_that_is_none_is_refused(size: str) -> None:
     assert f"units.text_bytes: expected a number of bytes such as 16000000, 16MB or 16MiB (got '{size}')" in told  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [("90s", 90), ("10min", 600), ("10 MIN", 600), ("1.5h", 5400), ("0s", 0), ("90", 90), ("0.5", 0.5)],
+)  # fmt: skip
+def test_durations_have_units(written: str, seconds: float) -> None:
+    assert parse_job(GOOD, [f"storage.retry={written}"]).storage.retry == seconds
+
+
+@pytest.mark.parametrize("written", ["soon", "10m", "-1s", "'10'", "1h30min", "s"])
+def test_a_duration_that_is_none_is_refused(written: str) -> None:
+    told = refusal(GOOD, f"storage.retry={written}")
+    assert "storage.retry: expected a duration such as 90s, 10min or 1h (got " in told
+
+
+@pytest.mark.parametrize("written", ["-1", "true", ".inf", "[1]"])
+def test_a_duration_is_a_number_of_seconds_from_zero_on(written: str) -> None:
+    assert "storage.retry: Input should be" in refusal(GOOD, f"storage.retry={written}")
+
+
 @pytest.mark.parametrize("size", ["0", "-1", "0MB"])
 def test_a_size_is_above_zero(size: str) -> None:
     assert "units.text_bytes: Input should be greater than 0" in refusal(

@@ -3,10 +3,13 @@
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from jobs.sample import CHECKPOINT
@@ -333,8 +336,14 @@ def test_a_checkpoint_that_is_nowhere_says_so(
         Storage().fetch_folder(name)
 
 
-def through(proxy: Proxy) -> Storage:
-    return Storage(StorageSettings(endpoint_url=proxy.endpoint))
+def through(proxy: Proxy, retry: float = 60.0) -> Storage:
+    return Storage(StorageSettings(endpoint_url=proxy.endpoint, retry=retry))
+
+
+def once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither botocore nor s3fs tries anything again."""
+    monkeypatch.setattr(S3, "retries", 1)
+    monkeypatch.setattr("pipeline.s3.CONFIG", {"retries": {"total_max_attempts": 1}})
 
 
 @pytest.mark.s3
@@ -343,11 +352,10 @@ def test_a_listing_that_fails_is_never_a_shorter_one(
     s3: S3Server, pattern: str, monkeypatch: pytest.MonkeyPatch
 ):
     """Half of the requests fail and none is tried again: a listing is whole, or it is an error."""
-    monkeypatch.setattr(S3, "retries", 1)
-    monkeypatch.setattr("pipeline.s3.CONFIG", {"retries": {"total_max_attempts": 1}})
+    once(monkeypatch)
     folder = f"s3://{s3.new_bucket()}/store"
     with Proxy(s3.endpoint) as proxy:
-        storage = through(proxy)
+        storage = through(proxy, retry=0)
         for name in ("a.txt", "b/c.txt", "b/d.txt", "e/f.txt", "e/g/h.txt"):
             storage.put(f"{folder}/{name}", b"x")
         whole = storage.find(folder + pattern)
@@ -430,7 +438,7 @@ def test_a_put_whose_replies_are_all_lost_is_ours(s3: S3Server):
 def test_a_store_that_is_away_is_given_up(
     s3: S3Server, fault: str, monkeypatch: pytest.MonkeyPatch
 ):
-    """One attempt instead of twelve, and no more than 2 s for it: what counts is that each has an end."""
+    """One attempt instead of four, and no more than 2 s for it: what counts is that each has an end."""
     bucket = f"s3://{s3.new_bucket()}"
     healthy = Storage(StorageSettings(endpoint_url=s3.endpoint))
     healthy.put(f"{bucket}/a", b"x" * 200_000)
@@ -441,7 +449,7 @@ def test_a_store_that_is_away_is_given_up(
     once = {"read_timeout": 2, "retries": {"total_max_attempts": 1}}
     monkeypatch.setattr("pipeline.s3.CONFIG", once)
     with Proxy(s3.endpoint, weather=Weather((fault,))) as proxy:
-        storage = through(proxy)
+        storage = through(proxy, retry=0)
         for request in (
             lambda: storage.find(bucket),
             lambda: storage.stat(f"{bucket}/a"),
@@ -458,7 +466,7 @@ def test_a_store_that_is_away_is_given_up(
 def test_a_file_whose_bytes_never_come_is_given_up(s3: S3Server, monkeypatch: pytest.MonkeyPatch):
     uri = f"s3://{s3.new_bucket()}/a"
     with Proxy(s3.endpoint, weather=Weather(("reset",), requests="^GET")) as proxy:
-        storage = through(proxy)
+        storage = through(proxy, retry=0)
         storage.put(uri, b"x" * 200_000)
         planned = storage.stat(uri)
         assert planned is not None
@@ -546,3 +554,107 @@ def test_a_cache_that_can_t_be_written(tmp_path: Path, monkeypatch: pytest.Monke
     storage.put("memory://models/bird/config.json", b"{}")
     with pytest.raises(ConfigError, match=r"cache of checkpoints in .*/file \(TMPDIR\): can't be"):
         storage.fetch_folder("memory://models/bird")
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize("fault", ["unavailable", "refused", "lost reply"])
+def test_a_store_that_is_away_for_a_while_is_waited_for(
+    s3: S3Server, fault: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """Whatever is asked of it, until three attempts have failed."""
+    bucket = f"s3://{s3.new_bucket()}"
+    once(monkeypatch)
+    monkeypatch.setattr("pipeline.outages.FIRST_WAIT", 0.01)
+    monkeypatch.setattr("pipeline.outages.TELL_SECONDS", 0.0)
+    table = pa.table({"text": ["x" * 200_000]})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="none")
+    data = sink.getvalue().to_pybytes()
+    with Proxy(s3.endpoint) as proxy:
+        storage = through(proxy)
+        storage.put(f"{bucket}/a", data)
+        planned = storage.stat(f"{bucket}/a")
+        assert planned is not None
+
+        def read_file() -> object:
+            with storage.open(planned) as file:
+                return pq.ParquetFile(file).read()
+
+        asked: dict[str, tuple[Callable[[], object], object]] = {
+            "find": (lambda: storage.find(f"{bucket}/a"), [planned]),
+            "stat": (lambda: storage.stat(f"{bucket}/a"), planned),
+            "read": (lambda: storage.read(f"{bucket}/a"), data),
+            "read_end": (lambda: storage.read_end(planned, 4), b"PAR1"),
+            "open": (read_file, table),
+            "put": (lambda: storage.put(f"{bucket}/b", b"y"), None),
+            "put_if_absent": (lambda: storage.put_if_absent(f"{bucket}/c", b"y"), True),
+            "somebody else's": (lambda: storage.put_if_absent(f"{bucket}/c", b"z"), False),
+            "copy": (lambda: storage.copy(f"{bucket}/a", f"{bucket}/d"), None),
+            "folders_in": (lambda: storage.folders_in(f"{bucket}/none"), []),
+            "delete": (lambda: storage.delete(f"{bucket}/d"), None),
+        }
+        for name, (ask, answer) in asked.items():
+            proxy.injected.clear()
+            proxy.weather = Weather((fault,))
+            end = threading.Thread(target=clear_up, args=(proxy, 3))
+            end.start()
+            assert ask() == answer, name
+            end.join()
+    assert "the store failed" in caplog.text
+
+
+def clear_up(proxy: Proxy, failed: int) -> None:
+    while proxy.injected.total() < failed:
+        time.sleep(0.001)
+    proxy.weather = Weather()
+
+
+@pytest.mark.s3
+def test_an_outage_is_waited_for_once(s3: S3Server, monkeypatch: pytest.MonkeyPatch):
+    """What is asked after the store was given up, as by a failed task's tidying up, does not wait as long again."""
+    uri = f"s3://{s3.new_bucket()}/a"
+    once(monkeypatch)
+    waits: list[float] = []
+    sleep = time.sleep
+    monkeypatch.setattr("pipeline.outages.time.sleep", lambda s: (waits.append(s), sleep(s)))
+    with Proxy(s3.endpoint) as proxy:
+        storage = through(proxy, retry=1)
+        storage.put(uri, b"x")
+        for answers_before, is_waited_for in ((True, True), (False, False), (True, True)):
+            proxy.weather = Weather()
+            if answers_before:
+                assert storage.read(uri) == b"x"
+            proxy.weather = Weather(("refused",))
+            waits.clear()
+            with pytest.raises(StorageError, match="the store failed"):
+                storage.read(uri)
+            assert bool(waits) is is_waited_for
+            assert sum(waits) <= 1
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize("kind", ["denied", "no such object", "a request that is wrong"])
+def test_what_will_not_pass_is_not_waited_for(
+    s3: S3Server, kind: str, monkeypatch: pytest.MonkeyPatch
+):
+    def never(_: float) -> None:
+        raise AssertionError("it waits")
+
+    monkeypatch.setattr("pipeline.outages.time.sleep", never)
+    bucket = f"s3://{s3.new_bucket()}"
+    with Proxy(s3.endpoint, weather=Weather(("denied",) if kind == "denied" else ())) as proxy:
+        storage = through(proxy)
+        expected, name = {
+            "denied": (AccessError, "a"),
+            "no such object": (FileNotFoundError, "a"),
+            "a request that is wrong": (StorageError, "a" * 2000),
+        }[kind]
+        with pytest.raises(expected):
+            storage.read(f"{bucket}/{name}")
+
+
+def test_a_local_disk_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr("pipeline.outages.time.sleep")
+    (tmp_path / "file").write_text("where a folder should be")
+    with pytest.raises(StorageError, match="the store failed"):
+        Storage().put(str(tmp_path / "file" / "a"), b"x")
