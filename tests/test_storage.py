@@ -616,7 +616,12 @@ def test_an_outage_is_waited_for_once(s3: S3Server, monkeypatch: pytest.MonkeyPa
     once(monkeypatch)
     waits: list[float] = []
     sleep = time.sleep
-    monkeypatch.setattr("pipeline.outages.time.sleep", lambda s: (waits.append(s), sleep(s)))
+
+    def counted(seconds: float) -> None:
+        waits.append(seconds)
+        sleep(seconds)
+
+    monkeypatch.setattr("pipeline.outages.time.sleep", counted)
     with Proxy(s3.endpoint) as proxy:
         storage = through(proxy, retry=1)
         storage.put(uri, b"x")
