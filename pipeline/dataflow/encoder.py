@@ -53,7 +53,7 @@ class Encoder:
         )
 
     def _label(self, packs: pa.Table) -> tuple[pa.Table, npt.NDArray[np.float32]]:
-        with self._attempts.begun(packs["unit"][0].as_py()) as before:
+        with self._attempts.begun(packs["unit"][0].as_py(), _described(packs)) as before:
             if before:
                 return self._compute_apart(packs)
             return packs, self._compute(packs)
@@ -68,6 +68,12 @@ class Encoder:
         killed_W = np.concatenate([np.empty(0, bool), *(killed for _, killed in found)])
         killed = only_list(packs, "window_documents")[killed_W].tolist()
         return _failed(packs, set(killed)), _flat([logits_RL for logits_RL, _ in found])
+
+
+def _described(packs: pa.Table) -> str:
+    tokens, documents = only_list(packs, "window_tokens"), only_list(packs, "window_documents")
+    longest = int(np.bincount(documents, tokens).max(initial=0))
+    return f"{int(tokens.sum()):,} tokens, the longest document has {longest:,}"
 
 
 def split_packs(packs: pa.Table) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[np.int32]]]:

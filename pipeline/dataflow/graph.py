@@ -27,7 +27,7 @@ from pipeline.dataflow.sink import Keeper
 from pipeline.dataflow.source import UnitSource
 from pipeline.dataflow.waiting import waiting_for
 from pipeline.dataflow.watch import Watch
-from pipeline.tables.attempts import Attempts
+from pipeline.tables.attempts import Attempts, forget
 from pipeline.tables.runs import Runs
 
 RESTARTS = 3  # of an actor, and retries of a task: Ray's default for actors is for ever
@@ -58,10 +58,15 @@ def label_units(plan: Plan, tell: Callable[[str], None]) -> Iterator[UnitDone]:
     job, missing, wave = plan.job, plan.passes, plan.job.units.wave
     find_room(encoders(job.compute), job.ray, job.compute.wait, tell)
     with Runs(plan.fragments).begun() as run, Watch(lambda: waiting_for(plan), tell) as watch:
-        for start in range(0, len(missing), wave):
-            for unit in _label_wave(plan, missing[start : start + wave], run):
-                watch.progress()
-                yield unit
+        try:
+            for start in range(0, len(missing), wave):
+                for unit in _label_wave(plan, missing[start : start + wave], run):
+                    watch.progress()
+                    yield unit
+        except BaseException as error:
+            if not isinstance(error, Exception):  # somebody wants this process to end
+                forget(plan.fragments, run, len(plan.units))
+            raise
 
 
 def _label_wave(plan: Plan, missing: list[Pass], run: str) -> Iterator[UnitDone]:

@@ -1,5 +1,6 @@
 """For what a run waits that does not get on: actors, readers, the encoder, the store."""
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterator
 
@@ -7,9 +8,9 @@ import ray
 from ray._private.state import state
 
 from pipeline.dataflow.plan import Plan
+from pipeline.tables.attempts import ENDING, note
 
 ENCODER = "Encoder"  # the actor's class, in the name that Ray Data gives to its workers
-BEGUN = ".begun"
 STAGES = {"read": "read and tokenized", "predict": "computed"}
 NAMED = 3
 
@@ -17,7 +18,7 @@ NAMED = 3
 def waiting_for(plan: Plan) -> str:
     """One line for people. Raises StorageError where the store does not answer: then that is what the run waits for."""
     units = list(_begun_units(plan))
-    shown = [f"{uri} is being {STAGES.get(stage, stage)}" for stage, uri in units[:NAMED]]
+    shown = [_described(plan, *unit) for unit in units[:NAMED]]
     more = [f"and {len(units) - NAMED:,} more units"] if len(units) > NAMED else []
     return "; ".join([_actors(), *(shown or ["no unit is begun: readers wait for a core"]), *more])
 
@@ -36,11 +37,19 @@ def _actors() -> str:
     return f"{states['ALIVE']} encoder actors at work{late}"
 
 
-def _begun_units(plan: Plan) -> Iterator[tuple[str, str]]:
-    """Stage and file of the units that are marked as begun."""
+def _begun_units(plan: Plan) -> Iterator[tuple[str, str, str]]:
+    """Of the units that are marked as begun: the mark, the stage and the file."""
     files = {id_: unit.file.uri for id_, unit in zip(plan.unit_ids, plan.units, strict=True)}
-    for stored in plan.storage.find(plan.fragments.folder):
-        name = stored.uri.rpartition("/")[2]
-        if name.endswith(BEGUN):
-            unit, stage, *_ = name.removesuffix(BEGUN).split(".")
-            yield stage, files.get(unit, "a part of a file")
+    _, others = plan.fragments.found(len(plan.units))
+    for mark in others:
+        name = mark.rpartition("/")[2]
+        if name.endswith(ENDING):
+            unit, stage, *_ = name.removesuffix(ENDING).split(".")
+            yield mark, stage, files.get(unit, "a part of a file")
+
+
+def _described(plan: Plan, mark: str, stage: str, uri: str) -> str:
+    with contextlib.suppress(FileNotFoundError):  # the unit ended meanwhile
+        if about := note(plan.storage.read(mark)):
+            return f"{uri} is being {STAGES[stage]} ({about})"
+    return f"{uri} is being {STAGES[stage]}"

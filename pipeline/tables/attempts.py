@@ -32,12 +32,13 @@ class Attempts:
         return ".".join(filter(None, (beside, self.stage, run))) + ENDING
 
     @contextlib.contextmanager
-    def begun(self, unit: str) -> Iterator[bool]:
+    def begun(self, unit: str, note: str = "") -> Iterator[bool]:
         """Marks a unit for as long as the block runs. Gives whether an attempt at it is over without an end: be careful with it.
 
-        That attempt may have been ended by something else, such as a machine that was taken away.
+        That attempt may have been ended by something else, such as a machine that was taken away. `note` says what is done,
+        for who looks at a run that does not get on.
         """
-        uri, before = self._mark(unit)
+        uri, before = self._mark(unit, note)
         try:
             yield before
         finally:
@@ -45,9 +46,9 @@ class Attempts:
                 # what stays makes a later attempt careful, and nothing worse
                 self.fragments.storage.delete(uri)
 
-    def _mark(self, unit: str) -> tuple[str, bool]:
+    def _mark(self, unit: str, note: str) -> tuple[str, bool]:
         # nobody else's bytes: the same ones would be taken for our own put, whose reply was lost
-        mine = f"{self.run} {secrets.token_hex(8)}".encode()
+        mine = f"{self.run} {secrets.token_hex(8)} {note}".encode()
         for uri in (self.uri(unit), self.uri(unit, self.run)):
             found = self.fragments.storage.put_or_read(uri, mine)
             if found == mine:
@@ -63,6 +64,24 @@ class Attempts:
 
 def _owner(mark: bytes) -> str:
     return mark.decode(errors="replace").partition(" ")[0]
+
+
+def note(mark: bytes) -> str:
+    """What a mark says of the work."""
+    return mark.decode(errors="replace").split(" ", 2)[-1]
+
+
+def forget(fragments: Fragments, run: str, expected: int) -> None:
+    """Removes the marks of a run that stops in order: what it gives up is under no suspicion.
+
+    A worker that goes on for a moment may leave a new one; that makes the next attempt careful, and nothing worse.
+    """
+    with contextlib.suppress(RookeryError):
+        _, others = fragments.found(expected)
+        for uri in others:
+            with contextlib.suppress(FileNotFoundError):
+                if uri.endswith(ENDING) and _owner(fragments.storage.read(uri)) == run:
+                    fragments.storage.delete(uri)
 
 
 def sweep(fragments: Fragments, others: Iterable[str], wanted: Container[str]) -> None:

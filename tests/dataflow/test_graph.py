@@ -74,7 +74,7 @@ def test_what_it_waits_for_names_the_units_at_work(ray: None, tmp_path: Path):
     planned = plan(tmp_path)
     assert "readers wait for a core" in waiting_for(planned)
     for stage in ("read", "predict"):
-        with Attempts(planned.fragments, stage).begun(planned.unit_ids[0]):
+        with Attempts(planned.fragments, stage).begun(planned.unit_ids[0], "12,345 tokens"):
             told = waiting_for(planned)
-        assert f"0.jsonl is being {STAGES[stage]}" in told
+        assert f"0.jsonl is being {STAGES[stage]} (12,345 tokens)" in told
         assert told.startswith(("no encoder actor is placed yet", "0 encoder actors"))

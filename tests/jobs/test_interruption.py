@@ -68,6 +68,7 @@ def test_sigterm_ends_in_order_and_the_next_run_goes_on(tmp_path: Path) -> None:
     assert output.rstrip().endswith("stopped; finished units are kept: run again to go on")
     assert "Traceback" not in output
 
+    assert not list((tmp_path / "table").glob("_units/**/*.predict.begun"))  # nothing is suspect
     before = {path: path.stat().st_ino for path in done}
     again = label(tmp_path, "table")
     told, _ = again.communicate(timeout=100)

@@ -7,7 +7,7 @@ import pytest
 from pipeline.config import StorageSettings
 from pipeline.storage import Storage, StoredFile
 from pipeline.tables import runs
-from pipeline.tables.attempts import Attempts, sweep
+from pipeline.tables.attempts import Attempts, forget, note, sweep
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.runs import Runs
 from tests.s3 import S3Server
@@ -174,3 +174,19 @@ def test_where_nothing_is_left_nothing_is_asked(
     monkeypatch.delattr(Storage, "put")
     monkeypatch.delattr(Storage, "find")
     sweep(fragments, [], set())
+
+
+def test_what_a_run_gives_up_in_order_is_under_no_suspicion(fragments: Fragments):
+    cut_off(fragments, "one")
+    cut_off(fragments, "other", "bb22")
+    forget(fragments, "one", 1)
+    assert left_in(fragments) == {"bb22.read.begun"}
+    with Attempts(fragments, "read", "next").begun(UNIT) as before:
+        assert not before
+
+
+def test_a_mark_says_what_is_done(fragments: Fragments):
+    attempts = Attempts(fragments, "read", "one")
+    with attempts.begun(UNIT, "12 tokens, the longest document has 7"):
+        mark = fragments.storage.read(attempts.uri(UNIT))
+    assert note(mark) == "12 tokens, the longest document has 7"
