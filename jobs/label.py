@@ -6,7 +6,7 @@ complete snapshot is published.
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +19,7 @@ from pipeline.config import Job, load_job
 from pipeline.dataflow.cluster import cluster_address, is_connected, ray_cluster
 from pipeline.dataflow.plan import Plan, check_table_writable, make_plan
 from pipeline.errors import ErrorBudgetError
+from pipeline.mapped import Mapped
 from pipeline.tables.publish import check_current, is_current, publish
 from pipeline.tables.snapshots import Manifest
 
@@ -56,7 +57,24 @@ def run_job(
     `listing`: the command that lists what could not be labelled.
     """
     started = time.time()
-    plan = make_plan(job, limit)
+    with contextlib.ExitStack() as stack:
+        plan = make_plan(job, limit, _connecting_first(job, stack))
+        return _make_true(plan, started, dry_run=dry_run, listing=listing)
+
+
+def _connecting_first(job: Job, stack: contextlib.ExitStack) -> Mapped:
+    """A map on Ray that connects when it is first used: a run with few files and nothing to do needs none."""
+
+    def mapped(function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterator[Any]:
+        stack.enter_context(connected(job))
+        from pipeline.dataflow.publisher import map_on_ray
+
+        return map_on_ray(function, items)
+
+    return mapped
+
+
+def _make_true(plan: Plan, started: float, *, dry_run: bool, listing: str) -> Manifest | None:
     current = is_current(plan.snapshots, plan.publication)
     show.plan(plan, current)
     if dry_run:

@@ -13,7 +13,7 @@ import hashlib
 import io
 import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -27,6 +27,7 @@ from pipeline.corpus.encodings import DAMAGE, FIRST_BYTES, Utf8, decompressed
 from pipeline.corpus.files import CorpusFile, damage_explained
 from pipeline.corpus.json_values import holds_lines
 from pipeline.errors import CorpusError
+from pipeline.mapped import Mapped
 from pipeline.storage import TRANSFERS, Storage, StoredFile
 
 
@@ -95,6 +96,8 @@ DOCUMENT_BYTES = (
 FOOTER_BYTES = 2**16  # of a Parquet file's end: most footers are smaller
 # of a CSV file, tried one after the other: the first is enough but for very wide tables
 HEADER_BYTES = (FIRST_BYTES, 2**20, 2**24)
+MANY_FILES = 10_000  # from here on a cluster's tasks look at them: Ray's start costs less than their requests
+TOGETHER = 1_000  # files of one such task
 UNREADABLE_ROWS = 10_000  # in one unit: they weigh next to nothing
 
 
@@ -146,19 +149,40 @@ def _fields(slice_: Slice) -> dict[str, int | str]:
 
 
 def cut(
-    storage: Storage, files: Iterable[CorpusFile], settings: CorpusSettings, text_bytes: int
+    storage: Storage,
+    files: Sequence[CorpusFile],
+    settings: CorpusSettings,
+    text_bytes: int,
+    mapped: Mapped = map,
 ) -> list[Unit]:
     """All units of the files, in order. Reads footers and first bytes, several files at a time, but no text.
 
+    `mapped` spreads the files where they are many: each costs a request or two, and one process sends some hundreds a second.
+
     Raises CorpusError if not one of the Parquet files can be read, or if a CSV file's header is no use.
     """
-    with ThreadPoolExecutor(TRANSFERS) as pool:
-        per_file = pool.map(
-            lambda file: list(_cut_file(storage, file, settings, text_bytes)), files
-        )
-        units = [unit for units in per_file for unit in units]
+    together = [files[start : start + TOGETHER] for start in range(0, len(files), TOGETHER)]
+    spread: Mapped = mapped if len(files) > MANY_FILES else map
+    cutter = Cutter(storage, settings, text_bytes)
+    units = list(itertools.chain.from_iterable(spread(cutter, together)))
     _refuse_if_none_is_readable([unit for unit in units if unit.file.format == "parquet"])
     return units
+
+
+@dataclass(frozen=True, slots=True)
+class Cutter:
+    """Cuts some files, several at a time: each waits for the store, not for a core."""
+
+    storage: Storage
+    settings: CorpusSettings
+    text_bytes: int
+
+    def __call__(self, files: Sequence[CorpusFile]) -> list[Unit]:
+        with ThreadPoolExecutor(TRANSFERS) as pool:
+            return [unit for units in pool.map(self._cut, files) for unit in units]
+
+    def _cut(self, file: CorpusFile) -> list[Unit]:
+        return list(_cut_file(self.storage, file, self.settings, self.text_bytes))
 
 
 def _refuse_if_none_is_readable(units: list[Unit]) -> None:

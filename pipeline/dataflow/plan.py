@@ -23,6 +23,7 @@ from pipeline.dataflow.task import check_questions, make_task
 from pipeline.errors import ConfigError, CorpusError, NoBucketError
 from pipeline.inference.budget import default_budget
 from pipeline.inference.dtype import Dtype, resolve_dtype
+from pipeline.mapped import Mapped
 from pipeline.schema import predictions_schema
 from pipeline.storage import Storage
 from pipeline.tables.attempts import sweep
@@ -143,8 +144,11 @@ class Plan:
         )
 
 
-def make_plan(job: Job, limit: int | None = None) -> Plan:
-    """Compares corpus, checkpoint and table. Raises ConfigError, InputError, StorageError."""
+def make_plan(job: Job, limit: int | None = None, mapped: Mapped = map) -> Plan:
+    """Compares corpus, checkpoint and table; `mapped` spreads what is asked of each of many files.
+
+    Raises ConfigError, InputError, StorageError.
+    """
     storage = Storage(job.storage)
     check_apart(storage, {"corpus.uris": job.corpus}, {"table.uri": job.table.uri}, job.checkpoint)
     checkpoint = CheckpointFolder.open(storage.fetch_folder(job.checkpoint.uri))
@@ -157,7 +161,7 @@ def make_plan(job: Job, limit: int | None = None) -> Plan:
     scoring = _scoring(job, checkpoint, policy, aggregation, task)
     corpus = discover(storage, job.corpus)
     layout = _layout(job, corpus.files, task)
-    units = cut(storage, corpus.files, job.corpus, job.units.text_bytes)
+    units = cut(storage, corpus.files, job.corpus, job.units.text_bytes, mapped)
     _check_first_records(storage, units)
     with _table_s_bucket(job):
         units = list(_cut_streams(units, Cuts(storage, job.table.uri)))

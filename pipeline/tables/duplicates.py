@@ -20,10 +20,10 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.errors import StorageError
+from pipeline.mapped import Mapped
 from pipeline.tables.failures import few
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.groups import Group
-from pipeline.tables.mapped import Mapped
 from pipeline.tables.tallies import Digests, Tallies, digests_of
 
 IN_MEMORY = 2**24  # digests

@@ -21,12 +21,12 @@ from itertools import chain
 from typing import Any
 
 from pipeline.errors import ConflictError, RetryableError, RookeryError
+from pipeline.mapped import Mapped
 from pipeline.schema import described, errors_schema, hive_key, predictions_schema
 from pipeline.storage import TRANSFERS
 from pipeline.tables.failures import total
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.groups import Decision, Group, SourceUnit, TableLayout, build
-from pipeline.tables.mapped import Mapped
 from pipeline.tables.rules import Rules, Totals, check, counted
 from pipeline.tables.snapshots import MANIFEST_VERSION, Manifest, SnapshotFile, Snapshots
 

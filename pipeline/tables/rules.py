@@ -6,11 +6,11 @@ from typing import Self
 
 from pipeline.config import DuplicateIds
 from pipeline.errors import CorpusError, ErrorBudgetError
+from pipeline.mapped import Mapped
 from pipeline.tables.duplicates import Duplicates, duplicates
 from pipeline.tables.failures import excess, merged, total
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.groups import Group
-from pipeline.tables.mapped import Mapped
 from pipeline.tables.snapshots import Failure, Manifest
 from pipeline.tables.tallies import Digests, Tallies
 

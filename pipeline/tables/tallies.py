@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.mapped import Mapped
 from pipeline.tables.failures import counted, failed_of, few, read_failures
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.groups import Group
-from pipeline.tables.mapped import Mapped
 from pipeline.tables.snapshots import Failure
 
 TALLY_VERSION = 1  # raise it when the same fragments give other bytes

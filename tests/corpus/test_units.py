@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import pickle
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from pipeline.config import CorpusSettings
+from pipeline.corpus.files import discover
 from pipeline.corpus.units import (
     Bytes,
     Part,
@@ -23,12 +26,13 @@ from pipeline.corpus.units import (
     Unit,
     Unreadable,
     WholeFile,
+    cut,
     even_ranges,
     parquet_slices,
 )
 from pipeline.errors import CorpusError
 from pipeline.storage import Storage, StoredFile
-from tests.corpus.files import put, read_units, rows_of, texts_of, units_of
+from tests.corpus.files import STORAGE, put, read_units, rows_of, texts_of, units_of
 
 
 def write_parquet(path: Path, texts: list[Any], row_group_size: int = 10) -> Path:
@@ -385,3 +389,28 @@ def test_another_file_has_another_id(unit: Unit, change: dict[str, Any]) -> None
 
 def test_another_scoring_key_has_another_id(unit: Unit) -> None:
     assert unit.id("key") != unit.id("other")
+
+
+def test_many_files_are_cut_by_others_in_the_same_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for number in range(7):
+        table = pa.table({"text": [f"text {number}"] * (number + 1)})
+        pq.write_table(table, tmp_path / f"{number}.parquet")
+    expected = units_of(tmp_path)
+    assert [unit.documents for unit in expected] == [1, 2, 3, 4, 5, 6, 7]
+    sizes: list[int] = []
+
+    def mapped(function: Any, items: Any, /) -> Any:
+        for item in pickle.loads(pickle.dumps(list(items))):
+            sizes.append(len(item))
+            yield pickle.loads(pickle.dumps(function))(item)
+
+    monkeypatch.setattr("pipeline.corpus.units.TOGETHER", 3)
+    settings = CorpusSettings(uris=(str(tmp_path),))
+    files = discover(STORAGE, settings).files
+    assert cut(STORAGE, files, settings, 16_000_000, mapped) == expected
+    assert sizes == []  # few: Ray's start would cost more than their requests
+    monkeypatch.setattr("pipeline.corpus.units.MANY_FILES", 6)
+    assert cut(STORAGE, files, settings, 16_000_000, mapped) == expected
+    assert sizes == [3, 3, 1]

@@ -3,12 +3,15 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from jobs.sample import CHECKPOINT
 from pipeline.config import parse_job
 from pipeline.dataflow.graph import label_units
 from pipeline.dataflow.plan import Plan, make_plan
+from pipeline.dataflow.publisher import map_on_ray
 from pipeline.dataflow.waiting import STAGES, waiting_for
 from pipeline.errors import ConfigError, RetryableError, SourceChangedError, StorageError
 from pipeline.tables.attempts import Attempts
@@ -78,3 +81,16 @@ def test_what_it_waits_for_names_the_units_at_work(ray: None, tmp_path: Path):
             told = waiting_for(planned)
         assert f"0.jsonl is being {STAGES[stage]} (12,345 tokens)" in told
         assert told.startswith(("no encoder actor is placed yet", "0 encoder actors"))
+
+
+def test_footers_of_many_files_are_read_by_tasks(
+    ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for number in range(5):
+        pq.write_table(pa.table({"text": ["a proposal"]}), tmp_path / f"{number}.parquet")
+    monkeypatch.setattr("pipeline.corpus.units.MANY_FILES", 4)
+    monkeypatch.setattr("pipeline.corpus.units.TOGETHER", 2)
+    job = parse_job(
+        "", [f"corpus.uris={tmp_path}/*", f"checkpoint.uri={CHECKPOINT}", f"table.uri={tmp_path}/t"]
+    )
+    assert make_plan(job, mapped=map_on_ray).unit_ids == make_plan(job).unit_ids

@@ -1,4 +1,4 @@
-"""The seam through which publishing spreads its work: `map` here, a cluster's tasks in `pipeline.dataflow`."""
+"""The seam through which planning and publishing spread their work: `map` here, a cluster's tasks in `pipeline.dataflow`."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
