@@ -3,12 +3,16 @@
 An actor that no node has room for, or actors that leave readers no core, make Ray wait without a word and without end.
 """
 
+import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import ray
+from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
 from ray._private.state import state
+from ray.experimental.internal_kv import _internal_kv_get
 from ray.util.placement_group import placement_group, remove_placement_group
 
 from pipeline.config import ComputeSettings, RaySettings
@@ -151,8 +155,17 @@ def nodes_to_come() -> list[Nodes]:
 
 
 def _is_grown() -> bool:
-    """Whether some program starts this cluster's nodes by groups, as KubeRay and the cluster launcher do: it may start more."""
-    return any(node["Labels"].get(NODE_GROUP) for node in ray.nodes())
+    """Whether some program starts this cluster's nodes by groups, as KubeRay and the cluster launcher do: it may start more.
+
+    An autoscaler that only watches, as the one beside every `ray start`, calls each node a group of its own.
+    """
+    if "RAY_CLUSTER_NAME" in os.environ:  # of a container that KubeRay started
+        return True
+    status = json.loads(_internal_kv_get(DEBUG_AUTOSCALING_STATUS) or "{}")
+    groups = (status.get("autoscaler_report") or {}).get("active_nodes") or {}
+    nodes = ray.nodes()
+    watched = {f"node_{node['NodeID']}" for node in nodes}
+    return bool(groups.keys() - watched) or any(node["Labels"].get(NODE_GROUP) for node in nodes)
 
 
 def _described(offer: list[Nodes]) -> str:

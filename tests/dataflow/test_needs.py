@@ -1,6 +1,9 @@
+import json
+import os
 import time
 
 import pytest
+import ray as ray_library
 from hypothesis import given, strategies as st
 
 from pipeline.config import parse_job
@@ -85,3 +88,32 @@ def test_what_may_still_come_is_waited_for_said_and_given_up(
     assert len(told) >= 2
     assert "the job needs 1 encoder actor of 1000 CPUs" in told[0]
     wait_for_room(need(1, 1), 60, told.append)  # and room that there is is found
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    ("report", "environment", "may_grow"),
+    [
+        ({"active_nodes": {"head-group": 1}}, {}, True),
+        ({"active_nodes": {"node_OWN": 1}}, {}, False),  # an autoscaler that only watches
+        ({"active_nodes": {}}, {}, False),
+        (None, {"RAY_CLUSTER_NAME": "topics"}, True),  # KubeRay's, which says nothing yet
+    ],
+    ids=["a group", "watched", "none yet", "KubeRay"],
+)
+def test_where_an_autoscaler_may_add_nodes_what_is_missing_may_come(
+    ray: None,
+    monkeypatch: pytest.MonkeyPatch,
+    report: dict[str, dict[str, int]] | None,
+    environment: dict[str, str],
+    may_grow: bool,
+) -> None:
+    (own,) = (node["NodeID"] for node in ray_library.nodes())
+    status = json.dumps({"autoscaler_report": report}).replace("OWN", own).encode()
+    monkeypatch.setattr(needs, "_internal_kv_get", lambda _: status)
+    monkeypatch.setattr("os.environ", os.environ | environment)
+    if may_grow:
+        check_cluster(need(1, 1, 1), joining_s=0)
+    else:
+        with pytest.raises(ConfigError):
+            check_cluster(need(1, 1, 1), joining_s=0)
