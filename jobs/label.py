@@ -20,7 +20,9 @@ from pipeline.dataflow.cluster import cluster_address, is_connected, ray_cluster
 from pipeline.dataflow.plan import Plan, check_table_writable, make_plan
 from pipeline.errors import ErrorBudgetError
 from pipeline.mapped import Mapped
+from pipeline.tables.attempts import forget
 from pipeline.tables.publish import check_current, is_current, publish
+from pipeline.tables.runs import Runs
 from pipeline.tables.snapshots import Manifest
 
 
@@ -88,11 +90,11 @@ def _make_true(plan: Plan, started: float, *, dry_run: bool, listing: str) -> Ma
         return current
     check_checkpoint(plan)
     check_table_writable(plan)
-    with connected(plan.job):
+    with running(plan) as run_id:
         # imports ray, which the cluster has prepared
         from pipeline.dataflow.publisher import map_on_ray
 
-        work = label_missing(plan)
+        work = label_missing(plan, run_id)
         plan = plan.cut_streams()
         with show.publishing(), _listed_by(listing):
             run = run_record(plan, started)
@@ -112,6 +114,22 @@ def connected(job: Job) -> contextlib.AbstractContextManager[None]:
 
 
 @contextlib.contextmanager
+def running(plan: Plan) -> Iterator[str]:
+    """The plan's cluster, and a run that others know to be alive: its id.
+
+    What it gives up when somebody ends it is no suspect for the next run: its marks go when Ray is down and makes no new ones.
+    """
+    with Runs(plan.fragments).begun() as run:
+        try:
+            with connected(plan.job):
+                yield run
+        except BaseException as error:
+            if not isinstance(error, Exception):
+                forget(plan.fragments, run, len(plan.units))
+            raise
+
+
+@contextlib.contextmanager
 def _listed_by(listing: str) -> Iterator[None]:
     """Adds to what is said of too many errors where all of them can be seen."""
     try:
@@ -122,14 +140,14 @@ def _listed_by(listing: str) -> Iterator[None]:
         ) from error
 
 
-def label_missing(plan: Plan) -> show.Work:
-    """Labels the units that have no fragment, and shows progress."""
+def label_missing(plan: Plan, run: str) -> show.Work:
+    """Labels the units that have no fragment, and shows progress. Needs `running`, which gives `run`."""
     if not plan.missing:
         return show.Work()
-    with show.Progress(plan) as progress, connected(plan.job):
+    with show.Progress(plan) as progress:
         from pipeline.dataflow.graph import label_units
 
-        for unit in label_units(plan, progress.tell):
+        for unit in label_units(plan, run, progress.tell):
             progress.add(unit.documents, unit.errors, unit.windows, unit.tokens)
     return progress.work
 

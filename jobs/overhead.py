@@ -104,7 +104,7 @@ def job_seconds(job: Job, documents: int) -> tuple[float, float]:
         )  # imports ray, which the cluster has prepared
 
         ready = time.perf_counter()
-        labelled = sum(unit.documents for unit in label_units(plan, console.print))
+        labelled = sum(unit.documents for unit in label_units(plan, "overhead", console.print))
         seconds = time.perf_counter() - ready
     assert labelled == documents, f"{labelled} of {documents} documents were labelled"
     return ready - begun, seconds

@@ -604,6 +604,8 @@ def _from_hub(name: str) -> Path:
 def _writing(what: str) -> Iterator[None]:
     try:
         yield
+    except NoBucketError as error:
+        raise ConfigError(f"{what}: can't be written ({error})") from error
     except OSError as error:
         if error.errno in MAY_PASS:
             raise StorageError(f"{what}: can't be written now ({error}); run again") from error

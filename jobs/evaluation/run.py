@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jobs.evaluation import show
 from jobs.evaluation.files import Outcome, notes, write
-from jobs.label import check_checkpoint, label_missing
+from jobs.label import check_checkpoint, label_missing, running
 from pipeline.bigbird.decision import NAME, with_decision
 from pipeline.bigbird.folder import CheckpointFolder
 from pipeline.config import EvaluationJob, TextSettings
@@ -44,7 +44,9 @@ def run_evaluation(job: EvaluationJob, *, fitting: bool = False) -> Outcome:
     if fitting:
         path = str(plan.checkpoint.path)
         storage.check_writable(path, f"checkpoint.uri {path}, where --fit stores what it fits")
-    label_missing(plan)
+    if plan.missing:
+        with running(plan) as run:
+            label_missing(plan, run)
     outcome = measure(job, plan, splits, fit(plan, splits.fitted) if splits.fitted else None)
     if outcome.fit:
         store(plan, outcome.fit)

@@ -27,8 +27,7 @@ from pipeline.dataflow.sink import Keeper
 from pipeline.dataflow.source import UnitSource
 from pipeline.dataflow.waiting import waiting_for
 from pipeline.dataflow.watch import Watch
-from pipeline.tables.attempts import Attempts, forget
-from pipeline.tables.runs import Runs
+from pipeline.tables.attempts import Attempts
 
 RESTARTS = 3  # of an actor, and retries of a task: Ray's default for actors is for ever
 UNITS_IN_FLIGHT = 4  # per actor: the next unit's packs lie ready when one is done
@@ -45,10 +44,10 @@ class UnitDone:
     tokens: int
 
 
-def label_units(plan: Plan, tell: Callable[[str], None]) -> Iterator[UnitDone]:
+def label_units(plan: Plan, run: str, tell: Callable[[str], None]) -> Iterator[UnitDone]:
     """Labels every unit that has no fragment, in waves; yields each as it is done. Needs `ray_cluster`.
 
-    `tell` gets lines that say what the run waits for, where it waits.
+    `run` is the id under which marks are left; `tell` gets lines that say what the run waits for, where it waits.
 
     Raises:
         ConfigError: the cluster can never serve the job.
@@ -57,16 +56,11 @@ def label_units(plan: Plan, tell: Callable[[str], None]) -> Iterator[UnitDone]:
     """
     job, missing, wave = plan.job, plan.passes, plan.job.units.wave
     find_room(encoders(job.compute), job.ray, job.compute.wait, tell)
-    with Runs(plan.fragments).begun() as run, Watch(lambda: waiting_for(plan), tell) as watch:
-        try:
-            for start in range(0, len(missing), wave):
-                for unit in _label_wave(plan, missing[start : start + wave], run):
-                    watch.progress()
-                    yield unit
-        except BaseException as error:
-            if not isinstance(error, Exception):  # somebody wants this process to end
-                forget(plan.fragments, run, len(plan.units))
-            raise
+    with Watch(lambda: waiting_for(plan), tell) as watch:
+        for start in range(0, len(missing), wave):
+            for unit in _label_wave(plan, missing[start : start + wave], run):
+                watch.progress()
+                yield unit
 
 
 def _label_wave(plan: Plan, missing: list[Pass], run: str) -> Iterator[UnitDone]:

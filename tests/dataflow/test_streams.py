@@ -51,7 +51,7 @@ def test_a_stream_is_labelled_and_cut_in_one_reading(ray: None, tmp_path: Path):
     with pytest.raises(RetryableError, match="1 of 1 units have no fragment"):
         publish(planned.snapshots, planned.fragments, planned.publication, {})
 
-    done = list(label_units(planned, print))
+    done = list(label_units(planned, "run", print))
     now = planned.cut_streams()
     assert (now.streams, numbers(now)) == (0, list(range(len(done))))
     assert len(done) > 5
@@ -70,7 +70,7 @@ def test_a_stream_is_labelled_and_cut_in_one_reading(ray: None, tmp_path: Path):
 @pytest.mark.parametrize("cut", [True, False], ids=["parts known", "parts unknown"])
 def test_parts_that_are_done_are_not_done_again(ray: None, tmp_path: Path, cut: bool):
     planned = make_plan(job(tmp_path))
-    list(label_units(planned, print))
+    list(label_units(planned, "run", print))
     whole = planned.cut_streams()
     undisturbed = {
         path.stem: path.read_bytes() for path in Path(planned.fragments.folder).rglob("*.parquet")
@@ -85,7 +85,7 @@ def test_parts_that_are_done_are_not_done_again(ray: None, tmp_path: Path, cut: 
 
     resumed = make_plan(job(tmp_path))
     assert resumed.streams == (0 if cut else 1)
-    done = list(label_units(resumed, print))
+    done = list(label_units(resumed, "run", print))
     assert {unit.unit for unit in done} == lost
     now = written(planned)
     assert {id_: now[id_] for id_ in kept} == kept
