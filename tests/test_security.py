@@ -86,7 +86,7 @@ def test_documents_and_credentials_are_never_told(s3: S3Server, tmp_path: Path, 
     corpus = "\n".join(lines).encode(errors="surrogateescape")
     filesystem.pipe_file(f"{bucket}/corpus/a.jsonl", corpus)
     filesystem.pipe_file(f"{bucket}/corpus/b.csv", ragged.encode())
-    settings = job(tmp_path, f"corpus.uris=s3://{bucket}/corpus", f"table.uri=s3://{bucket}/table",
+    settings = job(tmp_path, f"corpus.uris=s3://{bucket}/corpus/*", f"table.uri=s3://{bucket}/table",
                    f"storage.endpoint_url={s3.endpoint}", "max_errors=0")  # fmt: skip
     path = job_file(tmp_path / "job.yaml", settings)
     environment = s3.environment() | {"RAY_TMPDIR": str(ray_folder), "PYTHONUNBUFFERED": "1"}

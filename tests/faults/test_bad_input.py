@@ -190,8 +190,11 @@ def checkpoint(tmp_path: Path) -> Path:
     return Path(shutil.copytree(CHECKPOINT, tmp_path / "checkpoint"))
 
 
-def change_weights(checkpoint: Path, name: str, row: int | slice, value: float) -> None:
+def change_weights(
+    checkpoint: Path, name: str, row: int | slice, value: float | torch.Tensor
+) -> None:
     tensors = load_file(checkpoint / "model.safetensors")
+    tensors = {key: tensor.float() for key, tensor in tensors.items()}  # fp16 has no 1e38
     tensors[name][row] = value
     save_file(tensors, checkpoint / "model.safetensors", metadata={"format": "pt"})
 
@@ -216,7 +219,9 @@ def test_a_word_that_gives_nan_costs_its_documents_only(tmp_path: Path, checkpoi
     }
     poison = min(tokens["b"] - tokens["a"] - tokens["c"] - tokens["e"])
     assert poison in tokens["d"]
-    change_weights(checkpoint, WORDS, poison, float("nan"))
+    # finite, as a checkpoint's weights must be, but the norm's differences from their mean are not
+    huge = torch.finfo().max * torch.tensor([1.0, -1.0]).repeat(64)
+    change_weights(checkpoint, WORDS, poison, huge)
     found = fragment_rows(make_plan(job(tmp_path, f"checkpoint.uri={checkpoint}")))
     assert {id_: row["reason"] for id_, row in found.items()} == {
         "a": None, "b": "not_finite", "c": None, "d": "not_finite", "e": None
@@ -225,13 +230,10 @@ def test_a_word_that_gives_nan_costs_its_documents_only(tmp_path: Path, checkpoi
         assert np.array_equal(found[id_]["logits"], healthy[id_]["logits"])
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e38])
-def test_a_checkpoint_that_gives_no_numbers_labels_nothing(
-    tmp_path: Path, checkpoint: Path, value: float
-):
+def test_a_checkpoint_that_gives_no_numbers_labels_nothing(tmp_path: Path, checkpoint: Path):
     put(tmp_path / "corpus" / "a.jsonl", line("a", GOOD) + line("b", "x") + line("c", None))
-    change_weights(checkpoint, "classifier.dense.weight", slice(None), value)
-    change_weights(checkpoint, "classifier.out_proj.weight", slice(None), value)
+    change_weights(checkpoint, "classifier.dense.weight", slice(None), 1e38)
+    change_weights(checkpoint, "classifier.out_proj.weight", slice(None), 1e38)
     planned = make_plan(job(tmp_path, f"checkpoint.uri={checkpoint}"))
     found = fragment_rows(planned)
     assert {id_: row["reason"] for id_, row in found.items()} == {

@@ -147,6 +147,7 @@ def evaluating_leaves_out_what_it_was_trained_on(
     settings = [
         f"corpus.uris={folder}/corpus", "corpus.id_column=id", "corpus.label_column=label", "corpus.unlabelled=skip",
         f"checkpoint.uri={folder}/model", f"evaluation.output={folder}/out", "compute.num_cpus=1", "compute.dtype=fp32",
+        "max_errors=10%",
     ]  # fmt: skip
     made = parse_settings(EvaluationJob, "", settings, "job")
     with pytest.raises(
