@@ -4,10 +4,10 @@ import sys
 
 import pytest
 
-from pipeline.config import parse_job
+from pipeline.config import RaySettings, parse_job
 from pipeline.dataflow import cluster
 from pipeline.dataflow.cluster import ray_cluster, threads
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, RetryableError
 from pipeline.machine import cores
 from pipeline.processes import family
 from tests.processes import LOOPBACK, listening_addresses
@@ -90,3 +90,33 @@ def test_more_threads_than_cores_are_refused(
 def test_a_clusters_cores_are_not_this_machines():
     elsewhere = [*REQUIRED, "ray.address=10.0.0.1:6379", "compute.num_cpus=64"]
     ray_cluster(parse_job("", elsewhere))  # connects when it is entered
+
+
+@pytest.mark.parametrize(
+    ("address", "failures", "starts"),
+    [(None, 1, 2), (None, 2, 2), ("10.0.0.1:6379", 1, 1)],
+    ids=["once", "twice", "a cluster"],
+)
+def test_a_ray_of_our_own_that_does_not_start_is_tried_again(
+    address: str | None, failures: int, starts: int, monkeypatch: pytest.MonkeyPatch
+):
+    """Its daemons may take longer than the 30 s that Ray gives them. A cluster that does not answer took its time already."""
+    tried: list[str | None] = []
+
+    def start(address: str | None, options: dict[str, object]) -> None:
+        tried.append(address)
+        if len(tried) <= failures:
+            raise RetryableError("Ray did not start")
+
+    monkeypatch.setattr(cluster, "_start", start)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.shutdown", lambda: None)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    connected = cluster.connection(RaySettings(address=address), 1)
+    if failures < starts:
+        with connected:
+            pass
+    else:
+        with pytest.raises(RetryableError), connected:
+            pass
+    assert tried == [address] * starts
