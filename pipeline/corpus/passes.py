@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.corpus.parts import Row, numbered
-from pipeline.corpus.readers import read, rows, table
+from pipeline.corpus.readers import arrow_rows, read, table
 from pipeline.corpus.units import Part, Rows, Stream, Unit
 from pipeline.errors import StorageError
 from pipeline.storage import Storage
@@ -49,7 +49,7 @@ def read_pass(storage: Storage, units: Pass) -> Iterator[tuple[Unit, pa.Table]]:
     if not isinstance(first.slice, Stream | Part | Rows):
         yield first, read(storage, first)
         return
-    with closing(rows(storage, _joined(units))) as found:
+    with closing(arrow_rows(storage, _joined(units))) as found:
         for unit, documents in _split(found, units):
             documents = documents[: unit.limit]
             checked = table(storage, unit, documents)

@@ -26,13 +26,19 @@ from pipeline.corpus.ids import NoId, id_text, id_values, plain
 from pipeline.corpus.int96 import ExactParquetFile
 from pipeline.corpus.json_objects import Repeating, parse
 from pipeline.corpus.json_values import BLANK, holds_lines, split
+from pipeline.corpus.large_texts import (
+    binary_values,
+    documents_table,
+    large_text,
+    with_python_text,
+)
 from pipeline.corpus.parts import Row, numbered
 from pipeline.corpus.units import Bytes, Part, RowGroups, Rows, Unit, Unreadable, has_byte_lines
 from pipeline.errors import CorpusError, StorageError
-from pipeline.schema import DOCUMENTS
 from pipeline.storage import Storage
 
 STORED_BYTES = 2**24  # of a large Parquet row group's column, fetched at a time
+TEXTS = (str, bytes, pa.Buffer, type(None))  # a union would be made anew for each document
 BATCH_ROWS, DECODED_BYTES = 1024, 2**24  # of Parquet, decoded at a time, at most
 DAMAGED = "damaged_file"
 FIRST_RECORDS = 20  # of a file, which tell whether its columns are those that the job names
@@ -47,7 +53,7 @@ USELESS = {  # reasons that hold for all of a file, and what to do
 
 def read(storage: Storage, unit: Unit) -> pa.Table:
     """All documents of a unit. Raises what `rows` and `table` raise."""
-    return table(storage, unit, list(rows(storage, unit)))
+    return table(storage, unit, list(arrow_rows(storage, unit)))
 
 
 def table(storage: Storage, unit: Unit, found: list[Row]) -> pa.Table:
@@ -56,11 +62,11 @@ def table(storage: Storage, unit: Unit, found: list[Row]) -> pa.Table:
     Damage is believed when it is seen twice: a row of it stays in the table for as long as the file does. StorageError
     otherwise.
     """
-    if (damaged := _damaged(found)) and _damaged(rows(storage, unit)) != damaged:
+    if (damaged := _damaged(found)) and _damaged(arrow_rows(storage, unit)) != damaged:
         raise StorageError(
             f"{unit.file.uri}: damaged when read once, and not or elsewhere when read again; run again"
         )
-    return pa.Table.from_pylist(found, schema=DOCUMENTS)
+    return documents_table(found)
 
 
 def _damaged(found: Iterable[Row]) -> list[Row]:
@@ -69,6 +75,12 @@ def _damaged(found: Iterable[Row]) -> list[Row]:
 
 def rows(storage: Storage, unit: Unit) -> Generator[Row]:
     """All documents of a unit, one at a time; SourceChangedError where the file is no longer the one that was planned."""
+    with closing(arrow_rows(storage, unit)) as found:
+        yield from map(with_python_text, found)
+
+
+def arrow_rows(storage: Storage, unit: Unit) -> Generator[Row]:
+    """All documents of a unit, one at a time, for `table`: a large text is a pa.StringArray of one value and no str. Raises what `rows` raises."""
     if isinstance(unit.slice, Unreadable):
         reader = _unreadable_rows
     else:
@@ -181,8 +193,9 @@ def _row_groups(
             for batch, at in _batches(parquet, unit, groups, stop, batch_rows):
                 reached = at + len(batch)
                 due = max(start, at)
-                wanted = batch.slice(min(due - at, len(batch)))
-                for row in _batch_rows(unit, wanted, first_row + due):
+                wanted = _batch_rows(unit, batch.slice(min(due - at, len(batch))), first_row + due)
+                del batch  # or it would be held while the next one is decoded
+                for row in wanted:
                     yield row
                     start += 1
     except CorpusError as error:
@@ -214,18 +227,21 @@ def _batches(
     for batch in parquet.iter_batches(batch_rows, row_groups=groups, columns=columns):
         yield batch.slice(0, stop - at), at
         at += len(batch)
+        del batch
         if at >= stop:
             return
 
 
 def _batch_rows(unit: Unit, batch: pa.RecordBatch, position: int) -> Iterator[Row]:
-    texts = plain(batch.column(unit.text_column)).to_pylist()
+    texts = binary_values(plain(batch.column(unit.text_column)))
     ids = id_values(batch.column(unit.id_column)) if unit.id_column else itertools.repeat(None)
     extra = [name for name in unit.extra_columns if name in batch.schema.names]
     values = zip(*(_values(batch.column(name)) for name in extra), strict=True)
     for text, id_, own in zip(texts, ids, values if extra else itertools.repeat(()), strict=False):
         row = _document(unit, position, id_, text)
-        yield row | ({"values": dict(zip(extra, own, strict=True))} if extra else {})
+        if extra:
+            row["values"] = dict(zip(extra, own, strict=True))
+        yield row
         position += 1
 
 
@@ -383,7 +399,7 @@ def _document(unit: Unit, position: int, id_: object, text: object) -> Row:
         if isinstance(id_, NoId):
             message = f"column {unit.id_column!r} {id_.message}"
             return _unreadable(unit, position, None, id_.reason, message)
-    if not isinstance(text, str | bytes | None):
+    if not isinstance(text, TEXTS):
         message = f"column {unit.text_column!r}: expected a string, found {type(text).__name__}"
         return _unreadable(unit, position, id_, "not_a_string", message)
     if text is not None and len(text) > unit.max_document_bytes:
@@ -395,11 +411,13 @@ def _document(unit: Unit, position: int, id_: object, text: object) -> Row:
         return _unreadable(unit, position, id_, "invalid_utf8", message)
 
 
-def _decoded(text: str | bytes | None) -> str | None:
+def _decoded(text: str | bytes | pa.Buffer | None) -> str | pa.StringArray | None:
     """Raises UnicodeError, for a lone surrogate too: JSON and CSV can bring them."""
+    if isinstance(text, bytes):
+        return text.decode()
     if isinstance(text, str):
         text.encode()
-    return text.decode() if isinstance(text, bytes) else text
+    return large_text(text) if isinstance(text, pa.Buffer) else text
 
 
 def _too_large(unit: Unit, position: int, id_: object) -> Row:

@@ -20,8 +20,9 @@ equally likely: sentencepiece's sums of scores are rounded, and after a million 
 import json
 import logging
 import re
+import sys
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -43,10 +44,12 @@ from pipeline.added_tokens import (
 from pipeline.errors import CheckpointError
 from pipeline.text.offsets import Located, joined, locate
 from pipeline.text.splitting import Encode, Locate, Splitter
+from pipeline.text.utf8_text import Text
 
 log = logging.getLogger(__name__)
 
 PART = 2**20
+WHOLE = sys.maxsize
 CUT = re.compile(r"(?<=\S) (?=\w)")  # no mark that combines with the blank may follow
 CUT_WITHIN = (
     4096  # characters before the end of a part; without a blank there, the part ends in a word
@@ -70,7 +73,9 @@ PROBES = (
     "http://example.org/a?b=c&d=%20e, 3.14159e-10, 1,000,000 $5 €7",
 )
 
-Harmless = Callable[[str, int], bool]
+Harmless = Callable[[Text, int], bool]
+EncodeTexts = Callable[[Sequence[Text]], list[npt.NDArray[np.int32]]]
+LocateTexts = Callable[[Sequence[Text]], list[Located]]
 Tree = dict[str, Any]  # a tokenizer.json
 
 
@@ -81,8 +86,8 @@ class Tokenizer:
     `locate` gives the same ids with their characters, and takes four times as long.
     """
 
-    encode: Encode
-    locate: Locate
+    encode: EncodeTexts
+    locate: LocateTexts
     cls_id: int
     sep_id: int
     vocab_size: int  # one more than the largest id
@@ -122,26 +127,35 @@ class Tokenizer:
             )
 
 
-def in_parts(encode: Encode, part: int = PART, harmless: Harmless | None = None) -> Encode:
+def in_parts(encode: Encode, part: int = PART, harmless: Harmless | None = None) -> EncodeTexts:
     """The same ids; no call of `encode` sees more than `part` characters of one text."""
 
-    def encode_all(texts: list[str]) -> list[npt.NDArray[np.int32]]:
+    def encode_all(texts: Sequence[Text]) -> list[npt.NDArray[np.int32]]:
         if all(len(text) <= part for text in texts):
-            return encode(texts)
+            return encode(list(map(str, texts)))
         return [
-            np.concatenate([encode([piece])[0] for _, piece in _parts(text, part, harmless)])
+            _end_to_end(encode([piece])[0] for _, piece in _parts(text, part, harmless))
             for text in texts
         ]
 
     return encode_all
 
 
-def located_in_parts(locate: Locate, part: int = PART, harmless: Harmless | None = None) -> Locate:
+def _end_to_end(parts: Iterable[npt.NDArray[np.int32]]) -> npt.NDArray[np.int32]:
+    ids = bytearray()  # grows where it is, where np.concatenate would hold everything twice
+    for part in parts:
+        ids += part.tobytes()
+    return np.frombuffer(ids, np.int32)
+
+
+def located_in_parts(
+    locate: Locate, part: int = PART, harmless: Harmless | None = None
+) -> LocateTexts:
     """The same for `locate`."""
 
-    def locate_all(texts: list[str]) -> list[Located]:
+    def locate_all(texts: Sequence[Text]) -> list[Located]:
         if all(len(text) <= part for text in texts):
-            return locate(texts)
+            return locate(list(map(str, texts)))
         return [
             joined([(start, locate([piece])[0]) for start, piece in _parts(text, part, harmless)])
             for text in texts
@@ -154,7 +168,7 @@ def harmless_cuts(tokenizer: Tokenizer) -> Harmless:
     """Whether a text can be cut at the blank at `blank`: not within an added token, nor where one takes blanks with it."""
     reach = REACH + 2 * max(map(len, tokenizer.added))
 
-    def same_ids(text: str, blank: int) -> bool:
+    def same_ids(text: Text, blank: int) -> bool:
         before, behind = text[max(0, blank - reach) : blank], text[blank + 1 : blank + 1 + reach]
         *parts, whole = tokenizer.encode([before, behind, f"{before} {behind}"])
         return np.array_equal(np.concatenate(parts), whole)
@@ -162,7 +176,7 @@ def harmless_cuts(tokenizer: Tokenizer) -> Harmless:
     return same_ids
 
 
-def _parts(text: str, part: int, harmless: Harmless | None) -> Iterator[tuple[int, str]]:
+def _parts(text: Text, part: int, harmless: Harmless | None) -> Iterator[tuple[int, str]]:
     """Where each part starts, and the part."""
     start = 0
     while len(text) - start > part:
@@ -260,7 +274,8 @@ def _from_spiece(path: Path, additions: Declared) -> Tokenizer:
         )
         calls = splitter.encoding(encode), splitter.locating(locate_all)
     return Tokenizer(
-        *calls,
+        in_parts(calls[0], WHOLE),
+        located_in_parts(calls[1], WHOLE),
         _required(path, CLS, control(CLS)),
         _required(path, SEP, control(SEP)),
         max([processor.get_piece_size(), *((token.id or 0) + 1 for token in added)]),
@@ -376,8 +391,8 @@ def _from_tree(tree: Tree, path: Path) -> Tokenizer:
                 f"it {found}; expected added tokens in the order of their ids, without a gap: save the tokenizer anew with save_pretrained"
             )
     return Tokenizer(
-        encode,
-        locate_all,
+        in_parts(encode, WHOLE),
+        located_in_parts(locate_all, WHOLE),
         _required(path, CLS, tokenizer.token_to_id(_hidden(CLS))),
         _required(path, SEP, tokenizer.token_to_id(_hidden(SEP))),
         max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1,

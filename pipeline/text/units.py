@@ -3,7 +3,6 @@
 Questions are asked of every document: then each window is [CLS] question [SEP] part of the document [SEP].
 """
 
-import hashlib
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from pipeline.schema import DOCUMENT_RECORD, packs_schema
 from pipeline.text.offsets import Located
 from pipeline.text.packing import pack
 from pipeline.text.tokenizer import Tokenizer
+from pipeline.text.utf8_text import Text, sha256, texts_of
 from pipeline.text.windows import Window, WindowPolicy
 
 TEXTS_AT_A_TIME = (
@@ -93,16 +93,18 @@ class Packer:
         records: list[dict[str, Any]] = []
         tokens: list[Located | None] = []
         for batch in documents.to_batches(max_chunksize=TEXTS_AT_A_TIME):
-            rows = batch.to_pylist()
-            encoded = iter(self._encode([row["text"] for row in rows if row["text"] is not None]))
-            for row in rows:
-                found = None if row["text"] is None else next(encoded)
-                failure = _failure(row, found)
-                records.append(_record(row | failure, None if failure else found, policies))
-                tokens.append(None if failure else found)
+            texts = texts_of(batch.column("text"))
+            encoded = iter(self._encode([text for text in texts if text is not None]))
+            rows = batch.drop_columns(["text"]).to_pylist()
+            for row, text in zip(rows, texts, strict=True):
+                found = None if text is None else next(encoded)
+                failure = _failure(row, text, found)
+                usable = None if failure else found
+                records.append(row | failure | _described(text, usable, policies))
+                tokens.append(usable)
         return records, tokens
 
-    def _encode(self, texts: list[str]) -> list[Located]:
+    def _encode(self, texts: list[Text]) -> list[Located]:
         """Without characters where the task does not ask for them: they take time."""
         if self.located:
             return self.tokenizer.locate(texts)
@@ -128,15 +130,14 @@ class Packer:
         return flat
 
 
-def _record(
-    row: dict[str, Any], found: Located | None, policies: list[WindowPolicy]
+def _described(
+    text: Text | None, found: Located | None, policies: list[WindowPolicy]
 ) -> dict[str, Any]:
-    text = row.pop("text")
-    if found is None:
-        return row
+    if text is None or found is None:
+        return {}
     n_tokens = len(found.ids)
-    return row | {
-        "content_sha256": hashlib.sha256(text.encode()).hexdigest(),
+    return {
+        "content_sha256": sha256(text),
         "n_tokens": n_tokens,
         "n_windows": sum(len(policy.windows(n_tokens)) for policy in policies),
         "truncated": any(policy.truncates(n_tokens) for policy in policies),
@@ -171,13 +172,13 @@ NULL_TEXT = {"stage": "read", "reason": "null_text", "message": "the text is nul
 EMPTY_TEXT = {"stage": "tokenize", "reason": "empty_text", "message": "the text has no tokens"}
 
 
-def _failure(row: dict[str, Any], found: Located | None) -> dict[str, Any]:
+def _failure(row: dict[str, Any], text: Text | None, found: Located | None) -> dict[str, Any]:
     """Why a document can't be labelled; empty if it can."""
     if row["reason"]:
         return {name: row[name] for name in ("stage", "reason", "message")}
-    if found is None:
+    if text is None or found is None:
         return NULL_TEXT
-    return {} if len(found.ids) and not row["text"].isspace() else EMPTY_TEXT
+    return {} if len(found.ids) and not text.isspace() else EMPTY_TEXT
 
 
 def _one_list(values: Any, value_type: pa.DataType) -> pa.ListArray:
