@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ LARGE = "é日👩 " * (LARGE_BYTES // 10) + "the end"  # 10 bytes
 TEXTS = ["before", LARGE, None, LARGE[::-1], "", "after"]
 
 
-def written(path: Path, texts: list[str | None] | list[bytes], type_: pa.DataType) -> Path:
+def written(path: Path, texts: Sequence[str | bytes | None], type_: pa.DataType) -> Path:
     pq.write_table(pa.table({"text": pa.array(texts, type_), "id": range(len(texts))}), path)
     return path
 
@@ -104,8 +105,8 @@ for most in (2**26, 2**25):
 def test_a_text_is_held_as_it_was_decoded_and_no_more(tmp_path: Path) -> None:
     """64 MB of four-byte characters, in a process of its own.
 
-    Arrow holds it at most four times: the page as it is stored, the page, its dictionary, the record batch. What is made of
-    that shares the batch's bytes. A str, its UTF-8 and their copy would be as many again.
+    Arrow holds it three times: the page, the dictionary made of it, the record batch; as it is stored it is small here. What
+    is made of the batch shares its bytes. As bytes, str, UTF-8 and DOCUMENTS it took six times its size.
     """
     size = 64_000_000
     written(tmp_path / "small.parquet", ["a"], pa.string())
@@ -116,4 +117,4 @@ def test_a_text_is_held_as_it_was_decoded_and_no_more(tmp_path: Path) -> None:
     assert accepted.startswith("[None, None, None] 64")
     assert refused.startswith("[None, 'too_large', None]")
     for line in (accepted, refused):
-        assert int(line.split()[-1]) * 1024 < 4.5 * size
+        assert int(line.split()[-1]) * 1024 < 4 * size
