@@ -1,7 +1,8 @@
 """A unit -> its DOCUMENTS. One reader per format; what can't be read leaves as a row with a reason.
 
 What a damaged file still gives is read. The rest leaves as one row for each document of it, or as one for all where
-nobody can tell how many they are. A document above the unit's `max_document_bytes` leaves too, without being held.
+nobody can tell how many they are. A document above the unit's `max_document_bytes` leaves too, without being held
+beyond what its format's decoder holds: Parquet tells how large a value is only when its page is decoded.
 
 A document's position is its row in the file (in an array its element), or its line's first byte in plain JSON Lines of
 UTF-8, where rows can't be counted without reading what lies before. Without an id column the id is `<file URI>#<position>`.
@@ -153,8 +154,10 @@ def _file_id(unit: Unit) -> str | None:
 
 def _parquet(file: BinaryIO, unit: Unit) -> Generator[Row]:
     # a row group that is cut into rows is too large to lie in memory, even as it is stored
-    buffering = (
-        {"buffer_size": STORED_BYTES} if isinstance(unit.slice, Rows) else {"pre_buffer": True}
+    buffering = (  # pyarrow's pre_buffer, which is on by default, overrules buffer_size
+        {"buffer_size": STORED_BYTES, "pre_buffer": False}
+        if isinstance(unit.slice, Rows)
+        else {"pre_buffer": True}
     )
     with damage_explained(unit.file):
         parquet = ExactParquetFile(
