@@ -319,7 +319,7 @@ print(json.dumps([records, peak_kilobytes()]))
 
 @pytest.mark.parametrize("name", ["big.parquet", "big.jsonl.zst"])
 def test_a_document_of_100_mb_is_read_and_cut_into_windows(tmp_path: Path, name: str):
-    """23.6 million tokens, in a process of its own: a worker may take 2.5 GB, and 1.94 GB were measured."""
+    """23.6 million tokens, in a process of its own: 0.66 and 0.74 GB were measured, of Parquet and of JSON Lines."""
     texts = pq.read_table(ROOT / "jobs/sample/corpus/train.parquet")["text"].to_pylist()
     text = "\n".join(texts)
     text *= 100_000_000 // len(text.encode()) + 1
@@ -337,4 +337,4 @@ def test_a_document_of_100_mb_is_read_and_cut_into_windows(tmp_path: Path, name:
     assert [record["reason"] for record in records] == [None] * 3
     assert big["n_tokens"] > 20_000_000
     assert big["n_windows"] == -(-(big["n_tokens"] - 128) // (4094 - 128))
-    assert peak < 2_500_000
+    assert peak < 1_000_000
