@@ -131,7 +131,8 @@ class CorpusSettings(Settings):
     max_document_bytes: Size = Field(
         default=MAX_DOCUMENT_BYTES,
         le=2**30,
-        description="A larger document becomes an error and is not held in memory.",
+        description="A larger document becomes an error and is not held in memory; of Parquet a page is decoded whole before "
+        "anybody knows how long its values are.",
     )
     duplicate_ids: DuplicateIds = Field(
         default="refuse",
