@@ -119,7 +119,7 @@ def running(plan: Plan) -> Iterator[str]:
 
     What it gives up when somebody ends it is no suspect for the next run: its marks go when Ray is down and makes no new ones.
     """
-    with Runs(plan.fragments).begun() as run:
+    with _alive(plan) as run:
         try:
             with connected(plan.job):
                 yield run
@@ -127,6 +127,11 @@ def running(plan: Plan) -> Iterator[str]:
             if not isinstance(error, Exception):
                 forget(plan.fragments, run, len(plan.units))
             raise
+
+
+def _alive(plan: Plan) -> contextlib.AbstractContextManager[str]:
+    """A run that only publishes begins no unit: nobody asks whether it is alive."""
+    return Runs(plan.fragments).begun() if plan.missing else contextlib.nullcontext("")
 
 
 @contextlib.contextmanager

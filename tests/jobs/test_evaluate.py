@@ -176,7 +176,7 @@ def test_a_checkpoint_that_was_replaced_meanwhile_gets_no_thresholds(
     def replaced(*_: object) -> None:
         config.write_text(json.dumps(json.loads(before) | {"layer_norm_eps": 1e-6}))
 
-    monkeypatch.setattr(run, "label_missing", replaced)
+    monkeypatch.setattr(run, "check_checkpoint", replaced)
     try:
         with pytest.raises(CheckpointError, match="replaced after this run was planned"):
             run_evaluation(evaluation(folder), fitting=True)
