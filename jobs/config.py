@@ -18,12 +18,8 @@ def config(
         Path | None,
         typer.Option("--config", help="Check this file and print it with every default filled in."),
     ] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Override one field: path=value.")
-    ] = None,
-    schema: Annotated[
-        bool, typer.Option("--schema", help="Print the JSON Schema of such files, for editors.")
-    ] = False,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="Override one field: path=value.")] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of such files, for editors.")] = False,
     command: Annotated[
         Literal["label", "train", "evaluate"],
         typer.Option("--for", help="The command whose file it is."),

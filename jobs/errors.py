@@ -18,12 +18,8 @@ from pipeline.tables.snapshots import Manifest
 
 def errors(
     job_file: Annotated[Path, typer.Option("--config", help="The job file (YAML).")],
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Override one field: path=value.")
-    ] = None,
-    reason: Annotated[
-        str | None, typer.Option("--reason", help="Only documents that failed for this reason.")
-    ] = None,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="Override one field: path=value.")] = None,
+    reason: Annotated[str | None, typer.Option("--reason", help="Only documents that failed for this reason.")] = None,
     file: Annotated[
         str | None,
         typer.Option("--file", help="Only documents of this file: its URI, or a part of it."),
@@ -43,9 +39,7 @@ def command(job_file: Path, overrides: list[str] | None) -> str:
     return shlex.join(["rookery", "errors", "--config", str(job_file), *settings])
 
 
-def show_errors(
-    job: Job, reason: str | None = None, file: str | None = None, *, every: bool = False
-) -> None:
+def show_errors(job: Job, reason: str | None = None, file: str | None = None, *, every: bool = False) -> None:
     """Shows the errors of the newest snapshot, or of a finished run that was not published: it may have had too many.
 
     They are read twice, so that they can be counted first and need not be held.

@@ -10,9 +10,7 @@ from pipeline.config import EvaluationJob, load_settings
 
 def evaluate(
     job_file: Annotated[Path, typer.Option("--config", help="The evaluation file (YAML).")],
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Override one field: path=value.")
-    ] = None,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="Override one field: path=value.")] = None,
     fit: Annotated[
         bool,
         typer.Option(

@@ -18,9 +18,7 @@ console = Console(highlight=False)
 
 
 def import_checkpoint(
-    source: Annotated[
-        Path, typer.Argument(exists=True, help="A folder, or a file: safetensors, or a state dict.")
-    ],
+    source: Annotated[Path, typer.Argument(exists=True, help="A folder, or a file: safetensors, or a state dict.")],
     target: Annotated[Path, typer.Argument(help="The checkpoint folder to write.")],
     config: Annotated[
         Path | None,
@@ -32,18 +30,14 @@ def import_checkpoint(
             help="Its spiece.model or tokenizer.json, or the folder that has them, if they are not beside the weights."
         ),
     ] = None,
-    pooling: Annotated[
-        Pooling | None, typer.Option(help="What the head gets, where the weights don't say it.")
-    ] = None,
+    pooling: Annotated[Pooling | None, typer.Option(help="What the head gets, where the weights don't say it.")] = None,
     problem_type: Annotated[
         ProblemType | None,
         typer.Option(
             help="What follows the last layer: softmax (single_label), sigmoid (multi_label) or nothing (regression)."
         ),
     ] = None,
-    labels: Annotated[
-        str | None, typer.Option(help="The outputs' names in their order: politics,sports.")
-    ] = None,
+    labels: Annotated[str | None, typer.Option(help="The outputs' names in their order: politics,sports.")] = None,
     encoder: Annotated[
         str | None,
         typer.Option(help="The attribute that is BigBirdModel, where there are several."),
@@ -52,14 +46,10 @@ def import_checkpoint(
         str | None,
         typer.Option(help="The layer before the last, where shapes leave a choice: fc1."),
     ] = None,
-    linear: Annotated[
-        str | None, typer.Option(help="The last layer, where shapes leave a choice: classifier.")
-    ] = None,
+    linear: Annotated[str | None, typer.Option(help="The last layer, where shapes leave a choice: classifier.")] = None,
     attention: Annotated[
         str | None,
-        typer.Option(
-            help="The attention's layer, or its two, where shapes leave a choice: attention.0,attention.2."
-        ),
+        typer.Option(help="The attention's layer, or its two, where shapes leave a choice: attention.0,attention.2."),
     ] = None,
 ) -> None:
     """Write a checkpoint folder from weights that others wrote: transformers, or plain PyTorch around BigBirdModel."""

@@ -30,16 +30,12 @@ def label(
     job_file: Annotated[Path, typer.Option("--config", help="The job file (YAML).")],
     overrides: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set", help="Override one field: path=value, e.g. table.uri=s3://bucket/table."
-        ),
+        typer.Option("--set", help="Override one field: path=value, e.g. table.uri=s3://bucket/table."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     limit: Annotated[
         int | None,
-        typer.Option(
-            "--limit", min=1, help="Label the first N documents into a snapshot marked as partial."
-        ),
+        typer.Option("--limit", min=1, help="Label the first N documents into a snapshot marked as partial."),
     ] = None,
 ) -> None:
     """Make a prediction table true: label what is missing, publish one complete snapshot."""

@@ -33,9 +33,7 @@ POLL_S = 0.1
 
 def memory(
     stream_bytes: Annotated[int, typer.Option(help="JSON Lines in the zst file.")] = 3_000_000_000,
-    row_group_bytes: Annotated[
-        int, typer.Option(help="Text in the Parquet file's row group.")
-    ] = 2_000_000_000,
+    row_group_bytes: Annotated[int, typer.Option(help="Text in the Parquet file's row group.")] = 2_000_000_000,
 ) -> None:
     """Label a large stream and a large row group, and watch the memory."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -114,9 +112,7 @@ def _kind(process: int) -> str:
         name = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")[0].decode()
     except OSError:
         return "ended"
-    return (
-        name.rpartition("/")[2].partition(".")[0] or "ended"
-    )  # without the method that an actor runs
+    return name.rpartition("/")[2].partition(".")[0] or "ended"  # without the method that an actor runs
 
 
 def _peak(process: int) -> int:

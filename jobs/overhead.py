@@ -34,9 +34,7 @@ from pipeline.inference.predictor import Predictor
 def overhead(
     corpus: Annotated[str, typer.Option(help="Documents to label: a file, a folder or a glob.")],
     documents: Annotated[int, typer.Option(help="How many.")] = 64,
-    rounds: Annotated[
-        int, typer.Option(help="Runs of each, interleaved; medians are compared.")
-    ] = 1,
+    rounds: Annotated[int, typer.Option(help="Runs of each, interleaved; medians are compared.")] = 1,
     unit_bytes: Annotated[int, typer.Option(help="Text in one unit.")] = 300_000,
 ) -> None:
     """Compare the job's labelling phase with the bare predictor on the same packs."""
@@ -55,9 +53,7 @@ def overhead(
         reader = Reader(plan.storage, plan.scoring, plan.fragments, plan.cuts)
         packs = [unit for units in plan.passes for unit in reader(units)]
         tokens = sum(len(unit["tokens"][0]) for unit in packs)
-        console.print(
-            f"{documents} documents, {tokens:,} tokens, {len(packs)} units, {plan.scoring.dtype}"
-        )
+        console.print(f"{documents} documents, {tokens:,} tokens, {len(packs)} units, {plan.scoring.dtype}")
         bare, labelled = [], []
         for _ in range(rounds):
             bare.append(bare_seconds(plan, packs))

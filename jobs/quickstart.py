@@ -34,13 +34,9 @@ def main() -> None:
 def _labelled(job: Job, manifest: Manifest) -> pa.Table:
     """Predictions beside the sample's own labels, by id."""
     snapshots = Snapshots(Storage(job.storage), job.table.uri)
-    blobs = [
-        snapshots.storage.read(snapshots.uri(f.path)) for f in manifest.files if f.kind == "data"
-    ]
+    blobs = [snapshots.storage.read(snapshots.uri(f.path)) for f in manifest.files if f.kind == "data"]
     columns = ["id", "label", "score", "n_tokens"]
-    predictions = pa.concat_tables(
-        pq.read_table(pa.BufferReader(blob), columns=columns) for blob in blobs
-    )
+    predictions = pa.concat_tables(pq.read_table(pa.BufferReader(blob), columns=columns) for blob in blobs)
     sample = pa.concat_tables(pq.read_table(file) for file in sorted(CORPUS.glob("*.parquet")))
     sample = sample.select(["id", "title", "label", "split"]).rename_columns({"label": "truth"})
     return predictions.join(sample, "id", join_type="inner").sort_by("id")

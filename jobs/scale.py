@@ -126,9 +126,7 @@ class SimulatedStore(fsspec.AbstractFileSystem):  # type: ignore[misc]  # fsspec
         if path == "corpus":
             yield from (self._corpus_file(number) for number in range(world.files))
         elif path.endswith("/_units/tallies"):
-            yield from (
-                _info(name, 1) for name in [*world.tallies, *world.objects] if name.startswith(path)
-            )
+            yield from (_info(name, 1) for name in [*world.tallies, *world.objects] if name.startswith(path))
         elif "/_units" in path:
             for folder, units in world.fragments.items():
                 if f"{folder}/".startswith(f"{path}/"):
@@ -161,9 +159,7 @@ def corpus_file() -> bytes:
             "text": pa.repeat("x" * DOCUMENT_BYTES, rows),
         }
     )
-    pq.write_table(
-        table, sink, row_group_size=DOCUMENTS_PER_UNIT, use_dictionary=False, compression="zstd"
-    )
+    pq.write_table(table, sink, row_group_size=DOCUMENTS_PER_UNIT, use_dictionary=False, compression="zstd")
     return sink.getvalue()
 
 

@@ -64,12 +64,8 @@ def plan(plan: Plan, current: Manifest | None) -> None:
     grid.add_row("units", _units(plan))
     grid.add_row("keys", f"scoring {plan.scoring.key}, decision {plan.task.key}")
     if plan.limit is not None:
-        grid.add_row(
-            "limit", f"first {plan.limit:,} documents: the snapshot will be marked as partial"
-        )
-    state = (
-        f"snapshot {current.snapshot} is current" if current else "a new snapshot will be published"
-    )
+        grid.add_row("limit", f"first {plan.limit:,} documents: the snapshot will be marked as partial")
+    state = f"snapshot {current.snapshot} is current" if current else "a new snapshot will be published"
     grid.add_row("table state", state)
     console.print(grid)
 
@@ -114,9 +110,7 @@ def summary(plan: Plan, manifest: Manifest, work: Work, seconds: float, listing:
         console.print(_label_bars(manifest, one_each=one_each))
 
 
-def _summary(
-    plan: Plan, manifest: Manifest, work: Work, seconds: float, listing: str
-) -> Iterator[tuple[str, str]]:
+def _summary(plan: Plan, manifest: Manifest, work: Work, seconds: float, listing: str) -> Iterator[tuple[str, str]]:
     counts = manifest.counts
     partial = " (partial)" if manifest.partial else ""
     added = sum(file.state == "added" for file in manifest.files)
@@ -165,11 +159,7 @@ def _unlabelled(plan: Plan) -> str:
         return "no entity was found in them"
     if "answers" in columns:
         return "none of the questions has an answer in them"
-    return (
-        "the most probable label"
-        + (" is" if "label" in columns else " too is")
-        + " below its threshold"
-    )
+    return "the most probable label" + (" is" if "label" in columns else " too is") + " below its threshold"
 
 
 def failures(
@@ -282,11 +272,11 @@ class Progress:
         work.windows += windows
         work.tokens += tokens
         work.seconds = now - self._started
-        rates = f"{work.documents:,} documents, {work.tokens / (now - self._started):,.0f} tokens/s, {_errors(work.errors)}"
+        rates = (
+            f"{work.documents:,} documents, {work.tokens / (now - self._started):,.0f} tokens/s, {_errors(work.errors)}"
+        )
         self._bar.update(self._task, advance=1, rates=rates)
-        if not console.is_terminal and (
-            now - self._last_line > LOG_EVERY_S or work.units == self._units
-        ):
+        if not console.is_terminal and (now - self._last_line > LOG_EVERY_S or work.units == self._units):
             self._last_line = now
             units = f"{work.units:,}" + (f"/{self._units:,}" if self._units else "")
             console.print(f"{units} units, {rates}, {now - self._started:.0f} s", soft_wrap=True)

@@ -58,9 +58,7 @@ def progress(record: dict[str, Any]) -> None:
         )
     elif "validation" in record:
         found = record["validation"]
-        console.print(
-            f"{epoch}  validation loss {found['loss']:.4f}, {found['name']} {found['score']:.4f}"
-        )
+        console.print(f"{epoch}  validation loss {found['loss']:.4f}, {found['name']} {found['score']:.4f}")
 
 
 def tell(line: str) -> None:

@@ -45,9 +45,7 @@ def run_job(job: TrainJob) -> dict[str, Any] | None:
     show_training.prepared(job, prepared)
     n_threads = job.compute.workers * threads(job.compute)
     if not cluster_address(job.ray):
-        workers = (
-            f"{job.compute.workers} training workers" if job.compute.workers > 1 else "training"
-        )
+        workers = f"{job.compute.workers} training workers" if job.compute.workers > 1 else "training"
         check_cores(n_threads, workers, "compute.num_cpus or compute.workers")
     with connection(job.ray, n_threads + 1):
         from pipeline.dataflow.trainer import fit, make_run  # it imports ray, which is prepared now

@@ -21,9 +21,7 @@ FILES = (ADDED, CONFIG, SPECIAL)
 
 CLS, SEP, MASK = "[CLS]", "[SEP]", "[MASK]"
 # These stay text where a document has them written out, whatever the files say of them.
-CONTROL_TOKENS = frozenset(
-    {CLS, SEP, MASK, "[PAD]", "[UNK]", "<pad>", "<unk>", "<s>", "</s>", "<mask>"}
-)
+CONTROL_TOKENS = frozenset({CLS, SEP, MASK, "[PAD]", "[UNK]", "<pad>", "<unk>", "<s>", "</s>", "<mask>"})
 FLAGS = ("lstrip", "rstrip", "single_word", "normalized")
 # Lists of special tokens, as transformers 4 and 5 call them.
 SPECIAL_LISTS = ("additional_special_tokens", "extra_special_tokens")
@@ -228,9 +226,7 @@ def _check_listed(token: AddedToken, lists: Mapping[Path, Iterable[AddedToken]])
             raise _disagree(token.file, path, token.content, token.id, None)
 
 
-def _add_special(
-    found: dict[str, AddedToken], token: AddedToken, vocabulary: Mapping[str, int], listed: bool
-) -> None:
+def _add_special(found: dict[str, AddedToken], token: AddedToken, vocabulary: Mapping[str, int], listed: bool) -> None:
     known = found.get(token.content)
     if known is not None and not known.flags_told:  # of added_tokens.json, which does not say
         found[token.content] = replace(known, special=True, normalized=False)
@@ -272,9 +268,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path}: cannot be read as JSON ({error}); fetch the file again"
-        ) from error
+        raise CheckpointError(f"{path}: cannot be read as JSON ({error}); fetch the file again") from error
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: expected a JSON object, found {type(values).__name__}")
     return values

@@ -42,9 +42,7 @@ MAX_ERRORS = 0.01
 
 
 def _size(value: object) -> object:
-    match = (
-        re.fullmatch(r"(\d+)\s*([a-z]*)", value.strip().lower()) if isinstance(value, str) else None
-    )
+    match = re.fullmatch(r"(\d+)\s*([a-z]*)", value.strip().lower()) if isinstance(value, str) else None
     if match and match[2] in SIZE_UNITS:
         return int(match[1]) * SIZE_UNITS[match[2]]
     if isinstance(value, str):
@@ -53,11 +51,7 @@ def _size(value: object) -> object:
 
 
 def _duration(value: object) -> object:
-    match = (
-        re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]+)", value.strip().lower())
-        if isinstance(value, str)
-        else None
-    )
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]+)", value.strip().lower()) if isinstance(value, str) else None
     if match and match[2] in DURATION_UNITS:
         return float(match[1]) * DURATION_UNITS[match[2]]
     if isinstance(value, str):
@@ -66,9 +60,7 @@ def _duration(value: object) -> object:
 
 
 def _listed(value: object) -> object:
-    return (
-        (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
-    )
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
 
 def _count_or_share(value: object) -> object:
@@ -79,9 +71,7 @@ def _count_or_share(value: object) -> object:
     is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
     is_share = isinstance(value, float) and 0 <= value <= 1
     if not is_count and not is_share:
-        raise ValueError(
-            "expected a count of documents such as 10, or a share of them such as 1% or 0.01"
-        )
+        raise ValueError("expected a count of documents such as 10, or a share of them such as 1% or 0.01")
     return value
 
 
@@ -93,9 +83,7 @@ Duration = Annotated[  # in seconds
     BeforeValidator(_duration, json_schema_input_type=float | str),
     Field(ge=0, allow_inf_nan=False),
 ]
-Names = Annotated[
-    tuple[Name, ...], BeforeValidator(_listed, json_schema_input_type=str | list[str])
-]
+Names = Annotated[tuple[Name, ...], BeforeValidator(_listed, json_schema_input_type=str | list[str])]
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 DuplicateIds = Literal["refuse", "keep"]
@@ -120,9 +108,7 @@ class CorpusSettings(Settings):
         default="auto",
         description="`auto` goes by the file's ending. Another one takes those files of a folder that have its ending, or all where not one has.",
     )
-    id_column: Name | None = Field(
-        default=None, description="Without one, a document's id is its file's URI and row."
-    )
+    id_column: Name | None = Field(default=None, description="Without one, a document's id is its file's URI and row.")
     text_column: Name = Field(default="text", description="Not used for plain text files.")
     carry: Names | None = Field(
         default=None,
@@ -160,9 +146,7 @@ class LabelledCorpusSettings(CorpusSettings):
 class CheckpointSettings(Settings):
     """What labels it."""
 
-    uri: Name = Field(
-        description="A folder (local or any fsspec scheme) or a model hub's `owner/name`."
-    )
+    uri: Name = Field(description="A folder (local or any fsspec scheme) or a model hub's `owner/name`.")
 
 
 class TextSettings(Settings):
@@ -177,9 +161,7 @@ class TextSettings(Settings):
         default=None,
         description="What becomes of a document longer than one window; default `windows`.",
     )
-    overlap: int | None = Field(
-        default=None, ge=0, description="Tokens that neighbouring windows share; default 128."
-    )
+    overlap: int | None = Field(default=None, ge=0, description="Tokens that neighbouring windows share; default 128.")
     aggregation: Literal["mean", "max", "first"] | None = Field(
         default=None,
         description="How a document's window logits become one; default `mean`, weighted by tokens.",
@@ -247,12 +229,8 @@ class ComputeSettings(Settings):
     """What the encoder runs on."""
 
     actors: int = Field(default=1, ge=1, description="Encoder actors; with max_actors, the fewest.")
-    max_actors: int | None = Field(
-        default=None, description="Let the pool grow to this many while work waits."
-    )
-    num_gpus: float = Field(
-        default=0, ge=0, allow_inf_nan=False, description="GPUs per actor; 0 computes on CPU."
-    )
+    max_actors: int | None = Field(default=None, description="Let the pool grow to this many while work waits.")
+    num_gpus: float = Field(default=0, ge=0, allow_inf_nan=False, description="GPUs per actor; 0 computes on CPU.")
     num_cpus: int | None = Field(
         default=None,
         ge=1,
@@ -285,9 +263,7 @@ class StorageSettings(Settings):
 
     endpoint_url: str | None = Field(default=None, description="For S3-compatible stores.")
     region: str | None = None
-    profile: str | None = Field(
-        default=None, description="A profile of the AWS configuration files."
-    )
+    profile: str | None = Field(default=None, description="A profile of the AWS configuration files.")
     anonymous: bool = Field(default=False, description="Send unsigned requests: public buckets.")
     retry: Duration = Field(
         default=60.0,
@@ -327,9 +303,7 @@ class Job(Settings):
     def _partition_keys_are_carried(self) -> "Job":
         carried, keys = self.corpus.carry, self.table.partition_by
         if carried is not None and not set(keys) <= set(carried):
-            raise ValueError(
-                f"table.partition_by {list(keys)} must be among corpus.carry {list(carried)}"
-            )
+            raise ValueError(f"table.partition_by {list(keys)} must be among corpus.carry {list(carried)}")
         return self
 
 
@@ -385,17 +359,13 @@ def parse_settings(kind: type[Kind], text: str, overrides: list[str], source: st
         raise ConfigError(f"{source}: not valid YAML: {error}") from error
     if not isinstance(tree, dict):
         *keys, last = (name for name, field in kind.model_fields.items() if field.is_required())
-        raise ConfigError(
-            f"{source}: expected keys such as {', '.join(keys)} and {last}, found {type(tree).__name__}"
-        )
+        raise ConfigError(f"{source}: expected keys such as {', '.join(keys)} and {last}, found {type(tree).__name__}")
     for override in overrides:
         _override(tree, override)
     try:
         return kind.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(
-            f"{source}:\n" + "\n".join(_explain(kind, e) for e in error.errors())
-        ) from error
+        raise ConfigError(f"{source}:\n" + "\n".join(_explain(kind, e) for e in error.errors())) from error
 
 
 class _Loader(yaml.SafeLoader):
@@ -415,16 +385,12 @@ class _Loader(yaml.SafeLoader):
 def _override(tree: dict[str, Any], override: str) -> None:
     path, separator, value = override.partition("=")
     if not separator or not path:
-        raise ConfigError(
-            f"--set {override!r}: expected path=value, for example --set table.uri=s3://bucket/table"
-        )
+        raise ConfigError(f"--set {override!r}: expected path=value, for example --set table.uri=s3://bucket/table")
     *sections, key = path.split(".")
     for section in sections:
         tree = tree.setdefault(section, {})
         if not isinstance(tree, dict):
-            raise ConfigError(
-                f"--set {override!r}: {section!r} is a value in the job file, not a section"
-            )
+            raise ConfigError(f"--set {override!r}: {section!r} is a value in the job file, not a section")
     try:
         tree[key] = yaml.safe_load(value)
     except yaml.YAMLError as error:

@@ -41,9 +41,7 @@ def patiently(ask: Callable[[], T], store: str, seconds: float) -> T:
             now = time.monotonic()
             own = own or now
             outage = _outages.setdefault(store, Outage(now))
-            left = (
-                min(own, outage.began) + seconds - now
-            )  # where others are answered, it counts alone
+            left = min(own, outage.began) + seconds - now  # where others are answered, it counts alone
             if left <= 0:
                 raise
             if now - outage.began >= TELL_SECONDS and not outage.is_told:

@@ -11,9 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-HIVE_NULL = (
-    "__HIVE_DEFAULT_PARTITION__"  # how hive paths spell null, in the corpus and in the table
-)
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"  # how hive paths spell null, in the corpus and in the table
 
 # What a person says of a document: one label, several of them, or a number.
 Label = str | float | int | bool | tuple[str, ...]
@@ -46,9 +44,7 @@ ERROR_FIELDS = [
 DOCUMENTS = pa.schema(
     [
         pa.field("id", pa.string()),
-        pa.field(
-            "position", pa.int64(), nullable=False
-        ),  # row in the file; in plain JSON Lines of UTF-8 its byte
+        pa.field("position", pa.int64(), nullable=False),  # row in the file; in plain JSON Lines of UTF-8 its byte
         pa.field("text", pa.string()),
         *ERROR_FIELDS,
     ]
@@ -87,18 +83,12 @@ def packs_schema(token_type: pa.DataType, *, located: bool = False) -> pa.Schema
             pa.field("unit", pa.string(), nullable=False),
             pa.field("documents", pa.list_(DOCUMENT_RECORD)),  # null: the unit is done already
             pa.field("tokens", pa.list_(token_type), nullable=False),  # all windows end to end
-            pa.field(
-                "window_tokens", pa.list_(pa.int32()), nullable=False
-            ),  # length of each window
-            pa.field(
-                "window_documents", pa.list_(pa.int32()), nullable=False
-            ),  # index into documents
+            pa.field("window_tokens", pa.list_(pa.int32()), nullable=False),  # length of each window
+            pa.field("window_documents", pa.list_(pa.int32()), nullable=False),  # index into documents
             pa.field(
                 "window_ordinals", pa.list_(pa.int32()), nullable=False
             ),  # first window of its document, second, …
-            pa.field(
-                "pack_windows", pa.list_(pa.int32()), nullable=False
-            ),  # number of windows in each pack
+            pa.field("pack_windows", pa.list_(pa.int32()), nullable=False),  # number of windows in each pack
             *(LOCATED_FIELDS if located else []),
         ]
     )
@@ -163,9 +153,7 @@ DECISION_KEY = column(
 
 def hive_key(name: str) -> pa.Field:
     """A key of the corpus's paths, as a column of the table or, for partitions, of its paths."""
-    return column(
-        name, pa.string(), "hive key in the paths of the corpus; null where a path has none"
-    )
+    return column(name, pa.string(), "hive key in the paths of the corpus; null where a path has none")
 
 
 def predictions_schema(decisions: list[pa.Field], carried: list[str]) -> pa.Schema:

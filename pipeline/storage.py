@@ -79,9 +79,7 @@ class StoredFile:
     uri: str
     size: int
     version: str
-    modified: float = field(
-        default=0.0, compare=False, repr=False
-    )  # in seconds, by the store's clock
+    modified: float = field(default=0.0, compare=False, repr=False)  # in seconds, by the store's clock
 
 
 def _patient(ask: Asked[P, T]) -> Asked[P, T]:
@@ -102,9 +100,7 @@ class Listing:
     is_pattern: bool
     files: list[StoredFile]  # that the URI means
     below: list[StoredFile]  # every one at or below the root
-    odd: list[
-        str
-    ]  # what a walk of a local folder passes by: links to folders or to nothing, pipes, sockets
+    odd: list[str]  # what a walk of a local folder passes by: links to folders or to nothing, pipes, sockets
 
     @property
     def is_folder(self) -> bool:
@@ -193,9 +189,7 @@ class Storage:
                 (there / WRITE_CHECK).unlink(missing_ok=True)
                 return
             self.put_if_absent(uri, b"")
-            with contextlib.suppress(
-                AccessError, FileNotFoundError
-            ):  # whoever may only write can label
+            with contextlib.suppress(AccessError, FileNotFoundError):  # whoever may only write can label
                 self.delete(uri)
 
     @_patient
@@ -292,9 +286,7 @@ class Storage:
         """Writes the object unless there is one. Returns what it holds now: these bytes, or somebody else's."""
         filesystem, path = self._at(uri)
         if len(data) >= MAX_SINGLE_PUT:
-            raise ConfigError(
-                f"{uri}: {len(data):,} bytes; a conditional PUT takes at most 5 GiB: raise table.buckets"
-            )
+            raise ConfigError(f"{uri}: {len(data):,} bytes; a conditional PUT takes at most 5 GiB: raise table.buckets")
         with _explained(uri):
             for attempt in range(CREATIONS):
                 try:
@@ -384,16 +376,12 @@ class Storage:
         is_s3 = scheme in ("s3", "s3a")
         options = {"use_listings_cache": False} | (self._s3_options() if is_s3 else {})
         try:
-            with _explained(
-                uri
-            ):  # and not url_to_fs, to which `::` in an object's name is a chain of other stores
+            with _explained(uri):  # and not url_to_fs, to which `::` in an object's name is a chain of other stores
                 kind = _s3_class() if is_s3 else fsspec.get_filesystem_class(scheme)
                 filesystem = kind(**kind._get_kwargs_from_urls(uri) | options)
                 path = kind._strip_protocol(uri)
         except (ValueError, ImportError) as error:
-            raise ConfigError(
-                f"{uri}: no storage for the scheme {scheme!r} on this machine: {error}"
-            ) from error
+            raise ConfigError(f"{uri}: no storage for the scheme {scheme!r} on this machine: {error}") from error
         if "\0" in path or (is_s3 and not path.partition("/")[0]):
             raise ConfigError(f"{uri!r}: names no file or folder")
         if _is_local(filesystem):
@@ -467,9 +455,7 @@ def _list(filesystem: Any, path: str) -> tuple[dict[str, StoredFile], list[str]]
     except FileNotFoundError as error:
         bucket = filesystem.unstrip_protocol(path.partition("/")[0])
         raise NoBucketError(_no_bucket(bucket)) from error
-    return {
-        path: _remote_file(filesystem, path, info) for path, info in infos.items() if _is_file(info)
-    }, []
+    return {path: _remote_file(filesystem, path, info) for path, info in infos.items() if _is_file(info)}, []
 
 
 def _list_local(path: str) -> tuple[dict[str, StoredFile], list[str]]:
@@ -585,9 +571,7 @@ def _umask() -> int:
 
 def _from_hub(name: str) -> Path:
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise CheckpointError(
-            f"checkpoint.uri {name}: no such folder; give a folder, a URI or a hub's owner/name"
-        )
+        raise CheckpointError(f"checkpoint.uri {name}: no such folder; give a folder, a URI or a hub's owner/name")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -609,9 +593,7 @@ def _writing(what: str) -> Iterator[None]:
     except OSError as error:
         if error.errno in MAY_PASS:
             raise StorageError(f"{what}: can't be written now ({error}); run again") from error
-        raise ConfigError(
-            f"{what}: can't be written ({error}); name one that can, or make it so"
-        ) from error
+        raise ConfigError(f"{what}: can't be written ({error}); name one that can, or make it so") from error
 
 
 @contextlib.contextmanager
@@ -635,9 +617,7 @@ def _explained(uri: str) -> Iterator[None]:
         raise
     except _store_errors() as error:
         kind = UnavailableError if _scheme(uri) != "file" and _may_pass(error) else StorageError
-        raise kind(
-            f"{uri}: the store failed ({_told(error)}); run again: finished units are kept"
-        ) from error
+        raise kind(f"{uri}: the store failed ({_told(error)}); run again: finished units are kept") from error
 
 
 def _may_pass(error: Exception) -> bool:

@@ -122,7 +122,5 @@ def transformers_hidden(model: Any, ids: npt.NDArray[np.int64]) -> torch.Tensor:
 @torch.inference_mode()
 def transformers_logits(model: Any, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
     """The logits [labels] of one window, alone."""
-    logits: npt.NDArray[np.float32] = (
-        model.classifier(transformers_hidden(model, ids)[None])[0].float().numpy()
-    )
+    logits: npt.NDArray[np.float32] = model.classifier(transformers_hidden(model, ids)[None])[0].float().numpy()
     return logits

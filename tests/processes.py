@@ -13,10 +13,7 @@ LOOPBACK = {  # as /proc/net writes addresses
 def listening_addresses(processes: list[int]) -> list[str]:
     """The local addresses, in hexadecimal and without their ports, on which the processes take connections."""
     sockets = {
-        link[len("socket:[") : -1]
-        for process in processes
-        for link in _links(process)
-        if link.startswith("socket:[")
+        link[len("socket:[") : -1] for process in processes for link in _links(process) if link.startswith("socket:[")
     }
     tables = [path for path in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")) if path.exists()]
     rows = [row.split() for path in tables for row in path.read_text().splitlines()[1:]]

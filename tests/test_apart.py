@@ -101,9 +101,7 @@ def test_it_ends_with_its_parent(tmp_path: Path) -> None:
         "(child,) = Apart(nothing).run(process)\nprint(child, flush=True)\nos.kill(os.getpid(), signal.SIGKILL)"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
-    parent = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
-    )
+    parent = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     child = Path("/proc") / parent.stdout.strip()
     for _ in range(200):
         if not child.exists():

@@ -144,9 +144,7 @@ def test_a_duration_is_a_number_of_seconds_from_zero_on(written: str) -> None:
 
 @pytest.mark.parametrize("size", ["0", "-1", "0MB"])
 def test_a_size_is_above_zero(size: str) -> None:
-    assert "units.text_bytes: Input should be greater than 0" in refusal(
-        GOOD, f"units.text_bytes={size}"
-    )
+    assert "units.text_bytes: Input should be greater than 0" in refusal(GOOD, f"units.text_bytes={size}")
 
 
 @pytest.mark.parametrize(
@@ -225,9 +223,7 @@ def test_a_bad_override_is_refused(override: str, message: str) -> None:
     assert refusal(GOOD, override).startswith(message)
 
 
-@pytest.mark.parametrize(
-    ("text", "found"), [("- a\n- b", "list"), ("just words", "str"), ("3", "int")]
-)
+@pytest.mark.parametrize(("text", "found"), [("- a\n- b", "list"), ("just words", "str"), ("3", "int")])
 def test_yaml_that_is_no_mapping_is_refused(text: str, found: str) -> None:
     assert refusal(text) == f"job.yaml: expected keys such as corpus, checkpoint and table, found {found}"  # fmt: skip
 

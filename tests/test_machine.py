@@ -38,9 +38,7 @@ def test_there_is_always_one() -> None:
     ],
     ids=["v2", "v2 above", "v2 none", "v2 hidden", "v1", "v1 none"],
 )
-def test_quotas(
-    tmp_path: Path, membership: str, files: dict[str, str], expected: list[float]
-) -> None:
+def test_quotas(tmp_path: Path, membership: str, files: dict[str, str], expected: list[float]) -> None:
     own, root = tmp_path / "membership", tmp_path / "cgroup"
     own.write_text(membership)
     for name, text in files.items():

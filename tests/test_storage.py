@@ -37,9 +37,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Storage, str]
     if request.param == "memory":
         return Storage(), f"memory://{tmp_path.name}/store"
     server: S3Server = request.getfixturevalue("s3")
-    return Storage(
-        StorageSettings(endpoint_url=server.endpoint)
-    ), f"s3://{server.new_bucket()}/store"
+    return Storage(StorageSettings(endpoint_url=server.endpoint)), f"s3://{server.new_bucket()}/store"
 
 
 Store = tuple[Storage, str]
@@ -140,9 +138,7 @@ def test_find(store: Store, pattern: str, expected: list[str]):
     for name in ("a.txt", "k=1 2/b.txt", "k=1 2/deep/c.txt", "odd %20+é.txt"):
         storage.put(f"{folder}/{name}", b"x")
     root = storage.canonical(folder)
-    assert [
-        file.uri.removeprefix(f"{root}/") for file in storage.find(folder + pattern)
-    ] == expected
+    assert [file.uri.removeprefix(f"{root}/") for file in storage.find(folder + pattern)] == expected
 
 
 def test_open_reads_the_planned_version(store: Store):
@@ -217,9 +213,7 @@ def test_fetch_folder_of_nothing(store: Store):
 
 
 @pytest.mark.s3
-def test_fetch_folder_writes_nothing_outside_its_copy(
-    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_fetch_folder_writes_nothing_outside_its_copy(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     storage, bucket = Storage(StorageSettings(endpoint_url=s3.endpoint)), s3.new_bucket()
     s3.filesystem().pipe_file(f"{bucket}/checkpoint/../../../../escaped", b"x")
@@ -286,9 +280,7 @@ def test_missing_credentials_say_so(s3: S3Server, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.s3
-def test_a_profile_brings_the_credentials(
-    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_profile_brings_the_credentials(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     keys = f"aws_access_key_id = {s3.access_key}\naws_secret_access_key = {s3.secret_key}\n"
@@ -313,9 +305,7 @@ def test_missing_bucket_says_so(s3: S3Server):
             request()
 
 
-def test_a_hub_name_is_resolved_by_the_hub_s_own_library(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_hub_name_is_resolved_by_the_hub_s_own_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Offline, from a cache in the hub's layout that holds a checkpoint of ours."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
@@ -327,9 +317,7 @@ def test_a_hub_name_is_resolved_by_the_hub_s_own_library(
 
 
 @pytest.mark.parametrize("name", ["rookery/unknown", "no-such-folder", "./no/such/folder"])
-def test_a_checkpoint_that_is_nowhere_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-):
+def test_a_checkpoint_that_is_nowhere_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(CheckpointError, match=f"checkpoint.uri {name}: no such folder"):
@@ -348,9 +336,7 @@ def once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.s3
 @pytest.mark.parametrize("pattern", ["", "/*/*.txt", "/**/*.txt", "/a.txt"])
-def test_a_listing_that_fails_is_never_a_shorter_one(
-    s3: S3Server, pattern: str, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_listing_that_fails_is_never_a_shorter_one(s3: S3Server, pattern: str, monkeypatch: pytest.MonkeyPatch):
     """Half of the requests fail and none is tried again: a listing is whole, or it is an error."""
     once(monkeypatch)
     folder = f"s3://{s3.new_bucket()}/store"
@@ -435,9 +421,7 @@ def test_a_put_whose_replies_are_all_lost_is_ours(s3: S3Server):
 
 @pytest.mark.s3
 @pytest.mark.parametrize("fault", ["black hole", "unavailable", "refused", "reset", "lost reply"])
-def test_a_store_that_is_away_is_given_up(
-    s3: S3Server, fault: str, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_store_that_is_away_is_given_up(s3: S3Server, fault: str, monkeypatch: pytest.MonkeyPatch):
     """One attempt instead of four, and no more than 2 s for it: what counts is that each has an end."""
     bucket = f"s3://{s3.new_bucket()}"
     healthy = Storage(StorageSettings(endpoint_url=s3.endpoint))
@@ -525,9 +509,7 @@ def test_a_disk_that_is_full_may_be_emptied(tmp_path: Path):
     try:
         with small_disk(tmp_path / "disk", "64k,nr_inodes=2") as _:
             (tmp_path / "disk/last").touch()
-            with pytest.raises(
-                StorageError, match=r"table\.uri: can't be written now \(.*No space"
-            ):
+            with pytest.raises(StorageError, match=r"table\.uri: can't be written now \(.*No space"):
                 Storage().check_writable(str(tmp_path / "disk/table"), "table.uri")
     except OSError as error:
         pytest.skip(f"no tmpfs can be mounted here: {error}")
@@ -639,9 +621,7 @@ def test_an_outage_is_waited_for_once(s3: S3Server, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.s3
 @pytest.mark.parametrize("kind", ["denied", "no such object", "a request that is wrong"])
-def test_what_will_not_pass_is_not_waited_for(
-    s3: S3Server, kind: str, monkeypatch: pytest.MonkeyPatch
-):
+def test_what_will_not_pass_is_not_waited_for(s3: S3Server, kind: str, monkeypatch: pytest.MonkeyPatch):
     def never(_: float) -> None:
         raise AssertionError("it waits")
 

@@ -36,9 +36,7 @@ class RayJobs:
         namespace = (account / "namespace").read_text()
         self._url = f"{server}/apis/ray.io/v1/namespaces/{namespace}/rayjobs"
         authority = account / "ca.crt"
-        self._tls = (
-            ssl.create_default_context(cafile=str(authority)) if authority.exists() else None
-        )
+        self._tls = ssl.create_default_context(cafile=str(authority)) if authority.exists() else None
 
     def create(self, rayjob: dict[str, Any]) -> None:
         """Creates it, unless an earlier pod has."""

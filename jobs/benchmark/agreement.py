@@ -34,11 +34,7 @@ def _logits(windows: list[Window], dtype: Dtype, device: DeviceKind) -> npt.NDAr
     return contender(windows)
 
 
-def _compare(
-    dtype: Dtype, logits_NL: npt.NDArray[np.float32], expected_NL: npt.NDArray[np.float32]
-) -> Agreement:
+def _compare(dtype: Dtype, logits_NL: npt.NDArray[np.float32], expected_NL: npt.NDArray[np.float32]) -> Agreement:
     error_NL = np.abs(logits_NL - expected_NL)
     same = (logits_NL.argmax(1) == expected_NL.argmax(1)).mean()
-    return Agreement(
-        dtype, len(logits_NL), float(same), float(error_NL.max()), float(error_NL.mean())
-    )
+    return Agreement(dtype, len(logits_NL), float(same), float(error_NL.max()), float(error_NL.mean()))

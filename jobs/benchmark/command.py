@@ -62,9 +62,7 @@ def _options(arguments: Sequence[str] | None) -> Options:
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default=default_device)
     parser.add_argument("--documents", type=int, help=f"in the real mix; default {DOCUMENTS}")
-    parser.add_argument(
-        "--rounds", type=int, default=3, help="interleaved runs; medians are reported"
-    )
+    parser.add_argument("--rounds", type=int, default=3, help="interleaved runs; medians are reported")
     parser.add_argument("--json", type=Path, help="write every figure to this file")
     parsed = parser.parse_args(arguments)
     count = parsed.documents or DOCUMENTS[parsed.device]
@@ -77,36 +75,25 @@ def benchmark(options: Options) -> dict[str, Any]:
         model = random_model()
         model.save_pretrained(scratch)
         shutil.copy(CHECKPOINT / "spiece.model", scratch)
-        rookery = {
-            dtype: Rookery(Path(scratch), options.device, dtype)
-            for dtype in _dtypes(options.device)
-        }
+        rookery = {dtype: Rookery(Path(scratch), options.device, dtype) for dtype in _dtypes(options.device)}
     auto = resolve_dtype("auto", options.device)
     field = Field(options, auto, rookery, _models(model, options.device, auto))
     texts = documents.read_texts(options.corpus) if options.corpus else None
     windows = (
-        documents.of_texts(texts, options.documents)
-        if texts is not None
-        else documents.real_mix(options.documents)
+        documents.of_texts(texts, options.documents) if texts is not None else documents.real_mix(options.documents)
     )
     figures: dict[str, Any] = {
         "machine": machine.facts(options.device),
         "dtype": auto,
         "rounds": options.rounds,
-        "real_mix": field.compare(
-            "real mix", windows, list(rookery), our_malloc=options.device == "cpu"
-        ),
+        "real_mix": field.compare("real mix", windows, list(rookery), our_malloc=options.device == "cpu"),
         "lengths": {
-            length: field.compare(
-                f"{length} tokens", documents.of_length(length, TOKENS[options.device]), [auto]
-            )
+            length: field.compare(f"{length} tokens", documents.of_length(length, TOKENS[options.device]), [auto])
             for length in LENGTHS
         },
     }
     _say("stages")
-    measured = stages.measure(
-        rookery[auto].predictor, STAGE_WINDOWS[options.device], options.device
-    )
+    measured = stages.measure(rookery[auto].predictor, STAGE_WINDOWS[options.device], options.device)
     figures["stages"] = asdict(measured)
     if texts is not None:
         figures["agreement"] = _agreement(
@@ -145,29 +132,21 @@ class Field:
         self, name: str, windows: list[Window], dtypes: list[Dtype], *, our_malloc: bool = False
     ) -> dict[str, Any]:
         """Ours in `dtypes` and transformers, alone and at its best batch size, on the same windows."""
-        contenders: dict[str, Contender] = {
-            f"rookery {dtype}": self.rookery[dtype] for dtype in dtypes
-        }
+        contenders: dict[str, Contender] = {f"rookery {dtype}": self.rookery[dtype] for dtype in dtypes}
         for dtype, model in self.models.items():
-            contenders[f"transformers {dtype}, one at a time"] = Transformers(
-                model, self.options.device, 1
-            )
+            contenders[f"transformers {dtype}, one at a time"] = Transformers(model, self.options.device, 1)
             if batch := self._best_batch(f"{name}, transformers {dtype}", model, windows):
                 contenders[f"transformers {dtype}, sorted batches of {batch}"] = Transformers(
                     model, self.options.device, batch
                 )
         if our_malloc:
             contenders |= {
-                f"{OUR_MALLOC}{dtype}, one at a time": Transformers(
-                    model, self.options.device, 1, our_malloc=True
-                )
+                f"{OUR_MALLOC}{dtype}, one at a time": Transformers(model, self.options.device, 1, our_malloc=True)
                 for dtype, model in self.models.items()
             }
         _say(f"{name}: {self.options.rounds} rounds of {len(contenders)} contenders")
         logits: dict[str, Any] = {}
-        works = {
-            key: _keeping(logits, key, contender, windows) for key, contender in contenders.items()
-        }
+        works = {key: _keeping(logits, key, contender, windows) for key, contender in contenders.items()}
         times = medians(works, self.options.rounds, self.options.device)
         expected = logits["transformers fp32, one at a time"]
         return {
@@ -204,18 +183,14 @@ class Field:
         return best
 
 
-def _keeping(
-    logits: dict[str, Any], key: str, contender: Contender, windows: list[Window]
-) -> Callable[[], None]:
+def _keeping(logits: dict[str, Any], key: str, contender: Contender, windows: list[Window]) -> Callable[[], None]:
     def work() -> None:
         logits[key] = contender(windows)
 
     return work
 
 
-def _agreement(
-    windows: list[Window], dtypes: list[Dtype], device: DeviceKind
-) -> list[dict[str, Any]]:
+def _agreement(windows: list[Window], dtypes: list[Dtype], device: DeviceKind) -> list[dict[str, Any]]:
     _say(f"labels of {len(windows)} documents")
     return [asdict(found) for found in agreement.measure(windows, dtypes, device)]
 
@@ -240,9 +215,7 @@ def _ratios(figures: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def _speedup(
-    comparison: dict[str, Any], ours: str, theirs: str, prefix: str = "transformers "
-) -> float:
+def _speedup(comparison: dict[str, Any], ours: str, theirs: str, prefix: str = "transformers ") -> float:
     """Against transformers at its faster batch size."""
     taken = {contender["name"]: contender["seconds"] for contender in comparison["contenders"]}
     best = min(value for name, value in taken.items() if name.startswith(f"{prefix}{theirs}"))

@@ -50,9 +50,7 @@ class Transformers:
     It runs with malloc's own limits, as in a process of its own, or with ours, which nearly double its speed on a CPU.
     """
 
-    def __init__(
-        self, model: Any, device: DeviceKind, batch: int, *, our_malloc: bool = False
-    ) -> None:
+    def __init__(self, model: Any, device: DeviceKind, batch: int, *, our_malloc: bool = False) -> None:
         self.model, self.device, self.batch = model, device, batch
         self.our_malloc = our_malloc
 
@@ -66,9 +64,7 @@ class Transformers:
 
     def padding(self, windows: Sequence[Window]) -> float:
         """Counts that transformers itself rounds a sparse batch up to whole blocks."""
-        padded = [
-            len(batch) * _whole_blocks(len(windows[batch[-1]])) for batch in self._batches(windows)
-        ]
+        padded = [len(batch) * _whole_blocks(len(windows[batch[-1]])) for batch in self._batches(windows)]
         return 1 - tokens(windows) / sum(padded)
 
     def _batches(self, windows: Sequence[Window]) -> list[list[int]]:

@@ -63,8 +63,7 @@ def packs(windows: Sequence[Window], budget: int) -> tuple[list[int], list[Pack]
     """The order in which the packs take the windows, and the packs."""
     groups = pack([len(window) for window in windows], budget=budget, block_size=BLOCK_SIZE)
     return [i for group in groups for i in group], [
-        (np.concatenate([windows[i] for i in group]), np.array([len(windows[i]) for i in group]))
-        for group in groups
+        (np.concatenate([windows[i] for i in group]), np.array([len(windows[i]) for i in group])) for group in groups
     ]
 
 

@@ -31,9 +31,7 @@ def _comparison(title: str, found: dict[str, Any]) -> str:
         for contender in found["contenders"]
     ]
     head = ("", "tokens/s", "documents/s", "padding", "logits off by")
-    return f"{title}: {found['documents']} documents, {found['tokens']:,} tokens\n" + _table(
-        [head, *rows]
-    )
+    return f"{title}: {found['documents']} documents, {found['tokens']:,} tokens\n" + _table([head, *rows])
 
 
 def _stages(found: dict[str, Any], dtype: str) -> str:

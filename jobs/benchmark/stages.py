@@ -59,14 +59,9 @@ def measure(predictor: Predictor, windows: int, device: str) -> Stages:
     inner_TF = layer.up.activated(hidden_TD, config.activation)
     operators = layer.operators
     products = shapes(config.hidden_size, config.intermediate_size)
-    rates = {
-        shape.name: gemm_rate(shape, layout.rows, hidden_TD.dtype, device, operators)
-        for shape in products
-    }
+    rates = {shape.name: gemm_rate(shape, layout.rows, hidden_TD.dtype, device, operators) for shape in products}
     bandwidth = copy_bandwidth(device)
-    mean_rate = sum(shape.flops for shape in products) / sum(
-        shape.flops / rates[shape.name] for shape in products
-    )
+    mean_rate = sum(shape.flops for shape in products) / sum(shape.flops / rates[shape.name] for shape in products)
     layers = config.layers - 1
     times = micro_medians(
         {
@@ -77,21 +72,15 @@ def measure(predictor: Predictor, windows: int, device: str) -> Stages:
             "add + norm": lambda: _in_parts(
                 lambda x_RD: operators.norms.add_norm(x_RD, x_RD, layer.output_norm), hidden_TD
             ),
-            "up + activation": lambda: _in_parts(
-                lambda x_RD: layer.up.activated(x_RD, config.activation), hidden_TD
-            ),
+            "up + activation": lambda: _in_parts(lambda x_RD: layer.up.activated(x_RD, config.activation), hidden_TD),
             "down": lambda: _in_parts(layer.down, inner_TF),
             "last layer, first rows": lambda: last.first_rows(hidden_TD, layout),
         },
         device,
     )
-    whole = micro_medians({"pass": lambda: predictor.classifier(token_id_T, layout)}, device)[
-        "pass"
-    ]
+    whole = micro_medians({"pass": lambda: predictor.classifier(token_id_T, layout)}, device)["pass"]
     counts = {"embeddings + norm": 1, "add + norm": 2 * layers, "last layer, first rows": 1}
-    floors = _floors(
-        products, rates, mean_rate, bandwidth, config, layout.rows, hidden_TD.element_size()
-    )
+    floors = _floors(products, rates, mean_rate, bandwidth, config, layout.rows, hidden_TD.element_size())
     stages = [
         Stage(name, taken * counts.get(name, layers), floors[name] * counts.get(name, layers))
         for name, taken in times.items()
@@ -117,11 +106,7 @@ def _in_parts(work: Callable[[Tensor], Tensor], x_TD: Tensor) -> None:
 def _attention_flops(config: EncoderConfig, rows: int) -> int:
     """Of one layer: the products of queries and keys, and of probabilities and values (notes/encoder-speed.md, 4)."""
     blocks = MAX_TOKENS // config.block_size
-    keys = (
-        (SEEN_BLOCKS * (blocks - GLOBAL_BLOCKS) + GLOBAL_BLOCKS * blocks)
-        / blocks
-        * config.block_size
-    )
+    keys = (SEEN_BLOCKS * (blocks - GLOBAL_BLOCKS) + GLOBAL_BLOCKS * blocks) / blocks * config.block_size
     return int(rows * keys * config.hidden_size * 4)
 
 
@@ -142,9 +127,7 @@ def _floors(
     element_size: int,
 ) -> dict[str, float]:
     qkv, out, up, down = (rows * shape.flops / rates[shape.name] for shape in products)
-    one_pass = (
-        rows * config.hidden_size * element_size / bandwidth
-    )  # over the hidden states, read or written
+    one_pass = rows * config.hidden_size * element_size / bandwidth  # over the hidden states, read or written
     return {
         "embeddings + norm": 3 * one_pass,
         "queries, keys, values": qkv,

@@ -17,9 +17,7 @@ def seconds(work: Callable[[], object], device: str) -> float:
     return time.perf_counter() - started
 
 
-def medians(
-    works: Mapping[str, Callable[[], object]], rounds: int, device: str
-) -> dict[str, float]:
+def medians(works: Mapping[str, Callable[[], object]], rounds: int, device: str) -> dict[str, float]:
     """Runs all of them in turn, `rounds` times."""
     taken: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds):
@@ -30,9 +28,7 @@ def medians(
 
 def micro_medians(works: Mapping[str, Callable[[], object]], device: str) -> dict[str, float]:
     """For works of milliseconds: warmed up, and as many rounds as fit the time."""
-    first = {
-        name: (seconds(work, device), seconds(work, device))[1] for name, work in works.items()
-    }
+    first = {name: (seconds(work, device), seconds(work, device))[1] for name, work in works.items()}
     rounds = max(3, int(MICRO_SECONDS * len(works) / sum(first.values())))
     return medians(works, rounds, device)
 

@@ -91,9 +91,7 @@ def measure(job: EvaluationJob, plan: Plan, splits: Splits, fitted: Fit | None) 
     check_failures(job, joined)
     task = fitted.task if fitted else classification(plan)
     check_measurable(joined.examples, task.problem_type, splits.measured.title)
-    own_windows = window_policy(job.text, plan.checkpoint) == window_policy(
-        TextSettings(), plan.checkpoint
-    )
+    own_windows = window_policy(job.text, plan.checkpoint) == window_policy(TextSettings(), plan.checkpoint)
     return Outcome(
         job=job,
         plan=plan,

@@ -76,9 +76,7 @@ def _labels(found: Evaluation) -> Table:
     table = Table("label", *(Column(name, justify="right") for name in numbers), "", box=box.SIMPLE)
     labels = sorted(found.metrics.labels, key=lambda label: (-label.support, label.label))
     for label in labels[:LABELS_SHOWN]:
-        table.add_row(
-            Text(printable(label.label)), f"{label.support:,}", *_figures(label), _bar(label)
-        )
+        table.add_row(Text(printable(label.label)), f"{label.support:,}", *_figures(label), _bar(label))
     if len(labels) > LABELS_SHOWN:
         table.add_row(f"and {len(labels) - LABELS_SHOWN} more labels")
     return table

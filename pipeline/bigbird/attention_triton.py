@@ -61,12 +61,8 @@ def every_row_kernel(  # type: ignore[no-untyped-def]
         block = tl.where(j == 0, 0, tl.where(low + j - 1 <= high, low + j - 1, last))
         key_K = block * BLOCK + step % (BLOCK // TILE) * TILE + offset_Q
         key_row_K = (first_row + key_K).to(tl.int64)
-        k_EK = tl.load(
-            qkv_ptr + key_row_K[None, :] * (3 * H * E) + (H + head) * E + offset_E[:, None]
-        )
-        v_KE = tl.load(
-            qkv_ptr + key_row_K[:, None] * (3 * H * E) + (2 * H + head) * E + offset_E[None, :]
-        )
+        k_EK = tl.load(qkv_ptr + key_row_K[None, :] * (3 * H * E) + (H + head) * E + offset_E[:, None])
+        v_KE = tl.load(qkv_ptr + key_row_K[:, None] * (3 * H * E) + (2 * H + head) * E + offset_E[None, :])
         score_QK = tl.dot(q_QE, k_EK, input_precision="ieee") * scale + tl.where(j == 0, bias, 0.0)
         # The first step has a real key always, so `top_Q` is finite from there on.
         score_QK = tl.where(key_K[None, :] < length, score_QK, float("-inf"))

@@ -97,9 +97,7 @@ def refuse_other_weights(path: Path) -> None:
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and torch.equal(
-        one.float(), other.float().to(one.dtype).float()
-    )
+    return one.shape == other.shape and torch.equal(one.float(), other.float().to(one.dtype).float())
 
 
 def load_encoder(folder: CheckpointFolder, classifier: Classifier) -> None:
@@ -140,9 +138,7 @@ def fill(
     _refuse_other_names(where, classifier.head_config, found, {n: original(n) for n in places})
 
 
-def _fill_all(
-    places: Mapping[str, Tensor], stored: Iterable[Stored], rename: Rename = str
-) -> dict[str, str]:
+def _fill_all(places: Mapping[str, Tensor], stored: Iterable[Stored], rename: Rename = str) -> dict[str, str]:
     """Fills the places that there are tensors for; returns our names of all tensors, with those in the files."""
     tied = TIED if set(TIED.values()) <= set(places) else {}
     found: dict[str, str] = {}
@@ -171,13 +167,8 @@ def save(
     path.mkdir(parents=True, exist_ok=True)
     config = classifier.encoder_config.to_json() | classifier.head_config.to_json()
     _write_json(path / "config.json", config)
-    _write_json(
-        path / "rookery.json", classifier.head_config.to_rookery_json() | dict(settings or {})
-    )
-    tensors = {
-        name: tensor.detach().to("cpu", dtype, copy=True)
-        for name, tensor in stored_tensors(classifier).items()
-    }
+    _write_json(path / "rookery.json", classifier.head_config.to_rookery_json() | dict(settings or {}))
+    tensors = {name: tensor.detach().to("cpu", dtype, copy=True) for name, tensor in stored_tensors(classifier).items()}
     if classifier.head_config.task != "question_answering":
         # transformers' model has a pooler, computes it and throws it away. The identity keeps it from
         # reporting missing weights, and from drawing random ones.
@@ -296,9 +287,7 @@ def _refuse_other_values(place: Tensor, tensor: Tensor, name: str, file: Path) -
         )
 
 
-def _refuse_other_names(
-    where: Path, head: HeadConfig, found: Mapping[str, str], expected: Mapping[str, str]
-) -> None:
+def _refuse_other_names(where: Path, head: HeadConfig, found: Mapping[str, str], expected: Mapping[str, str]) -> None:
     """Each with our name -> the name to show."""
     unused = {*UNUSED, *UNUSED_BY.get(head.head, ())}
     missing = [expected[name] for name in expected.keys() - found.keys()]

@@ -44,9 +44,7 @@ class Classifier(nn.Module):
         self.to_empty(device="cpu")
 
     @classmethod
-    def fresh(
-        cls, encoder: EncoderConfig, head: HeadConfig, *, seed: int, dropout: float = 0.0
-    ) -> Self:
+    def fresh(cls, encoder: EncoderConfig, head: HeadConfig, *, seed: int, dropout: float = 0.0) -> Self:
         """For training from scratch: weights normal(0, 0.02), biases 0, norms 1; float32."""
         classifier = cls(encoder, head, dropout=dropout)
         generator = torch.Generator().manual_seed(seed)

@@ -16,9 +16,7 @@ AttentionType = Literal["block_sparse", "original_full"]
 Activation = Literal["gelu_tanh", "gelu_erf", "relu"]
 Pooling = Literal["cls", "pooler", "mean", "max", "attention", "tokens"]
 HeadKind = Literal["bigbird", "linear", "dense", "question_answering", "masked_lm", "none"]
-Task = Literal[
-    "classification", "token_classification", "question_answering", "masked_lm", "embedding"
-]
+Task = Literal["classification", "token_classification", "question_answering", "masked_lm", "embedding"]
 ProblemType = Literal["single_label", "multi_label", "binary", "regression"]
 LongDocuments = Literal["windows", "head", "head_tail"]
 Aggregation = Literal["mean", "max", "first"]
@@ -344,9 +342,7 @@ def _parts(config: JsonFile, rookery: JsonFile) -> tuple[Pooling, HeadKind]:
     return pooling, head
 
 
-def _outputs(
-    config: JsonFile, rookery: JsonFile, head: HeadKind
-) -> tuple[ProblemType, tuple[str, ...]]:
+def _outputs(config: JsonFile, rookery: JsonFile, head: HeadKind) -> tuple[ProblemType, tuple[str, ...]]:
     if head not in FIXED_OUTPUTS:
         labels = _labels(config, rookery)
         return _problem_type(config, rookery, labels), labels
@@ -369,9 +365,7 @@ def _size_of(rookery: JsonFile, key: str, found: str, part: str) -> int | None:
 
 
 def _problem_type(config: JsonFile, rookery: JsonFile, labels: tuple[str, ...]) -> ProblemType:
-    default: ProblemType = (
-        "regression" if len(labels) == 1 else "single_label"
-    )  # transformers' rule
+    default: ProblemType = "regression" if len(labels) == 1 else "single_label"  # transformers' rule
     name = config.choice("problem_type", tuple(PROBLEM_TYPES), None)
     problem_type: ProblemType = rookery.choice(
         "problem_type", get_args(ProblemType), PROBLEM_TYPES[name] if name else default

@@ -54,9 +54,7 @@ class Source:
         path = self.config or self.folder
         path = path / "config.json" if path.is_dir() else path
         if not path.is_file():
-            raise ConfigError(
-                f"{path}: there is none; give the encoder's config.json with --config"
-            )
+            raise ConfigError(f"{path}: there is none; give the encoder's config.json with --config")
         return JsonFile.read(path)
 
     def tokenizer_files(self) -> dict[str, Path]:
@@ -161,9 +159,7 @@ def _shapes(stored: list[Stored]) -> dict[str, tuple[int, ...]]:
     return {s.name: tuple(s.tensor.shape) for s in stored}
 
 
-def _head(
-    source: Source, recognised: Recognised, config: JsonFile, settings: JsonFile
-) -> HeadConfig:
+def _head(source: Source, recognised: Recognised, config: JsonFile, settings: JsonFile) -> HeadConfig:
     """The head that the weights show, with what they don't say from the source."""
     _refuse_other(source, "head", settings.get("head"), recognised.head)
     pooling = _pooling(source, recognised, config, settings)
@@ -186,9 +182,7 @@ def _head(
     return HeadConfig.from_json(config, JsonFile(Path("command line"), told))
 
 
-def _pooling(
-    source: Source, recognised: Recognised, config: JsonFile, settings: JsonFile
-) -> Pooling:
+def _pooling(source: Source, recognised: Recognised, config: JsonFile, settings: JsonFile) -> Pooling:
     told = source.pooling or settings.choice("pooling", get_args(Pooling), None)
     if recognised.pooling:
         _refuse_other(source, "pooling", told, recognised.pooling)

@@ -36,9 +36,7 @@ class Encoder(nn.Module):
             assert isinstance(layer, Layer)
             layer.use(operators, first_rows=first_rows and layer is self.layers[-1])
 
-    def forward(
-        self, token_id_T: Tensor, layout: Layout, token_type_T: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, token_id_T: Tensor, layout: Layout, token_type_T: Tensor | None = None) -> Tensor:
         """The last hidden state of every row, hidden_TD; padding rows hold nothing of meaning."""
         hidden_TD: Tensor = self.embeddings(token_id_T, layout, token_type_T)
         for layer in self.layers:
@@ -68,9 +66,7 @@ class Embeddings(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.scale = math.sqrt(config.hidden_size) if config.rescale_embeddings else None
 
-    def forward(
-        self, token_id_T: Tensor, layout: Layout, token_type_T: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, token_id_T: Tensor, layout: Layout, token_type_T: Tensor | None = None) -> Tensor:
         embed_norm, token_type = self.operators.norms.embed_norm, self.token_type.weight[0]
         if token_type_T is not None:  # the kernels know one type for all rows
             embed_norm, token_type = torch_embed_norm, self.token_type(token_type_T)

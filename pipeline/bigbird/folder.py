@@ -34,9 +34,7 @@ WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # each may be one file, or
 SPIECE, TOKENIZER_JSON = "spiece.model", "tokenizer.json"
 TOKENIZER_FILES = (SPIECE, TOKENIZER_JSON, *ADDED_TOKEN_FILES)
 ADAPTERS = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
-ADAPTER_NAMES = re.compile(
-    r"\b(?:lora|ia3)_|\bbase_layer\.|^base_model\.model\."
-)  # in its tensors' names
+ADAPTER_NAMES = re.compile(r"\b(?:lora|ia3)_|\bbase_layer\.|^base_model\.model\.")  # in its tensors' names
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +146,7 @@ def _shards(index: Path) -> tuple[Path, ...]:
     weight_map = JsonFile.read(index).nested("weight_map")
     names = sorted({str(name) for name in weight_map.values.values()})
     if not names or any(Path(name).name != name for name in names):
-        raise CheckpointError(
-            f"{index}: weight_map names the files {names}; expected files in the same folder"
-        )
+        raise CheckpointError(f"{index}: weight_map names the files {names}; expected files in the same folder")
     return tuple(_required(index.parent, name) for name in names)
 
 

@@ -25,9 +25,7 @@ class LinearHead(nn.Module):
 class DenseHead(nn.Module):
     """Dense, activation, projection; with the encoder's own activation it is transformers' BigBirdClassificationHead."""
 
-    def __init__(
-        self, size: int, inner_size: int, outputs: int, activation: Activation, dropout: float
-    ) -> None:
+    def __init__(self, size: int, inner_size: int, outputs: int, activation: Activation, dropout: float) -> None:
         super().__init__()
         self.dense = Linear(size, inner_size)
         self.out = nn.Linear(inner_size, outputs)
@@ -76,9 +74,7 @@ class MaskedLmHead(nn.Module):
         return F.linear(inner_RD, self._word[0].weight.float(), self.bias)
 
 
-def build_head(
-    encoder: EncoderConfig, head: HeadConfig, word: nn.Embedding, dropout: float
-) -> nn.Module:
+def build_head(encoder: EncoderConfig, head: HeadConfig, word: nn.Embedding, dropout: float) -> nn.Module:
     """The head that `head` describes; `word` are the encoder's word embeddings."""
     size, outputs = encoder.hidden_size, head.outputs(encoder)
     match head.head:

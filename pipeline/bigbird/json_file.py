@@ -42,9 +42,7 @@ class JsonFile:
         return self.values.get(key)
 
     def wrong(self, key: str, expected: str) -> CheckpointError:
-        return CheckpointError(
-            f"{self.path}: {self.prefix}{key} is {self.get(key)!r}; expected {expected}"
-        )
+        return CheckpointError(f"{self.path}: {self.prefix}{key} is {self.get(key)!r}; expected {expected}")
 
     def refuse_unknown_keys(self, accepted: Collection[str]) -> None:
         for key in self.values:
@@ -105,6 +103,4 @@ def _parsed(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or not JSON
-        raise CheckpointError(
-            f"{path}: cannot be read as JSON ({error}); fetch the file again"
-        ) from error
+        raise CheckpointError(f"{path}: cannot be read as JSON ({error}); fetch the file again") from error

@@ -105,9 +105,7 @@ class Layout:
     def window_T(self) -> Tensor:
         """The window that a row belongs to, padding rows included."""
         rows_W = self.blocks_W * self.block_size
-        return torch.repeat_interleave(
-            rows_W, output_size=self.rows
-        )  # without it a GPU is waited for
+        return torch.repeat_interleave(rows_W, output_size=self.rows)  # without it a GPU is waited for
 
     @cached_property
     def wide(self) -> tuple[Group, ...]:

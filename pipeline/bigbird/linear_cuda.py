@@ -25,7 +25,5 @@ class CudaLinear(Linear):
     def activated(self, x_RI: Tensor, activation: Activation) -> Tensor:
         if activation != "gelu_tanh" or self.bias is None:
             return super().activated(x_RI, activation)
-        y_RO: Tensor = torch.ops.aten._addmm_activation(
-            self.bias, x_RI, self.weight.t(), use_gelu=True
-        )
+        y_RO: Tensor = torch.ops.aten._addmm_activation(self.bias, x_RI, self.weight.t(), use_gelu=True)
         return y_RO

@@ -17,9 +17,7 @@ from pipeline.bigbird.config import Activation
 from pipeline.bigbird.linear import Linear, Outputs, activate
 
 WEIGHT_TOP = 127
-INPUT_TOP = (
-    126  # not 127: a scale that bfloat16 rounds down may not push the largest value past 255
-)
+INPUT_TOP = 126  # not 127: a scale that bfloat16 rounds down may not push the largest value past 255
 ZERO = 128
 
 
@@ -58,9 +56,7 @@ class _Int8Weight:
 def _rounded(x_RI: Tensor) -> tuple[Tensor, Tensor]:
     """uint8, and the scale of each row in the dtype of `x_RI`."""
     scale_R1 = (_largest(x_RI) / INPUT_TOP).clamp(min=torch.finfo(x_RI.dtype).tiny)
-    signed_RI = (
-        (x_RI.float() / scale_R1.float()).round_().to(torch.int8)
-    )  # to uint8: 8 times as slow
+    signed_RI = (x_RI.float() / scale_R1.float()).round_().to(torch.int8)  # to uint8: 8 times as slow
     return signed_RI.view(torch.uint8).bitwise_xor_(ZERO), scale_R1  # the same as + ZERO
 
 

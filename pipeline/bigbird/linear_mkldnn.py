@@ -40,10 +40,6 @@ def _packed(weight_OI: Tensor, bias_O: Tensor | None) -> tuple[Tensor, Tensor | 
     return packed_OI, None if bias_O is None else bias_O.detach().clone()
 
 
-def _product(
-    x_RI: Tensor, packed_OI: Tensor, bias_O: Tensor | None, epilogue: str, algorithm: str
-) -> Tensor:
-    y_RO: Tensor = torch.ops.mkldnn._linear_pointwise(
-        x_RI, packed_OI, bias_O, epilogue, [], algorithm
-    )
+def _product(x_RI: Tensor, packed_OI: Tensor, bias_O: Tensor | None, epilogue: str, algorithm: str) -> Tensor:
+    y_RO: Tensor = torch.ops.mkldnn._linear_pointwise(x_RI, packed_OI, bias_O, epilogue, [], algorithm)
     return y_RO

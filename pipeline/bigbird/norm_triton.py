@@ -45,9 +45,7 @@ def add_norm(hidden_RD: Tensor, update_RD: Tensor, norm: nn.LayerNorm) -> Tensor
     _check(norm, hidden_RD, update_RD)
     rows, size = hidden_RD.shape
     normed_RD = torch.empty_like(hidden_RD)
-    add_norm_kernel[(rows,)](
-        hidden_RD, update_RD, normed_RD, norm.weight, norm.bias, norm.eps, size, **launch(size)
-    )
+    add_norm_kernel[(rows,)](hidden_RD, update_RD, normed_RD, norm.weight, norm.bias, norm.eps, size, **launch(size))
     return normed_RD
 
 
@@ -101,9 +99,7 @@ def launch(size: int) -> dict[str, int]:
 def _check(norm: nn.LayerNorm, *tensors: Tensor) -> None:
     for tensor in (norm.weight, *tensors):
         assert tensor.is_contiguous()
-        assert not (tensor.requires_grad and torch.is_grad_enabled()), (
-            "no gradients: train on torch"
-        )
+        assert not (tensor.requires_grad and torch.is_grad_enabled()), "no gradients: train on torch"
 
 
 TRITON_NORMS = Norms(add_norm, embed_norm)

@@ -56,9 +56,7 @@ def _cpu_product(int8: bool) -> MakeProduct:
     if torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return Int8Linear if int8 else MkldnnLinear
     if int8:
-        raise ConfigError(
-            "dtype is 'int8', which needs oneDNN: this build of torch has none; use auto"
-        )
+        raise ConfigError("dtype is 'int8', which needs oneDNN: this build of torch has none; use auto")
     log.warning("products with weights run without oneDNN, slower: this build of torch has none")
     return keep
 

@@ -9,9 +9,7 @@ from torch import Tensor
 from pipeline.bigbird.layout import Layout
 from pipeline.bigbird.poolings import window_maxima
 
-BARRED = (
-    1e6  # transformers takes it from the logits of the question's tokens, so that none is an answer
-)
+BARRED = 1e6  # transformers takes it from the logits of the question's tokens, so that none is an answer
 
 
 def context_of(token_id_T: Tensor, layout: Layout, sep_token_id: int) -> Tensor:

@@ -127,9 +127,7 @@ def recognise(shapes: Shapes, where: object, named: Named | None = None) -> Reco
     prefix = _encoder(plain, where, named)
     hidden = next(shapes[name] for name, short in plain.items() if short == prefix + WORDS)[-1]
     names = {
-        name: "bert." + short.removeprefix(prefix)
-        for name, short in plain.items()
-        if _is_of_encoder(short, prefix)
+        name: "bert." + short.removeprefix(prefix) for name, short in plain.items() if _is_of_encoder(short, prefix)
     }
     left_out = [
         name
@@ -163,9 +161,7 @@ def _encoder(plain: Mapping[str, str], where: object, named: Named) -> str:
         told = WRAPPERS.sub("", named.encoder.rstrip(".") + "." if named.encoder else "")
         told = _meant(told, found)
         if told not in found:
-            raise CheckpointError(
-                f"{where}: holds no BigBird encoder as {named.encoder!r}; found {_shown(found)}"
-            )
+            raise CheckpointError(f"{where}: holds no BigBird encoder as {named.encoder!r}; found {_shown(found)}")
         return told
     if not found:
         raise CheckpointError(
@@ -297,9 +293,7 @@ class _Head:
         told = self.named.layers
         unknown = [layer for layer in told.values() if self._plain(layer) not in self.layers]
         if unknown:
-            raise CheckpointError(
-                f"{self.where}: has no linear layer {unknown[0]!r}; found {self._found()}"
-            )
+            raise CheckpointError(f"{self.where}: has no linear layer {unknown[0]!r}; found {self._found()}")
         told = {part: self._plain(layer) for part, layer in told.items()}
         possible = [reading for reading in self._readings() if told.items() <= reading.items()]
         as_named = [reading for reading in possible if self._fits_names(reading, told)]
@@ -325,9 +319,7 @@ class _Head:
         inner_size = parts.get(INNER_ATTENTION, (self.hidden, 0))[0]
         dense_size = parts.get(DENSE, (self.hidden, 0))[0]
         inputs = {INNER_ATTENTION: self.hidden, ATTENTION: inner_size, DENSE: self.hidden, LINEAR: dense_size}  # fmt: skip
-        return all(shape[1] == inputs[part] for part, shape in parts.items()) and (
-            parts.get(ATTENTION, (1, 0))[0] == 1
-        )
+        return all(shape[1] == inputs[part] for part, shape in parts.items()) and (parts.get(ATTENTION, (1, 0))[0] == 1)
 
     def _fits_names(self, reading: Mapping[str, str], told: Mapping[str, str]) -> bool:
         """An attention has to be called one or said to be one; another layer is not called one unless it is said to be another."""

@@ -39,16 +39,12 @@ def _read_safetensors(file: Path) -> Iterator[tuple[str, Tensor]]:
             for name in tensors.keys():  # noqa: SIM118 - it is no mapping
                 yield name, tensors.get_tensor(name)
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{file}: cannot be read as safetensors ({error}); fetch the file again"
-        ) from error
+        raise CheckpointError(f"{file}: cannot be read as safetensors ({error}); fetch the file again") from error
 
 
 def _read_pickle(file: Path) -> Iterator[tuple[str, Tensor]]:
     try:  # weights_only runs none of the code that a pickle may hold
-        state = torch.load(
-            file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file)
-        )
+        state = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except Exception as error:  # a broken pickle raises nearly anything
         unsafe = UNSAFE.search(str(error))
         found = f"an object of {unsafe.group(1)}" if unsafe else type(error).__name__
@@ -77,9 +73,7 @@ def _weights(file: Path, state: Mapping[object, object]) -> Mapping[object, obje
     return next(iter(found.values()), state)
 
 
-def _holding_words(
-    path: str, state: Mapping[object, object]
-) -> Iterator[tuple[str, Mapping[object, object]]]:
+def _holding_words(path: str, state: Mapping[object, object]) -> Iterator[tuple[str, Mapping[object, object]]]:
     if any(isinstance(name, str) and name.endswith(WORDS) for name in state):
         yield path, state
         return
@@ -90,6 +84,5 @@ def _holding_words(
 
 def _no_state_dict(file: Path, found: str) -> CheckpointError:
     return CheckpointError(
-        f"{file}: holds {found}; expected a state dict, names and tensors only: save "
-        "model.state_dict()"
+        f"{file}: holds {found}; expected a state dict, names and tensors only: save model.state_dict()"
     )

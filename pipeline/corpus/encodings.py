@@ -90,9 +90,7 @@ class Utf8(io.RawIOBase):
         mark = next((mark for mark in MARKS if first.startswith(mark)), b"")
         self.is_transcoded = bool(mark)
         self.problem = None if mark else _problem(first)
-        self._decoder = (
-            codecs.getincrementaldecoder(MARKS[mark])("rookery-invalid") if mark else None
-        )
+        self._decoder = codecs.getincrementaldecoder(MARKS[mark])("rookery-invalid") if mark else None
         self.head = self._ready = self._utf8(first[len(mark) :])
 
     def readable(self) -> bool:
@@ -131,11 +129,7 @@ class Utf8(io.RawIOBase):
 
 
 def _problem(first: bytes) -> str | None:
-    signs = (
-        SIGNATURES_OF_CHARACTERS
-        if _has_characters(first)
-        else SIGNATURES | SIGNATURES_OF_CHARACTERS
-    )
+    signs = SIGNATURES_OF_CHARACTERS if _has_characters(first) else SIGNATURES | SIGNATURES_OF_CHARACTERS
     found = next((name for sign, name in signs.items() if first.startswith(sign)), None)
     if first[TAR_AT:].startswith(b"ustar"):
         found = "a tar archive"

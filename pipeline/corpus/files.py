@@ -47,9 +47,7 @@ class Corpus:
     """What the settings' URIs mean."""
 
     files: tuple[CorpusFile, ...]  # sorted by URI, each once
-    left_out: tuple[
-        str, ...
-    ]  # URIs of files that lie there too: of another kind than a folder's data, or hidden
+    left_out: tuple[str, ...]  # URIs of files that lie there too: of another kind than a folder's data, or hidden
     delta_tables: tuple[tuple[str, int], ...]  # URI and version of those that were read
 
 
@@ -88,9 +86,7 @@ def partition_keys(files: Iterable[CorpusFile]) -> dict[str, str]:
     return keys
 
 
-def _of_listing(
-    storage: Storage, uri: str, listing: Listing, declared: str
-) -> tuple[list[CorpusFile], list[str]]:
+def _of_listing(storage: Storage, uri: str, listing: Listing, declared: str) -> tuple[list[CorpusFile], list[str]]:
     refuse_foreign_tables(storage, uri, listing)
     seen = [file for file in listing.files if not _is_hidden(file.uri, listing.root)]
     hidden = [file.uri for file in listing.files if _is_hidden(file.uri, listing.root)]
@@ -111,13 +107,9 @@ def _of_listing(
     return [_describe(file, declared) for file in seen], left_out
 
 
-def _of_delta_table(
-    storage: Storage, uri: str, listing: Listing, declared: str
-) -> tuple[int, list[CorpusFile]]:
+def _of_delta_table(storage: Storage, uri: str, listing: Listing, declared: str) -> tuple[int, list[CorpusFile]]:
     if declared not in ("auto", "parquet"):
-        raise CorpusError(
-            f"corpus.uris {uri}: is a Delta table, which holds Parquet; corpus.format is {declared}"
-        )
+        raise CorpusError(f"corpus.uris {uri}: is a Delta table, which holds Parquet; corpus.format is {declared}")
     version, files = read_delta(storage, listing)
     if not files:
         raise CorpusError(f"corpus.uris {uri}: version {version} of this Delta table is empty")
@@ -128,9 +120,7 @@ def _check_carry(files: Iterable[CorpusFile], carry: tuple[str, ...] | None) -> 
     keys = partition_keys(files) if carry else {}
     for key in carry or ():
         if key not in keys:
-            raise ConfigError(
-                f"corpus.carry {key!r}: the corpus has no such hive key; found {list(keys) or 'none'}"
-            )
+            raise ConfigError(f"corpus.carry {key!r}: the corpus has no such hive key; found {list(keys) or 'none'}")
 
 
 def _describe(stored: StoredFile, declared: str) -> CorpusFile:
@@ -143,12 +133,8 @@ def _describe(stored: StoredFile, declared: str) -> CorpusFile:
             "(or with .gz, .zst); set corpus.format or narrow corpus.uris"
         )
     if format_ == "parquet" and compression:
-        raise CorpusError(
-            f"{stored.uri}: a compressed Parquet file can't be cut; expected plain .parquet"
-        )
-    return CorpusFile(
-        stored, cast(Format, format_), compression, _hive_partitions(stored.uri, folders)
-    )
+        raise CorpusError(f"{stored.uri}: a compressed Parquet file can't be cut; expected plain .parquet")
+    return CorpusFile(stored, cast(Format, format_), compression, _hive_partitions(stored.uri, folders))
 
 
 def _hive_partitions(uri: str, folders: str) -> tuple[tuple[str, str | None], ...]:
@@ -175,10 +161,7 @@ def _unescaped(text: str) -> str:
 
 def _is_hidden(uri: str, root: str) -> bool:
     """Whether it is another system's marker or scratch file below `root`: _SUCCESS, .crc files, _delta_log/."""
-    return any(
-        segment.startswith((".", "_")) and "=" not in segment
-        for segment in uri.removeprefix(root).split("/")
-    )
+    return any(segment.startswith((".", "_")) and "=" not in segment for segment in uri.removeprefix(root).split("/"))
 
 
 @contextmanager

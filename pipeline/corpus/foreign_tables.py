@@ -41,11 +41,7 @@ def refuse_foreign_tables(storage: Storage, uri: str, listing: Listing) -> None:
     for table in (*_tables(listing.below), *_tables_above(storage, listing)):
         inside = f"{table.root}/"
         if any(file.uri.startswith(inside) for file in listing.files):
-            cure = (
-                "name the table's own folder"
-                if table.system == "Delta"
-                else "export its current rows"
-            )
+            cure = "name the table's own folder" if table.system == "Delta" else "export its current rows"
             raise CorpusError(
                 f"corpus.uris {uri}: {table.root} belongs to a table of {table.system}, whose files also hold rows that were deleted or "
                 f"replaced; {cure}"

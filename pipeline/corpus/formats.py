@@ -44,9 +44,7 @@ def format_of(uri: str) -> Format | None:
     return FORMATS.get(endings(uri)[0])
 
 
-def of_one_format(
-    uri: str, files: list[StoredFile], declared: str
-) -> tuple[list[StoredFile], list[StoredFile]]:
+def of_one_format(uri: str, files: list[StoredFile], declared: str) -> tuple[list[StoredFile], list[StoredFile]]:
     """A folder's files of its one format, and those that are left out; `declared` is `corpus.format`.
 
     Raises CorpusError where more than one format may be meant.
@@ -69,9 +67,7 @@ def of_one_format(
 
 def _one_of(uri: str, kinds: dict[str | None, list[StoredFile]]) -> str | None:
     """The data format, where there is one, else text; None where nothing is known."""
-    data: dict[str, list[StoredFile]] = {
-        name: kinds[name] for name in ("parquet", "jsonl", "csv") if name in kinds
-    }
+    data: dict[str, list[StoredFile]] = {name: kinds[name] for name in ("parquet", "jsonl", "csv") if name in kinds}
     if len(data) > 1:
         some = next(iter(data.values()))
         raise CorpusError(

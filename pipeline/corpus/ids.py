@@ -84,9 +84,7 @@ def plain(column: pa.Array) -> pa.Array:
 
 def _is_string(of_type: pa.DataType) -> bool:
     types = pa.types
-    return bool(
-        types.is_string(of_type) or types.is_large_string(of_type) or types.is_string_view(of_type)
-    )
+    return bool(types.is_string(of_type) or types.is_large_string(of_type) or types.is_string_view(of_type))
 
 
 def _is_scalar(of_type: pa.DataType) -> bool:

@@ -23,9 +23,7 @@ class ExactParquetFile(pq.ParquetFile):  # type: ignore[misc]
         leaves = [schema.column(index) for index in range(len(schema))]
         is_old = (name, "INT96") in [(leaf.path, leaf.physical_type) for leaf in leaves]
         self._name = name if is_old else None
-        self._in_seconds = (
-            pq.ParquetFile(shared, coerce_int96_timestamp_unit="s") if is_old else None
-        )
+        self._in_seconds = pq.ParquetFile(shared, coerce_int96_timestamp_unit="s") if is_old else None
 
     def iter_batches(self, *args: Any, row_groups: Any, **options: Any) -> Iterator[pa.RecordBatch]:
         """Record batches of row groups, as pyarrow gives them but for the one column."""

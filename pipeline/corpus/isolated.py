@@ -49,9 +49,7 @@ class IsolatedReading:
     def _run(self, units: Pass) -> Iterator[tuple[Unit, pa.Table]]:
         return self._apart.run(read_pass, self._storage, units)
 
-    def _from_killer(
-        self, units: Pass, n_read: int, position: int
-    ) -> Iterator[tuple[Unit, pa.Table]]:
+    def _from_killer(self, units: Pass, n_read: int, position: int) -> Iterator[tuple[Unit, pa.Table]]:
         """`position`: of a stream's first document that was not read. An error's id is of its position: no two share one."""
         first = units[0]
         if isinstance(first.slice, Stream):

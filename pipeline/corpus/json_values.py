@@ -31,9 +31,7 @@ def holds_lines(head: bytes) -> bool:
     if line.startswith(b"["):  # an array, and not lines of arrays
         has_objects = line[1:].lstrip(BLANK).startswith((b"{", b"[", b"]"))
         return bool(rest) and not splitter.depth and not has_objects
-    if (
-        splitter.depth and not values
-    ):  # an object that goes on with its next name, or a line that was cut off
+    if splitter.depth and not values:  # an object that goes on with its next name, or a line that was cut off
         return splitter.in_string or not rest.startswith((b'"', b"}"))
     return not splitter.depth and values == 1 and not line.rstrip(BLANK).endswith(b",")
 

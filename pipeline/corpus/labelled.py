@@ -110,9 +110,7 @@ class Truth:
     reason: str | None = None
 
 
-def truths(
-    storage: Storage, settings: LabelledCorpusSettings, units: Iterable[Unit]
-) -> Iterator[tuple[Unit, Truth]]:
+def truths(storage: Storage, settings: LabelledCorpusSettings, units: Iterable[Unit]) -> Iterator[tuple[Unit, Truth]]:
     """Of each document of some units, with its unit: in a stream, with the part that holds it, which may not be cut yet.
 
     Raises CorpusError for a label that is none.
@@ -198,6 +196,4 @@ def _label(value: object, where: str, column: str) -> Label | None:
             return float(value)
         case str() | bool() | int() | float():
             return value
-    raise CorpusError(
-        f"{where}: column {column!r} is {value!r}; expected a string, a list of strings, or a number"
-    )
+    raise CorpusError(f"{where}: column {column!r} is {value!r}; expected a string, a list of strings, or a number")

@@ -26,9 +26,7 @@ Pass = tuple[Unit, ...]
 def passes(units: Iterable[Unit]) -> list[Pass]:
     """Units in order, those together that are read together."""
     numbered_units = enumerate(units)
-    return [
-        tuple(unit for _, unit in together) for _, together in groupby(numbered_units, _read_with)
-    ]
+    return [tuple(unit for _, unit in together) for _, together in groupby(numbered_units, _read_with)]
 
 
 def _read_with(numbered_unit: tuple[int, Unit]) -> Any:
@@ -85,9 +83,7 @@ def _split(found: Iterator[Row], units: Pass) -> Iterator[tuple[Unit, list[Row]]
     return _wanted_parts(parts, units)
 
 
-def _wanted_parts(
-    parts: Iterable[tuple[int, list[Row]]], units: Pass
-) -> Iterator[tuple[Unit, list[Row]]]:
+def _wanted_parts(parts: Iterable[tuple[int, list[Row]]], units: Pass) -> Iterator[tuple[Unit, list[Row]]]:
     wanted = {unit.slice.number: unit for unit in units if isinstance(unit.slice, Part)}
     for number, documents in parts:
         if number in wanted:

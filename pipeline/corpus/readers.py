@@ -64,9 +64,7 @@ def table(storage: Storage, unit: Unit, found: list[Row]) -> pa.Table:
     otherwise.
     """
     if (damaged := _damaged(found)) and _damaged(arrow_rows(storage, unit)) != damaged:
-        raise StorageError(
-            f"{unit.file.uri}: damaged when read once, and not or elsewhere when read again; run again"
-        )
+        raise StorageError(f"{unit.file.uri}: damaged when read once, and not or elsewhere when read again; run again")
     return documents_table(found)
 
 
@@ -155,14 +153,10 @@ def _file_id(unit: Unit) -> str | None:
 def _parquet(file: BinaryIO, unit: Unit) -> Generator[Row]:
     # a row group that is cut into rows is too large to lie in memory, even as it is stored
     buffering = (  # pyarrow's pre_buffer, which is on by default, overrules buffer_size
-        {"buffer_size": STORED_BYTES, "pre_buffer": False}
-        if isinstance(unit.slice, Rows)
-        else {"pre_buffer": True}
+        {"buffer_size": STORED_BYTES, "pre_buffer": False} if isinstance(unit.slice, Rows) else {"pre_buffer": True}
     )
     with damage_explained(unit.file):
-        parquet = ExactParquetFile(
-            file, unit.id_column, page_checksum_verification=True, **buffering
-        )
+        parquet = ExactParquetFile(file, unit.id_column, page_checksum_verification=True, **buffering)
     if isinstance(unit.slice, Rows):
         start, stop = unit.slice.start, unit.slice.stop
         groups = range(unit.slice.row_group, unit.slice.row_group + 1)
@@ -214,9 +208,7 @@ def _row_groups(
             if start < n_rows:
                 alone = range(group, group + 1)
                 due = max(start, 0)
-                yield from _row_groups(
-                    parquet, unit, alone, due, min(stop, n_rows), first_row, batch_rows
-                )
+                yield from _row_groups(parquet, unit, alone, due, min(stop, n_rows), first_row, batch_rows)
             start, stop, first_row = start - n_rows, stop - n_rows, first_row + n_rows
 
 
@@ -280,11 +272,7 @@ def _jsonl(stream: io.BufferedIOBase, unit: Unit, utf8: Utf8) -> Iterator[Row]:
 
 def _json_documents(values: Iterable[tuple[int, bytes | None]], unit: Unit) -> Iterator[Row]:
     for position, value in values:
-        yield (
-            _too_large(unit, position, None)
-            if value is None
-            else _json_document(unit, position, value)
-        )
+        yield (_too_large(unit, position, None) if value is None else _json_document(unit, position, value))
 
 
 def line_starts(storage: Storage, unit: Unit) -> list[int]:
@@ -301,9 +289,7 @@ def line_starts(storage: Storage, unit: Unit) -> list[int]:
         return [position for position, _ in _lines(stream, unit)]
 
 
-def _lines(
-    stream: io.BufferedIOBase, unit: Unit, is_transcoded: bool = False
-) -> Iterator[tuple[int, bytes | None]]:
+def _lines(stream: io.BufferedIOBase, unit: Unit, is_transcoded: bool = False) -> Iterator[tuple[int, bytes | None]]:
     """Lines that aren't blank and their positions: bytes in a byte range, row numbers elsewhere. None is one that is too large."""
     start, stop = 0, None
     if isinstance(unit.slice, Bytes) and not is_transcoded:
@@ -336,16 +322,12 @@ def _json_document(unit: Unit, position: int, value: bytes) -> Row:
     try:
         record = parse(value, unit.id_column)
     except UnicodeDecodeError as error:
-        return _unreadable(
-            unit, position, None, "invalid_utf8", f"byte {error.start} of the line: {error.reason}"
-        )
+        return _unreadable(unit, position, None, "invalid_utf8", f"byte {error.start} of the line: {error.reason}")
     except (ValueError, RecursionError) as error:
         return _unreadable(unit, position, None, "invalid_json", str(error))
     if not isinstance(record, dict):
         found = type(record).__name__
-        return _unreadable(
-            unit, position, None, "not_an_object", f"expected a JSON object, found {found}"
-        )
+        return _unreadable(unit, position, None, "not_an_object", f"expected a JSON object, found {found}")
     if isinstance(record, Repeating) and (twice := record.repeated.intersection(unit.columns)):
         message = f"the object has {min(twice)!r} more than once; expected one"
         return _unreadable(unit, position, None, "repeated_name", message)
@@ -424,9 +406,7 @@ def _decoded(text: str | bytes | pa.Buffer | None) -> str | pa.StringArray | Non
 
 
 def _too_large(unit: Unit, position: int, id_: object) -> Row:
-    message = (
-        f"expected at most {unit.max_document_bytes:,} bytes; split the document, or allow more"
-    )
+    message = f"expected at most {unit.max_document_bytes:,} bytes; split the document, or allow more"
     return _unreadable(unit, position, id_, "too_large", message)
 
 

@@ -21,9 +21,7 @@ from pipeline.errors import CheckpointError
 
 NAME = "training_documents.parquet"
 DIGEST = pa.binary(16)
-COLUMNS = pa.schema(
-    [pa.field("digest", DIGEST, nullable=False), pa.field("split", pa.string(), nullable=False)]
-)
+COLUMNS = pa.schema([pa.field("digest", DIGEST, nullable=False), pa.field("split", pa.string(), nullable=False)])
 COMPLETE = b"complete"  # a key of the file's metadata
 
 Use = Literal["train", "validation"]
@@ -67,9 +65,7 @@ class TrainingDocuments:
         try:
             table = pq.read_table(path)
         except (OSError, pa.ArrowInvalid) as error:
-            raise CheckpointError(
-                f"{path}: can't be read ({error}); fetch the file again"
-            ) from error
+            raise CheckpointError(f"{path}: can't be read ({error}); fetch the file again") from error
         if table.schema.names != COLUMNS.names or table.schema.types != COLUMNS.types:
             raise CheckpointError(
                 f"{path}: expected the columns digest (16 bytes) and split (string), found "
@@ -87,8 +83,7 @@ class TrainingDocuments:
         """Sorted by digest; equal documents give equal bytes."""
         metadata = {COMPLETE: b"true" if self.complete else b"false"}
         tables = [
-            pa.Table.from_arrays([held, pa.repeat(use, len(held))], schema=COLUMNS)
-            for use, held in self.by_use.items()
+            pa.Table.from_arrays([held, pa.repeat(use, len(held))], schema=COLUMNS) for use, held in self.by_use.items()
         ]
         table = pa.concat_tables(tables).sort_by("digest").replace_schema_metadata(metadata)
         pq.write_table(table, path, use_dictionary=["split"], compression="zstd")

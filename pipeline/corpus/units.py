@@ -90,9 +90,7 @@ class Unreadable:
 
 Slice = RowGroups | Rows | Bytes | WholeFile | Stream | Part | Unreadable
 
-DOCUMENT_BYTES = (
-    512  # what a document weighs beside its text, or a unit of empty ones would fill the memory
-)
+DOCUMENT_BYTES = 512  # what a document weighs beside its text, or a unit of empty ones would fill the memory
 FOOTER_BYTES = 2**16  # of a Parquet file's end: most footers are smaller
 # of a CSV file, tried one after the other: the first is enough but for very wide tables
 HEADER_BYTES = (FIRST_BYTES, 2**20, 2**24)
@@ -143,9 +141,7 @@ class Unit:
 
 
 def _fields(slice_: Slice) -> dict[str, int | str]:
-    return {
-        name: getattr(slice_, name) for name in slice_.__slots__
-    }  # asdict copies, which takes ten times as long
+    return {name: getattr(slice_, name) for name in slice_.__slots__}  # asdict copies, which takes ten times as long
 
 
 def cut(
@@ -192,9 +188,7 @@ def _refuse_if_none_is_readable(units: list[Unit]) -> None:
         raise CorpusError(problems[0])
 
 
-def _cut_file(
-    storage: Storage, file: CorpusFile, settings: CorpusSettings, text_bytes: int
-) -> Iterator[Unit]:
+def _cut_file(storage: Storage, file: CorpusFile, settings: CorpusSettings, text_bytes: int) -> Iterator[Unit]:
     whole = Unit(
         file,
         WholeFile(),
@@ -260,9 +254,7 @@ def _header(storage: Storage, whole: Unit) -> list[str]:
     return []
 
 
-def _cut_parquet(
-    storage: Storage, whole: Unit, columns: dict[str, str], text_bytes: int
-) -> Iterator[Unit]:
+def _cut_parquet(storage: Storage, whole: Unit, columns: dict[str, str], text_bytes: int) -> Iterator[Unit]:
     try:
         with damage_explained(whole.file):
             metadata = _footer(storage, whole.file.stored)
@@ -278,10 +270,7 @@ def _cut_parquet(
         return
     groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
     rows = [group.num_rows for group in groups]
-    sizes = [
-        group.column(column).total_uncompressed_size + DOCUMENT_BYTES * group.num_rows
-        for group in groups
-    ]
+    sizes = [group.column(column).total_uncompressed_size + DOCUMENT_BYTES * group.num_rows for group in groups]
     for slice_, n_rows in parquet_slices(sizes, rows, text_bytes):
         yield replace(whole, slice=slice_, documents=n_rows)
 
@@ -317,9 +306,7 @@ def _check_columns(file: CorpusFile, names: list[str], columns: dict[str, str]) 
         if has > 1 or (not has and setting in ("corpus.id_column", "corpus.text_column")):
             many = "more than one column" if has else "no column"
             hint = "" if has else almost(name, names)
-            raise CorpusError(
-                f"{file.uri}: {many} {name!r} ({setting}); the file has {', '.join(names)}{hint}"
-            )
+            raise CorpusError(f"{file.uri}: {many} {name!r} ({setting}); the file has {', '.join(names)}{hint}")
 
 
 def _text_column_index(metadata: pq.FileMetaData, schema: pa.Schema, unit: Unit) -> int:
@@ -329,14 +316,10 @@ def _text_column_index(metadata: pq.FileMetaData, schema: pa.Schema, unit: Unit)
         leaf = metadata.schema.column(index)
         if (leaf.path, leaf.physical_type) == (unit.text_column, stored):
             return index
-    raise CorpusError(
-        f"{unit.file.uri}: column {unit.text_column!r} (corpus.text_column) is {found}; expected strings"
-    )
+    raise CorpusError(f"{unit.file.uri}: column {unit.text_column!r} (corpus.text_column) is {found}; expected strings")
 
 
-def parquet_slices(
-    sizes: list[int], rows: list[int], text_bytes: int
-) -> Iterator[tuple[Slice, int]]:
+def parquet_slices(sizes: list[int], rows: list[int], text_bytes: int) -> Iterator[tuple[Slice, int]]:
     """Row groups' text sizes in bytes and row counts -> slices of about `text_bytes`, each with its number of rows."""
     first, held_bytes, held_rows, first_row = 0, 0, 0, 0
     for group, (size, n_rows) in enumerate(zip(sizes, rows, strict=True)):

@@ -90,15 +90,11 @@ def _start(address: str | None, options: dict[str, object]) -> None:
 
     with _native_log_lines_hidden(), _signal_handlers_kept():
         try:
-            ray.init(
-                address=address or "local", log_to_driver=False, logging_level="ERROR", **options
-            )
+            ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **options)
         except ValueError:
             raise
         except Exception as error:  # a bare one, where Ray's daemons are not up within its 30 s
-            raise RetryableError(
-                f"Ray did not start ({error}); run again: finished units are kept"
-            ) from error
+            raise RetryableError(f"Ray did not start ({error}); run again: finished units are kept") from error
 
 
 @contextlib.contextmanager
@@ -123,9 +119,7 @@ def prepare_own_ray() -> None:
     if "ray" in sys.modules:
         if os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER") == "0":
             return
-        raise RookeryError(
-            "ray was imported before its environment was set, and would listen on every interface"
-        )
+        raise RookeryError("ray was imported before its environment was set, and would listen on every interface")
     os.environ |= {
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # or it listens on every interface, even when told 127.0.0.1
         # other users of this machine reach loopback too; this token is in this process and its children only
@@ -135,9 +129,7 @@ def prepare_own_ray() -> None:
         "GLOO_SOCKET_IFNAME": "lo",  # workers that train together
         "NCCL_SOCKET_IFNAME": "lo",
         "MALLOC_ARENA_MAX": "1",  # see pipeline/inference/memory.py; read when a worker starts
-        "RAY_BACKEND_LOG_LEVEL": os.environ.get(
-            "RAY_BACKEND_LOG_LEVEL", "fatal"
-        ),  # what matters is raised
+        "RAY_BACKEND_LOG_LEVEL": os.environ.get("RAY_BACKEND_LOG_LEVEL", "fatal"),  # what matters is raised
     }
 
 

@@ -34,9 +34,7 @@ class Encoder:
         if folder.weights_digest() != scoring.weights_digest:
             raise CheckpointError(f"{scoring.checkpoint_uri}: replaced after this run was planned")
         self._attempts = attempts
-        self._predictor = Predictor.load(
-            folder.path, device=device, dtype=scoring.dtype, threads=threads
-        )
+        self._predictor = Predictor.load(folder.path, device=device, dtype=scoring.dtype, threads=threads)
         self._isolated = IsolatedPredictor(
             folder.path, device=device, dtype=scoring.dtype, threads=threads,
             outputs=folder.head.outputs(folder.encoder), per_token=folder.head.pooling == "tokens",
@@ -48,9 +46,7 @@ class Encoder:
         else:  # done already
             logits = np.empty(0, np.float32)
         field = LOGITS.field("logits")
-        return packs.drop_columns(["tokens", "pack_windows"]).append_column(
-            field, pa.array([logits], field.type)
-        )
+        return packs.drop_columns(["tokens", "pack_windows"]).append_column(field, pa.array([logits], field.type))
 
     def _label(self, packs: pa.Table) -> tuple[pa.Table, npt.NDArray[np.float32]]:
         with self._attempts.begun(packs["unit"][0].as_py(), _described(packs)) as before:
@@ -95,6 +91,4 @@ def _failed(packs: pa.Table, indices: set[int]) -> pa.Table:
     at = packs.schema.get_field_index("documents")
     (records,) = packs["documents"].to_pylist()
     marked = [record | PROCESS_DIED if i in indices else record for i, record in enumerate(records)]
-    return packs.set_column(
-        at, packs.schema.field(at), pa.array([marked], packs.schema.field(at).type)
-    )
+    return packs.set_column(at, packs.schema.field(at), pa.array([marked], packs.schema.field(at).type))

@@ -16,18 +16,14 @@ def ray_errors_explained() -> Iterator[None]:
     except ray.exceptions.RayTaskError as error:
         raise own_error(error) or error from error
     except ray.exceptions.RayError as error:
-        raise RetryableError(
-            f"Ray gave up: {last_line(error)}; run again: finished units are kept"
-        ) from error
+        raise RetryableError(f"Ray gave up: {last_line(error)}; run again: finished units are kept") from error
 
 
 def own_error(error: BaseException) -> RookeryError | None:
     """What a task or a worker raised, from under Ray's wrappers; None if it is no error of ours."""
     cause: BaseException | None = error
     # a wrapper may be of the cause's class too, and then its text is the worker's stack
-    while cause is not None and (
-        isinstance(cause, ray.exceptions.RayTaskError) or not isinstance(cause, RookeryError)
-    ):
+    while cause is not None and (isinstance(cause, ray.exceptions.RayTaskError) or not isinstance(cause, RookeryError)):
         cause = getattr(cause, "cause", None) or cause.__cause__
     return cause
 

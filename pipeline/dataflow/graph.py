@@ -81,9 +81,7 @@ def _label_wave(plan: Plan, missing: list[Pass], run: str) -> Iterator[UnitDone]
         max_restarts=RESTARTS,
         max_task_retries=RESTARTS,
     )  # fmt: skip
-    done = logits.map_batches(
-        Keeper(plan.fragments, plan.task), batch_size=1, batch_format="pyarrow"
-    )
+    done = logits.map_batches(Keeper(plan.fragments, plan.task), batch_size=1, batch_format="pyarrow")
     with ray_errors_explained():
         for row in done.iter_rows():
             yield UnitDone(**row)
@@ -98,9 +96,7 @@ def _pool(compute: ComputeSettings) -> ActorPoolStrategy:
 
 def _configure_ray_data() -> None:
     # 2.60 has no other way to bound an actor's restarts, and means to have one before it takes this one away
-    warnings.filterwarnings(
-        "ignore", message="`ray_remote_args` is deprecated", category=RayDeprecationWarning
-    )
+    warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated", category=RayDeprecationWarning)
     context = DataContext.get_current()
     # each row that a task yields is a block of its own, at once and however large: None would hold back all of them
     context.target_max_block_size = 1

@@ -22,9 +22,7 @@ from pipeline.errors import ConfigError, RetryableError
 SAY_EVERY_S = 30.0
 JOINING_S = 5.0  # nodes of a cluster that has just started may still be on their way
 MANY = 10**6
-NODE_GROUP = (
-    "ray.io/node-group"  # a label that `ray start` gives a node whose starter names its group
-)
+NODE_GROUP = "ray.io/node-group"  # a label that `ray start` gives a node whose starter names its group
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +79,7 @@ def can_serve(need: Need, nodes: list[Nodes]) -> bool:
     return sum(kind.room(need) for kind in nodes) >= need.processes and spare >= need.tasks
 
 
-def find_room(
-    need: Need, ray_settings: RaySettings, wait_s: float, tell: Callable[[str], None]
-) -> None:
+def find_room(need: Need, ray_settings: RaySettings, wait_s: float, tell: Callable[[str], None]) -> None:
     """Returns when the need can be met. Raises ConfigError where it never can be, RetryableError after `wait_s` seconds.
 
     `tell` gets a line now and then that says what is waited for.
@@ -171,9 +167,7 @@ def _is_grown() -> bool:
 def _described(offer: list[Nodes]) -> str:
     nodes = sum(kind.count for kind in offer)
     largest = max(offer, key=lambda kind: (kind.gpus, kind.cpus), default=Nodes(0, 0))
-    total = _amounts(
-        sum(k.cpus * k.count for k in offer), sum(k.gpus * k.count for k in offer), always=True
-    )
+    total = _amounts(sum(k.cpus * k.count for k in offer), sum(k.gpus * k.count for k in offer), always=True)
     if nodes < 2:
         return total
     return f"{nodes} nodes with {total} in all, the largest with {_amounts(largest.cpus, largest.gpus, always=True)}"

@@ -82,11 +82,7 @@ class Plan:
     @cached_property
     def missing(self) -> list[tuple[str, Unit]]:
         """Ids and units that have no fragment yet, in order; a stream never has one, its parts have."""
-        return [
-            (id_, unit)
-            for id_, unit in zip(self.unit_ids, self.units, strict=True)
-            if id_ not in self.done
-        ]
+        return [(id_, unit) for id_, unit in zip(self.unit_ids, self.units, strict=True) if id_ not in self.done]
 
     @property
     def passes(self) -> list[Pass]:
@@ -194,30 +190,22 @@ def window_policy(settings: TextSettings, checkpoint: CheckpointFolder) -> tuple
     return chosen_policy(settings, checkpoint.windows, checkpoint.encoder.max_positions)
 
 
-def chosen_policy(
-    settings: TextSettings, own: WindowConfig, longest: int
-) -> tuple[WindowPolicy, str]:
+def chosen_policy(settings: TextSettings, own: WindowConfig, longest: int) -> tuple[WindowPolicy, str]:
     """The same for an encoder of `longest` positions. Raises ConfigError."""
     max_tokens = settings.max_tokens or own.max_tokens or longest
     if max_tokens > longest:
         raise ConfigError(
             f"text.max_tokens {max_tokens}: the checkpoint has {longest} positions; expected at most that"
         )
-    overlap = next(
-        o for o in (settings.overlap, own.overlap, min(128, max_tokens // 8)) if o is not None
-    )
+    overlap = next(o for o in (settings.overlap, own.overlap, min(128, max_tokens // 8)) if o is not None)
     try:
-        policy = WindowPolicy(
-            max_tokens, settings.long_documents or own.long_documents or "windows", overlap
-        )
+        policy = WindowPolicy(max_tokens, settings.long_documents or own.long_documents or "windows", overlap)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     return policy, settings.aggregation or own.aggregation or "mean"
 
 
-def _scoring(
-    job: Job, checkpoint: CheckpointFolder, policy: WindowPolicy, aggregation: str, task: Task
-) -> Scoring:
+def _scoring(job: Job, checkpoint: CheckpointFolder, policy: WindowPolicy, aggregation: str, task: Task) -> Scoring:
     on_gpu = job.compute.num_gpus > 0
     dtype = resolve_dtype(job.compute.dtype, "cuda" if on_gpu else "cpu")
     weights_digest, tokenizer_digest = checkpoint.weights_digest(), checkpoint.tokenizer_digest()

@@ -70,9 +70,7 @@ class Splits:
         return [self.measured, *([self.fitted] if self.fitted else [])]
 
 
-def read_splits(
-    plan: Plan, corpus: LabelledCorpusSettings, measured: str, fitted: str | None = None
-) -> Splits:
+def read_splits(plan: Plan, corpus: LabelledCorpusSettings, measured: str, fitted: str | None = None) -> Splits:
     """The splits called so, checked against the checkpoint's labels before anything is computed.
 
     Left out are documents whose text the checkpoint was trained on, and of those that are measured what it was validated on:
@@ -116,9 +114,7 @@ def only(plan: Plan, splits: Iterable[Split]) -> Plan:
     return replace(
         plan,
         units=tuple(
-            unit
-            for unit in plan.units
-            if unit in wanted or (isinstance(unit.slice, Stream) and unit.file in files)
+            unit for unit in plan.units if unit in wanted or (isinstance(unit.slice, Stream) and unit.file in files)
         ),
     )
 
@@ -161,9 +157,7 @@ def _split(
     try:
         targets(task.problem_type, task.labels, split.labels)
     except CorpusError as error:
-        raise CorpusError(
-            f"corpus.label_column {corpus.label_column!r}, {split.title}: {error}"
-        ) from error
+        raise CorpusError(f"corpus.label_column {corpus.label_column!r}, {split.title}: {error}") from error
     return split
 
 
@@ -171,18 +165,14 @@ def _check_names(column: str, names: list[str], found: list[Found]) -> None:
     counts = Counter(row.split for _, row in found)
     for name in names:
         if not counts[name]:
-            listed = ", ".join(
-                f"{value!r} ({count:,})" for value, count in counts.most_common(NAMED * 3)
-            )
+            listed = ", ".join(f"{value!r} ({count:,})" for value, count in counts.most_common(NAMED * 3))
             raise CorpusError(
                 f"corpus.split_column {column!r}: no document is in the split {name!r}; found {listed or 'no document'}; "
                 "name the splits with evaluation.test and evaluation.validation"
             )
 
 
-def _check_labels(
-    plan: Plan, corpus: LabelledCorpusSettings, split: Split, missing: list[str]
-) -> None:
+def _check_labels(plan: Plan, corpus: LabelledCorpusSettings, split: Split, missing: list[str]) -> None:
     column, readable = corpus.label_column, split.documents - split.unreadable.total()
     if not len(split) and split.left_out:
         raise CorpusError(

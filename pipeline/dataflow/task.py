@@ -48,18 +48,14 @@ def make_task(settings: TaskSettings, checkpoint: CheckpointFolder, aggregation:
                 raise ConfigError(
                     f"task.questions: missing; the checkpoint {checkpoint.path} answers questions: list at least one"
                 )
-            return QuestionAnswering(
-                settings.questions, settings.no_answer_threshold, decision.temperature
-            )
+            return QuestionAnswering(settings.questions, settings.no_answer_threshold, decision.temperature)
     raise CheckpointError(
         f"{checkpoint.path}: its task is {head.task}, of which no table is made; expected classification, "
         "token_classification, question_answering or embedding"
     )
 
 
-def check_questions(
-    task: Task, checkpoint: CheckpointFolder, tokenizer: Tokenizer, policy: WindowPolicy
-) -> None:
+def check_questions(task: Task, checkpoint: CheckpointFolder, tokenizer: Tokenizer, policy: WindowPolicy) -> None:
     """Raises ConfigError for a question that can't be asked, CheckpointError if head and tokenizer differ about [SEP]."""
     separator = checkpoint.head.sep_token_id
     if separator is not None and separator != tokenizer.sep_id:

@@ -82,9 +82,7 @@ def fit(run: Run, show: Callable[[dict[str, Any]], None], tell: Callable[[str], 
             use_gpu=bool(compute.num_gpus),
             resources_per_worker={"CPU": run.threads, "GPU": compute.num_gpus},
         ),
-        run_config=ray.train.RunConfig(
-            name="ray", storage_path=str(run.prepared.work), logging_config=_quiet()
-        ),
+        run_config=ray.train.RunConfig(name="ray", storage_path=str(run.prepared.work), logging_config=_quiet()),
     )
     with _followed(progress, show):
         try:

@@ -24,12 +24,8 @@ def waiting_for(plan: Plan) -> str:
 
 
 def _actors() -> str:
-    found = state.actor_table(
-        None, job_id=ray.JobID.from_hex(ray.get_runtime_context().get_job_id())
-    )
-    states = Counter(
-        actor["State"] for actor in found.values() if ENCODER in actor["ActorClassName"]
-    )
+    found = state.actor_table(None, job_id=ray.JobID.from_hex(ray.get_runtime_context().get_job_id()))
+    states = Counter(actor["State"] for actor in found.values() if ENCODER in actor["ActorClassName"])
     waiting = states.total() - states["ALIVE"] - states["DEAD"]
     if not states.total() - states["DEAD"]:
         return "no encoder actor is placed yet"

@@ -54,9 +54,7 @@ def calibration_error(found: tuple[Bin, ...]) -> float:
     return sum(held.count * abs(held.true - held.mean) for held in found) / total
 
 
-def predicted(
-    problem_type: ProblemType, scores_NL: Floats, truth_NL: Floats
-) -> tuple[Floats, Bools]:
+def predicted(problem_type: ProblemType, scores_NL: Floats, truth_NL: Floats) -> tuple[Floats, Bools]:
     """The probabilities that are counted, and whether each came true."""
     if problem_type == "multi_label":
         return scores_NL.ravel(), truth_NL.ravel() > 0
@@ -65,9 +63,7 @@ def predicted(
     return score_N, truth_N > 0
 
 
-def negative_log_likelihood(
-    problem_type: ProblemType, examples: Examples, temperature: float
-) -> float:
+def negative_log_likelihood(problem_type: ProblemType, examples: Examples, temperature: float) -> float:
     """Mean over documents; for multi_label over their labels too. In nats."""
     logits_NL, truth_NL = examples.logits_NL / temperature, examples.truth_NL
     if problem_type == "multi_label":

@@ -23,15 +23,12 @@ NOTHING = "no label"
 def tag(name: str, *children: str, **attributes: str | float) -> Markup:
     """One element; `class_` is class, and `_` in other names is `-`."""
     given = Markup("").join(
-        Markup(' {}="{}"').format(key.strip("_").replace("_", "-"), _short(value))
-        for key, value in attributes.items()
+        Markup(' {}="{}"').format(key.strip("_").replace("_", "-"), _short(value)) for key, value in attributes.items()
     )
     return Markup("<{}{}>{}</{}>").format(name, given, Markup("").join(children), name)
 
 
-def confusion_matrix(
-    found: Sequence[Confusion], labels: Sequence[str], support: dict[str | None, int]
-) -> Markup:
+def confusion_matrix(found: Sequence[Confusion], labels: Sequence[str], support: dict[str | None, int]) -> Markup:
     """Rows are what documents have, columns what they get; `labels` in the order to show, a share is of the row's `support`."""
     counts = {(cell.true, cell.given): cell.documents for cell in found}
     rows: list[str | None] = list(labels)
@@ -44,14 +41,8 @@ def confusion_matrix(
     longest = LETTER * max(len(_name(label)) for label in {*rows, *columns})
     left, top = 12 + longest, 24 + longest * math.sin(math.radians(TURN))
     parts = [
-        *(
-            _turned(_name(label), left + (i + 0.5) * size, top - 10)
-            for i, label in enumerate(columns)
-        ),
-        *(
-            _named(_name(label), left - 10, top + (i + 0.5) * size, "end")
-            for i, label in enumerate(rows)
-        ),
+        *(_turned(_name(label), left + (i + 0.5) * size, top - 10) for i, label in enumerate(columns)),
+        *(_named(_name(label), left - 10, top + (i + 0.5) * size, "end") for i, label in enumerate(rows)),
     ]
     for i, true in enumerate(rows):
         for j, given in enumerate(columns):
@@ -59,9 +50,7 @@ def confusion_matrix(
             place = (left + j * size, top + i * size)
             parts.append(_cell(true, given, count, support[true], place, size))
     width, height = left + len(columns) * size + longest * 0.7, top + len(rows) * size + 8
-    return _svg(
-        width, height, parts, "Confusion matrix", class_="large" if width > 700 else "small"
-    )
+    return _svg(width, height, parts, "Confusion matrix", class_="large" if width > 700 else "small")
 
 
 def _cell(
@@ -222,9 +211,7 @@ def _turned(name: str, x: float, y: float) -> Markup:
     return tag("text", name, x=x, y=y, class_="name", text_anchor="start", transform=place)
 
 
-def _svg(
-    width: float, height: float, parts: Sequence[str], title: str, **attributes: str
-) -> Markup:
+def _svg(width: float, height: float, parts: Sequence[str], title: str, **attributes: str) -> Markup:
     box = f"0 0 {_short(width)} {_short(height)}"
     return tag(
         "svg", *parts, role="img", aria_label=title, viewBox=box, width=width, height=height, **attributes

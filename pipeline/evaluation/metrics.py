@@ -122,9 +122,7 @@ def measure(examples: Examples, task: Classification) -> Metrics:
         micro_f1=_micro_f1(truth_NL, given_NL),
         macro_average_precision=float(np.mean([label.average_precision for label in supported])),
         calibration_error=calibration_error(found),
-        negative_log_likelihood=negative_log_likelihood(
-            task.problem_type, examples, task.temperature
-        ),
+        negative_log_likelihood=negative_log_likelihood(task.problem_type, examples, task.temperature),
         labels=labels,
         confusion=tuple(_confusion(task.labels, truth_NL > 0, given_NL)),
         reliability=found,
@@ -176,9 +174,7 @@ def _per_label(truth_NL: Floats, given_NL: Bools) -> tuple[Floats, Floats, Float
     return precision_L[:-1], recall_L[:-1], f1_L[:-1]
 
 
-def _labels(
-    task: Classification, scores_NL: Floats, truth_NL: Floats, given_NL: Bools
-) -> tuple[LabelMetrics, ...]:
+def _labels(task: Classification, scores_NL: Floats, truth_NL: Floats, given_NL: Bools) -> tuple[LabelMetrics, ...]:
     precision_L, recall_L, f1_L = _per_label(truth_NL, given_NL)
     support_L = truth_NL.sum(0)
     return tuple(
@@ -245,9 +241,7 @@ def _lengths(examples: Examples) -> Iterator[tuple[str, int, int | None, Bools]]
     yield from _buckets("windows", examples.windows_N, WINDOWS)
 
 
-def _buckets(
-    name: str, length_N: Integers, ends: tuple[int, ...]
-) -> Iterator[tuple[str, int, int | None, Bools]]:
+def _buckets(name: str, length_N: Integers, ends: tuple[int, ...]) -> Iterator[tuple[str, int, int | None, Bools]]:
     index_N = np.searchsorted(ends, length_N, side="left")
     for index in np.unique(index_N).tolist():
         low = ends[index - 1] + 1 if index else 1

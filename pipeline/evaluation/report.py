@@ -79,10 +79,7 @@ def tiles(found: Evaluation) -> list[Tile]:
         "calibration_error": "Calibration error",
     }
     now, before = found.metrics, found.plain
-    return [
-        Tile(name, _figure(getattr(now, field)), _changed(now, before, field))
-        for field, name in names.items()
-    ]
+    return [Tile(name, _figure(getattr(now, field)), _changed(now, before, field)) for field, name in names.items()]
 
 
 def regression_tiles(metrics: RegressionMetrics) -> list[Tile]:
@@ -138,10 +135,7 @@ def _curves(found: Evaluation) -> Iterator[tuple[str, str, Markup]]:
 
 
 def _lengths(found: Sequence[LengthMetrics]) -> dict[str, list[LengthMetrics]]:
-    return {
-        name: [bucket for bucket in found if bucket.measure == name]
-        for name in ("tokens", "windows")
-    }
+    return {name: [bucket for bucket in found if bucket.measure == name] for name in ("tokens", "windows")}
 
 
 def _figure(value: float | None) -> str:

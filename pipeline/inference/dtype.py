@@ -31,9 +31,7 @@ def resolve_dtype(name: str, device: DeviceKind, cpuinfo: Path = CPUINFO) -> Dty
             if device == "cuda":
                 raise ConfigError("dtype is 'int8', which is for CPUs; with GPUs use auto")
             if not cpu_has(INT8_FLAGS, cpuinfo):
-                raise ConfigError(
-                    f"dtype is 'int8', but this CPU has none of {sorted(INT8_FLAGS)}; use auto"
-                )
+                raise ConfigError(f"dtype is 'int8', but this CPU has none of {sorted(INT8_FLAGS)}; use auto")
             return name
         case _:
             raise ConfigError(f"dtype is {name!r}; expected one of auto, bf16, fp32, int8")

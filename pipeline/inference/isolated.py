@@ -37,9 +37,7 @@ class IsolatedPredictor:
         self._per_token = per_token
         self._apart = Apart(_load, self._loaded)
 
-    def predict_all(
-        self, packs: Iterable[tuple[Tokens, Lengths]]
-    ) -> Iterator[tuple[Logits, npt.NDArray[np.bool_]]]:
+    def predict_all(self, packs: Iterable[tuple[Tokens, Lengths]]) -> Iterator[tuple[Logits, npt.NDArray[np.bool_]]]:
         """For each pack its logits, [R, L], and which of its windows [W] ended the process: theirs are NaN.
 
         Raises:
@@ -53,9 +51,7 @@ class IsolatedPredictor:
         """Ends the process; the next pack starts another."""
         self._apart.close()
 
-    def _predict(
-        self, tokens: Tokens, lengths: Lengths, deaths: int
-    ) -> tuple[Logits, npt.NDArray[np.bool_]]:
+    def _predict(self, tokens: Tokens, lengths: Lengths, deaths: int) -> tuple[Logits, npt.NDArray[np.bool_]]:
         for _ in range(DEATHS if len(lengths) == 1 else deaths):
             try:
                 (logits_RL,) = self._apart.run(_compute, self._loaded, tokens, lengths)
@@ -66,9 +62,7 @@ class IsolatedPredictor:
             rows = len(tokens) if self._per_token else 1
             return np.full((rows, self._outputs), np.nan, np.float32), np.ones(1, bool)
         found = [self._predict(*half, deaths=1) for half in halves(tokens, lengths)]
-        return np.concatenate([logits for logits, _ in found]), np.concatenate(
-            [w for _, w in found]
-        )
+        return np.concatenate([logits for logits, _ in found]), np.concatenate([w for _, w in found])
 
 
 @cache

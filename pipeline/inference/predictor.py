@@ -41,9 +41,7 @@ PACKS_AHEAD = 2  # that a GPU has beside the one whose logits are waited for
 
 
 class Predictor:
-    def __init__(
-        self, classifier: Classifier, device: str, *, threads: int = 1, int8: bool = False
-    ) -> None:
+    def __init__(self, classifier: Classifier, device: str, *, threads: int = 1, int8: bool = False) -> None:
         """Takes `classifier` over: it serves inference only from now on. `threads` compute on a CPU, each a pack of its own."""
         self.classifier = classifier.to(device).eval()
         operators = fastest_operators(classifier.encoder_config, device, int8=int8)

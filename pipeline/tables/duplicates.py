@@ -108,9 +108,7 @@ class Repeats:
         cuts = [np.searchsorted(array, BOUNDS) for array in self._arrays]
         for number in range(FILES):
             slices = [
-                array[
-                    cut[number - 1] if number else 0 : cut[number] if number < FILES - 1 else None
-                ]
+                array[cut[number - 1] if number else 0 : cut[number] if number < FILES - 1 else None]
                 for array, cut in zip(self._arrays, cuts, strict=True)
             ]
             yield np.concatenate([np.empty(0, np.uint64), *slices])
@@ -140,9 +138,7 @@ class Places:
         return bool((digests[at[at < len(digests)]] == self.wanted[at < len(digests)]).any())
 
 
-def duplicates(
-    tallies: Tallies, groups: list[Group], digests: Iterable[Digests], mapped: Mapped = map
-) -> Duplicates:
+def duplicates(tallies: Tallies, groups: list[Group], digests: Iterable[Digests], mapped: Mapped = map) -> Duplicates:
     """Finds ids that several documents have.
 
     Args:

@@ -62,9 +62,7 @@ def excess(limit: int | float, errors: int, documents: int) -> str:
     if (errors if isinstance(limit, int) else errors / max(1, documents)) <= limit:
         return ""
     allowed = f"{limit:,}" if isinstance(limit, int) else f"{limit * 100:g}% of them"
-    return (
-        f"{errors:,} of {documents:,} documents could not be labelled, max_errors allows {allowed}"
-    )
+    return f"{errors:,} of {documents:,} documents could not be labelled, max_errors allows {allowed}"
 
 
 def of_snapshot(snapshots: Snapshots, manifest: Manifest) -> Iterator[pa.Table]:

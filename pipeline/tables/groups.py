@@ -177,14 +177,11 @@ def build(
 ) -> list[GroupFile]:
     """The group's files; a kind without rows has none. `fragments`: one per unit, in order."""
     documents = pa.concat_tables(
-        _with_source(table, unit, layout)
-        for table, unit in zip(fragments, group.units, strict=True)
+        _with_source(table, unit, layout) for table, unit in zip(fragments, group.units, strict=True)
     )
     documents = documents.append_column("scoring_key", pa.repeat(scoring_key, len(documents)))
     documents = documents.append_column("decision_key", pa.repeat(decision.key, len(documents)))
-    documents = documents.sort_by(
-        [(name, "ascending") for name in ("id", "source_uri", "source_position")]
-    )
+    documents = documents.sort_by([(name, "ascending") for name in ("id", "source_uri", "source_position")])
     failed = pc.is_valid(documents["reason"])
     predictions = _predictions(documents.filter(pc.invert(failed)), layout, decision)
     errors = documents.filter(failed).select(errors_schema(list(layout.carried)).names)

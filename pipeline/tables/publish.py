@@ -44,9 +44,7 @@ class Publication:
     scoring_key: str
     partial: bool
     rules: Rules  # no part of the content: they decide whether, not what
-    checkpoint: dict[
-        str, Any
-    ]  # told in the manifest; what of it decides the content is in the keys
+    checkpoint: dict[str, Any]  # told in the manifest; what of it decides the content is in the keys
 
     @cached_property
     def groups(self) -> list[Group]:
@@ -61,10 +59,7 @@ class Publication:
     @cached_property
     def content(self) -> str:
         """Digest of everything in the snapshot but its number."""
-        inputs = [
-            [group.folder, group.bucket, digest]
-            for group, digest in zip(self.groups, self.inputs, strict=True)
-        ]
+        inputs = [[group.folder, group.bucket, digest] for group, digest in zip(self.groups, self.inputs, strict=True)]
         # the version, so that what an older manifest does not tell is counted and judged by the next run
         keys = [MANIFEST_VERSION, self.scoring_key, self.decision.key]
         keys += [list(self.layout.partition_by), self.partial]
@@ -77,9 +72,7 @@ def is_current(snapshots: Snapshots, publication: Publication) -> Manifest | Non
     return latest if latest and latest.content == publication.content else None
 
 
-def check_current(
-    snapshots: Snapshots, fragments: Fragments, publication: Publication, current: Manifest
-) -> None:
+def check_current(snapshots: Snapshots, fragments: Fragments, publication: Publication, current: Manifest) -> None:
     """Judges by the job's rules what is published already: other rules may have held then. Raises as `publish`."""
     rules, totals = publication.rules, Totals.of(current)
     if totals.duplicates.ids and rules.duplicate_ids == "refuse":
@@ -118,9 +111,7 @@ def publish(
         if snapshot > max(snapshots.published(), default=0):
             return snapshots.publish(manifest)
         # a later number became visible meanwhile: publish on top of it, not underneath
-    raise ConflictError(
-        f"{snapshots.table_uri}: {ATTEMPTS} other runs published meanwhile; run again"
-    )
+    raise ConflictError(f"{snapshots.table_uri}: {ATTEMPTS} other runs published meanwhile; run again")
 
 
 def _check_complete(fragments: Fragments, publication: Publication) -> None:
@@ -145,8 +136,7 @@ def _put_files(
     groups = publication.groups
     same = list(_same_files(publication, parent))
     batches = (
-        [files for _, files in same[start : start + KEPT_TOGETHER]]
-        for start in range(0, len(same), KEPT_TOGETHER)
+        [files for _, files in same[start : start + KEPT_TOGETHER]] for start in range(0, len(same), KEPT_TOGETHER)
     )
     copied = chain.from_iterable(mapped(Copier(snapshots, snapshot), batches))
     done = {n: kept for (n, _), kept in zip(same, copied, strict=True) if kept}
@@ -156,9 +146,7 @@ def _put_files(
     return [file for n in range(len(groups)) for file in done[n]]
 
 
-def _same_files(
-    publication: Publication, parent: Manifest | None
-) -> Iterator[tuple[int, list[SnapshotFile]]]:
+def _same_files(publication: Publication, parent: Manifest | None) -> Iterator[tuple[int, list[SnapshotFile]]]:
     """Groups, by their place among all, that the parent has, and its files of each."""
     files = defaultdict(list)
     # an older version's manifest does not count all that this one does
@@ -235,9 +223,7 @@ class Copier:
         kept = [replace(file, path=self._path(file), state="kept") for file in files]
         try:
             for old, new in zip(files, kept, strict=True):
-                self.snapshots.storage.copy(
-                    self.snapshots.uri(old.path), self.snapshots.uri(new.path)
-                )
+                self.snapshots.storage.copy(self.snapshots.uri(old.path), self.snapshots.uri(new.path))
         except FileNotFoundError:
             return []
         return kept

@@ -51,10 +51,7 @@ class Runs:
 
     def alive(self) -> set[str]:
         """Ids of the runs that are alive, as one that is itself may ask."""
-        beats = {
-            file.uri.rpartition("/")[2]: file.modified
-            for file in self.fragments.storage.find(self.folder)
-        }
+        beats = {file.uri.rpartition("/")[2]: file.modified for file in self.fragments.storage.find(self.folder)}
         now = max(beats.values(), default=0.0)
         return {run for run, moment in beats.items() if now - moment < ALIVE_SECONDS}
 

@@ -21,9 +21,7 @@ from typing import Any
 from pipeline.errors import ConfigError, ConflictError, RookeryError
 from pipeline.storage import Storage
 
-MANIFEST_VERSION = (
-    2  # 1 had no checkpoint, columns, failures, and counts of unlabelled and duplicate_ids
-)
+MANIFEST_VERSION = 2  # 1 had no checkpoint, columns, failures, and counts of unlabelled and duplicate_ids
 DIGITS = 20
 
 
@@ -77,9 +75,7 @@ class Manifest:
     run: dict[str, Any]  # who, when, with what; the only part that differs between two equal runs
     failures: list[Failure] = field(default_factory=list)  # most frequent first
     checkpoint: dict[str, Any] = field(default_factory=dict)  # where it was, digests, settings
-    columns: list[dict[str, str]] = field(
-        default_factory=list
-    )  # of predictions: name, type, meaning
+    columns: list[dict[str, str]] = field(default_factory=list)  # of predictions: name, type, meaning
     error_columns: list[dict[str, str]] = field(default_factory=list)
 
     @classmethod
@@ -150,9 +146,7 @@ class Snapshots:
         if not self.storage.put_if_absent(uri, manifest.dump()):
             there = self.read(manifest.snapshot)
             if there.content != manifest.content:
-                raise ConflictError(
-                    f"{uri}: another run published other content under this number; run again"
-                )
+                raise ConflictError(f"{uri}: another run published other content under this number; run again")
             manifest = there  # the same job, run twice at once: the other one was first
         if not manifest.partial:
             self.point_to_latest()
@@ -202,11 +196,7 @@ class Snapshots:
 
     def _numbers(self, ending: str) -> list[int]:
         files = self.storage.find(self.uri("_snapshots"))
-        stems = [
-            file.uri.rpartition("/")[2].removesuffix(ending)
-            for file in files
-            if file.uri.endswith(ending)
-        ]
+        stems = [file.uri.rpartition("/")[2].removesuffix(ending) for file in files if file.uri.endswith(ending)]
         return sorted(int(stem) for stem in stems if stem.isdigit() and len(stem) == DIGITS)
 
 

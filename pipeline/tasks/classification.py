@@ -27,9 +27,7 @@ ProblemType = Literal["single_label", "multi_label", "binary", "regression"]
 Floats = npt.NDArray[np.float64]
 
 SCORES = pa.list_(pa.struct([pa.field("label", pa.string()), pa.field("score", pa.float32())]))
-PROBABILITIES = column(
-    "scores", SCORES, "the probability of every label, in the checkpoint's order"
-)
+PROBABILITIES = column("scores", SCORES, "the probability of every label, in the checkpoint's order")
 SCORE = column(
     "score",
     pa.float64(),
@@ -38,17 +36,13 @@ SCORE = column(
 MARGIN = column("margin", pa.float64(), "how far score is above the most probable other label's")
 DECISIONS: dict[ProblemType, list[pa.Field]] = {
     "single_label": [
-        column(
-            "label", pa.string(), "the most probable label; null where it is below its threshold"
-        ),
+        column("label", pa.string(), "the most probable label; null where it is below its threshold"),
         SCORE,
         MARGIN,
         PROBABILITIES,
     ],
     "multi_label": [
-        column(
-            "labels", pa.list_(pa.string()), "every label at or above its threshold; may be empty"
-        ),
+        column("labels", pa.list_(pa.string()), "every label at or above its threshold; may be empty"),
         PROBABILITIES,
     ],
     "binary": [

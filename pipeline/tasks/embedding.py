@@ -44,8 +44,6 @@ class Embedding:
     def decide(self, outputs: pa.Array) -> list[pa.Array]:
         vectors_NL = matrix(outputs)
         lengths_N1 = np.linalg.norm(vectors_NL, axis=1, keepdims=True)
-        unit_NL = (vectors_NL / np.maximum(lengths_N1, np.finfo(np.float64).tiny)).astype(
-            np.float32
-        )
+        unit_NL = (vectors_NL / np.maximum(lengths_N1, np.finfo(np.float64).tiny)).astype(np.float32)
         n, dimensions = unit_NL.shape
         return [lists(pa.array(unit_NL.ravel()), np.full(n, dimensions))]

@@ -45,9 +45,7 @@ ANSWER = pa.struct(
     [
         pa.field("question", pa.string()),
         pa.field("answer", pa.string()),  # null: the document has none
-        pa.field(
-            "start", pa.int32()
-        ),  # text[start:stop] of the document, in characters (Unicode code points)
+        pa.field("start", pa.int32()),  # text[start:stop] of the document, in characters (Unicode code points)
         pa.field("stop", pa.int32()),
         pa.field("score", pa.float64()),  # of the answer, or of there being none
     ]

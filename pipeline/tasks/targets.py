@@ -45,9 +45,7 @@ def found_labels(problem_type: ProblemType, labels: Iterable[Label]) -> tuple[st
     return tuple(names)
 
 
-def targets(
-    problem_type: ProblemType, names: Sequence[str], labels: Sequence[Label]
-) -> npt.NDArray[Any]:
+def targets(problem_type: ProblemType, names: Sequence[str], labels: Sequence[Label]) -> npt.NDArray[Any]:
     """The array of `labels` for a head whose outputs are called `names`.
 
     Raises:

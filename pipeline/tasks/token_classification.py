@@ -36,9 +36,7 @@ ENTITY = pa.struct(
     [
         pa.field("label", pa.string()),  # the kind, without prefix
         pa.field("text", pa.string()),
-        pa.field(
-            "start", pa.int32()
-        ),  # text[start:stop] of the document, in characters (Unicode code points)
+        pa.field("start", pa.int32()),  # text[start:stop] of the document, in characters (Unicode code points)
         pa.field("stop", pa.int32()),
         pa.field("score", pa.float64()),
     ]
@@ -87,9 +85,7 @@ class TokenClassification:
         tokens = Tokens.of(logits)
         window_token_D, scored = stitched(tokens), tokens.scored()
         rows = [
-            self._entities(tokens, number, window_token_D[tokens.document(number)])
-            if number in scored
-            else None
+            self._entities(tokens, number, window_token_D[tokens.document(number)]) if number in scored else None
             for number in range(len(tokens.texts_N))
         ]
         return pa.array(rows, ENTITIES.type)

@@ -120,14 +120,10 @@ def matrix(outputs: pa.ListArray) -> npt.NDArray[np.float64]:
     return np.asarray(outputs.flatten().to_numpy().reshape(len(outputs), -1), np.float64)
 
 
-def lists(
-    values: pa.Array, lengths: npt.NDArray[Any], nulls: npt.NDArray[np.bool_] | None = None
-) -> pa.ListArray:
+def lists(values: pa.Array, lengths: npt.NDArray[Any], nulls: npt.NDArray[np.bool_] | None = None) -> pa.ListArray:
     """Values end to end -> lists of the given lengths."""
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
-    return pa.ListArray.from_arrays(
-        offsets, values, mask=None if nulls is None else pa.array(nulls)
-    )
+    return pa.ListArray.from_arrays(offsets, values, mask=None if nulls is None else pa.array(nulls))
 
 
 def _document_tokens(row: pa.Table) -> Ints:

@@ -31,9 +31,7 @@ class Piece:
 class Splitter:
     """`names` gives the pieces of a text by name, of which `unknown_id` is the id of those that the vocabulary has not."""
 
-    def __init__(
-        self, tokens: Iterable[AddedToken], unknown_id: int, names: Callable[[str], list[str]]
-    ) -> None:
+    def __init__(self, tokens: Iterable[AddedToken], unknown_id: int, names: Callable[[str], list[str]]) -> None:
         self._tokens = {token.content: token for token in tokens}
         self._unknown_id = unknown_id
         self._names = names
@@ -55,8 +53,7 @@ class Splitter:
             ids = map(self._known, between, encode(between))
             none = np.empty(0, np.int32)
             return [
-                np.concatenate([none, *(_id(p.token) if p.token else next(ids) for p in found)])
-                for found in pieces
+                np.concatenate([none, *(_id(p.token) if p.token else next(ids) for p in found)]) for found in pieces
             ]
 
         return encode_all
@@ -105,9 +102,7 @@ class Splitter:
             yield Piece(end, len(text))
 
 
-def _settle(
-    text: str, token: AddedToken, piece: Piece, left: Piece | None, right: Piece | None
-) -> None:
+def _settle(text: str, token: AddedToken, piece: Piece, left: Piece | None, right: Piece | None) -> None:
     """Takes the blanks that are the token's from its neighbours, or gives the token to them."""
     joins_left = left is not None and left.start < left.stop and text[left.stop - 1] != " "
     joins_right = right is not None and right.start < right.stop and text[right.start] != " "

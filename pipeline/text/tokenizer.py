@@ -51,9 +51,7 @@ log = logging.getLogger(__name__)
 PART = 2**20
 WHOLE = sys.maxsize
 CUT = re.compile(r"(?<=\S) (?=\w)")  # no mark that combines with the blank may follow
-CUT_WITHIN = (
-    4096  # characters before the end of a part; without a blank there, the part ends in a word
-)
+CUT_WITHIN = 4096  # characters before the end of a part; without a blank there, the part ends in a word
 
 REACH = 256  # characters on each side of a cut that have to give the same ids with it and without
 TRIES = 32  # cuts
@@ -95,9 +93,7 @@ class Tokenizer:
     added: tuple[str, ...] = ()
 
     @classmethod
-    def load(
-        cls, spiece: Path | None, tokenizer_json: Path | None, additions: Declared = NOTHING
-    ) -> "Tokenizer":
+    def load(cls, spiece: Path | None, tokenizer_json: Path | None, additions: Declared = NOTHING) -> "Tokenizer":
         """Raises CheckpointError for a file that is no tokenizer or has no [CLS] and [SEP], or that disagrees with another."""
         tokenizer = _load(spiece, tokenizer_json, additions)
         harmless = harmless_cuts(tokenizer) if tokenizer.added else None
@@ -133,10 +129,7 @@ def in_parts(encode: Encode, part: int = PART, harmless: Harmless | None = None)
     def encode_all(texts: Sequence[Text]) -> list[npt.NDArray[np.int32]]:
         if all(len(text) <= part for text in texts):
             return encode(list(map(str, texts)))
-        return [
-            _end_to_end(encode([piece])[0] for _, piece in _parts(text, part, harmless))
-            for text in texts
-        ]
+        return [_end_to_end(encode([piece])[0] for _, piece in _parts(text, part, harmless)) for text in texts]
 
     return encode_all
 
@@ -148,17 +141,14 @@ def _end_to_end(parts: Iterable[npt.NDArray[np.int32]]) -> npt.NDArray[np.int32]
     return np.frombuffer(ids, np.int32)
 
 
-def located_in_parts(
-    locate: Locate, part: int = PART, harmless: Harmless | None = None
-) -> LocateTexts:
+def located_in_parts(locate: Locate, part: int = PART, harmless: Harmless | None = None) -> LocateTexts:
     """The same for `locate`."""
 
     def locate_all(texts: Sequence[Text]) -> list[Located]:
         if all(len(text) <= part for text in texts):
             return locate(list(map(str, texts)))
         return [
-            joined([(start, locate([piece])[0]) for start, piece in _parts(text, part, harmless)])
-            for text in texts
+            joined([(start, locate([piece])[0]) for start, piece in _parts(text, part, harmless)]) for text in texts
         ]
 
     return locate_all
@@ -199,9 +189,7 @@ def _parts(text: Text, part: int, harmless: Harmless | None) -> Iterator[tuple[i
 def _load(spiece: Path | None, tokenizer_json: Path | None, additions: Declared) -> Tokenizer:
     if tokenizer_json is None:
         if spiece is None:
-            raise CheckpointError(
-                "checkpoint: expected spiece.model or tokenizer.json, found neither"
-            )
+            raise CheckpointError("checkpoint: expected spiece.model or tokenizer.json, found neither")
         return _from_spiece(spiece, additions)
     tree = _read_tree(tokenizer_json)
     other = _from_tree(_with_declared(tree, tokenizer_json, additions), tokenizer_json)
@@ -269,9 +257,7 @@ def _from_spiece(path: Path, additions: Declared) -> Tokenizer:
 
     calls: tuple[Encode, Locate] = encode, locate_all
     if own:
-        splitter = Splitter(
-            own, processor.unk_id(), lambda text: processor.encode(text, out_type=str)
-        )
+        splitter = Splitter(own, processor.unk_id(), lambda text: processor.encode(text, out_type=str))
         calls = splitter.encoding(encode), splitter.locating(locate_all)
     return Tokenizer(
         in_parts(calls[0], WHOLE),
@@ -287,9 +273,7 @@ def _from_spiece(path: Path, additions: Declared) -> Tokenizer:
 def _required(path: Path, token: str, id_: int | None) -> int:
     if id_ is None:
         kind = "token" if path.suffix == ".json" else "piece"
-        raise CheckpointError(
-            f"{path}: no {kind} {token}; BigBird needs {CLS} and {SEP} in its vocabulary"
-        )
+        raise CheckpointError(f"{path}: no {kind} {token}; BigBird needs {CLS} and {SEP} in its vocabulary")
     return id_
 
 

@@ -17,9 +17,7 @@ from pipeline.text.tokenizer import Tokenizer
 from pipeline.text.utf8_text import Text, sha256, texts_of
 from pipeline.text.windows import Window, WindowPolicy
 
-TEXTS_AT_A_TIME = (
-    256  # texts tokenized per call: bounds what sentencepiece holds, large enough to cost nothing
-)
+TEXTS_AT_A_TIME = 256  # texts tokenized per call: bounds what sentencepiece holds, large enough to cost nothing
 
 
 Ints = npt.NDArray[np.integer[Any]]
@@ -130,9 +128,7 @@ class Packer:
         return flat
 
 
-def _described(
-    text: Text | None, found: Located | None, policies: list[WindowPolicy]
-) -> dict[str, Any]:
+def _described(text: Text | None, found: Located | None, policies: list[WindowPolicy]) -> dict[str, Any]:
     if text is None or found is None:
         return {}
     n_tokens = len(found.ids)
@@ -144,9 +140,7 @@ def _described(
     }
 
 
-def _located_columns(
-    documents: pa.Table, ordered: list[Placed], tokens: list[Located | None]
-) -> list[pa.Array]:
+def _located_columns(documents: pa.Table, ordered: list[Placed], tokens: list[Located | None]) -> list[pa.Array]:
     """LOCATED_FIELDS."""
     read = pa.array([found is not None for found in tokens], pa.bool_())
     texts = documents["text"].combine_chunks()

@@ -33,9 +33,7 @@ class Utf8Text:
     """A text over bytes that are valid UTF-8."""
 
     data: memoryview
-    starts: npt.NDArray[
-        np.int64
-    ]  # of each block: the character at which it begins; then how many there are
+    starts: npt.NDArray[np.int64]  # of each block: the character at which it begins; then how many there are
 
     @classmethod
     def of(cls, buffer: pa.Buffer) -> "Utf8Text":

@@ -56,8 +56,4 @@ def sample(texts: Iterable[tuple[str, str]], characters: int = CHARACTERS) -> li
 def _lines(text: str) -> list[str]:
     """Pieces of at most LONGEST_LINE bytes: one character has at most 4."""
     step = LONGEST_LINE // 4
-    return [
-        line[start : start + step]
-        for line in text.split("\n")
-        for start in range(0, len(line), step)
-    ]
+    return [line[start : start + step] for line in text.split("\n") for start in range(0, len(line), step)]

@@ -34,16 +34,12 @@ class WindowPolicy:
     max_tokens: int = 4096
     long_documents: LongDocuments = "windows"
     overlap: int = 128
-    question_tokens: int = (
-        0  # before the document's in every window, with the [SEP] between the two
-    )
+    question_tokens: int = 0  # before the document's in every window, with the [SEP] between the two
 
     def __post_init__(self) -> None:
         if self.long_documents == "windows" and self.overlap >= self.body:
             others = SPECIAL_TOKENS + self.question_tokens
-            raise ValueError(
-                f"text.overlap {self.overlap}: expected less than max_tokens - {others} = {self.body}"
-            )
+            raise ValueError(f"text.overlap {self.overlap}: expected less than max_tokens - {others} = {self.body}")
 
     @property
     def body(self) -> int:

@@ -56,9 +56,7 @@ class Batcher:
     mask_id: int | None
     budget: int
 
-    def steps(
-        self, examples: Examples, settings: TrainingSettings, epoch: int
-    ) -> list[list[list[Window]]]:
+    def steps(self, examples: Examples, settings: TrainingSettings, epoch: int) -> list[list[list[Window]]]:
         """The epoch's steps, each a list of packs."""
         random = np.random.default_rng([settings.seed, epoch])
         order = random.permutation(len(examples)).tolist()

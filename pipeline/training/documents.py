@@ -74,9 +74,7 @@ class Source:
         ]  # fmt: skip
         return cls(
             job,
-            tuple(
-                (split, Labelled.open(storage, settings)) for split, settings in named if settings
-            ),
+            tuple((split, Labelled.open(storage, settings)) for split, settings in named if settings),
         )
 
     def choose(self, earlier: TrainingDocuments | None, *, complete: bool) -> Documents:
@@ -144,9 +142,7 @@ class Source:
     def _split(self, document: LabelledDocument) -> Split | None:
         """Of a document of the main corpus."""
         if self.job.corpus.split_column is not None:
-            names: dict[str | None, Split] = {
-                getattr(self.job.splits, split): split for split in SPLITS
-            }
+            names: dict[str | None, Split] = {getattr(self.job.splits, split): split for split in SPLITS}
             return names.get(document.split)
         share = self.job.splits.validation_share
         if self.job.validation is None and hashed(document.id) < share:

@@ -21,9 +21,7 @@ from pipeline.training.model import autocast
 class MaskedModel(nn.Module):
     """Trains `encoder` in place."""
 
-    def __init__(
-        self, encoder: Encoder, config: EncoderConfig, device: str, dtype: str, seed: int
-    ) -> None:
+    def __init__(self, encoder: Encoder, config: EncoderConfig, device: str, dtype: str, seed: int) -> None:
         super().__init__()
         self.encoder = encoder
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)

@@ -45,9 +45,7 @@ class Model:
     def logits(self, batch: Batch) -> Tensor:
         """One for each label and window."""
         with autocast(self.device, self.dtype):
-            logits_WL: Tensor = self.classifier(
-                batch.token_id_T.to(self.device), batch.layout.to(self.device)
-            )
+            logits_WL: Tensor = self.classifier(batch.token_id_T.to(self.device), batch.layout.to(self.device))
         logits_WL = logits_WL.float()
         if self.classifier.head_config.problem_type == "binary":  # the first label's logit is 0
             logits_WL = F.pad(logits_WL, (1, 0))
@@ -56,6 +54,4 @@ class Model:
     def sums(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The pack's loss, times its weight, and its weight."""
         logits_WL = self.logits(batch)
-        return self.objective.sums(
-            logits_WL, batch.target.to(self.device), batch.weight_W.to(self.device)
-        )
+        return self.objective.sums(logits_WL, batch.target.to(self.device), batch.weight_W.to(self.device))

@@ -37,14 +37,10 @@ class Objective:
         return (loss_W * weight_W).sum(), weight_W.sum()
 
     def to(self, device: str) -> "Objective":
-        return Objective(
-            self.problem_type, None if self.weight_L is None else self.weight_L.to(device)
-        )
+        return Objective(self.problem_type, None if self.weight_L is None else self.weight_L.to(device))
 
 
-def score(
-    problem_type: ProblemType, logits_DL: npt.NDArray[np.float32], target: npt.NDArray[Any]
-) -> tuple[str, float]:
+def score(problem_type: ProblemType, logits_DL: npt.NDArray[np.float32], target: npt.NDArray[Any]) -> tuple[str, float]:
     """One figure for people: accuracy, micro F1 at 0.5, or the share of the variance that is explained."""
     if problem_type in ONE_LABEL:
         return "accuracy", float((logits_DL.argmax(1) == target).mean())

@@ -213,9 +213,7 @@ def _new_encoder(job: TrainJob, vocab_size: int) -> EncoderConfig:
     )  # fmt: skip
 
 
-def _head(
-    job: TrainJob, folder: CheckpointFolder | None, labels: Mapping[Split, list[Label]]
-) -> HeadConfig:
+def _head(job: TrainJob, folder: CheckpointFolder | None, labels: Mapping[Split, list[Label]]) -> HeadConfig:
     """The job's new head for the labels of all splits, or the checkpoint's own.
 
     A rare label may have fallen to the test documents alone: it can't be learned, but the others can.

@@ -57,9 +57,7 @@ def card(run: Run, result: dict[str, Any]) -> str:
     prepared, head = run.prepared, run.prepared.head
     encoder = prepared.encoder
     labels = head.labels if head.problem_type != "regression" else ("a number",)
-    settings = yaml.safe_dump(
-        run.job.model_dump(mode="json", exclude_unset=True), sort_keys=False, allow_unicode=True
-    )
+    settings = yaml.safe_dump(run.job.model_dump(mode="json", exclude_unset=True), sort_keys=False, allow_unicode=True)
     return "\n".join(
         [
             f"# {run.job.output.path.name}",

@@ -143,12 +143,8 @@ def _batcher(run: Run) -> Batcher:
 
 def _model(run: Run, classifier: Classifier, train: Examples) -> Model:
     job, head = run.job, run.prepared.head
-    weight_L = class_weights(
-        job.training.class_weights, head.problem_type, head.labels, train.target
-    )
-    objective = Objective(
-        head.problem_type, None if weight_L is None else torch.from_numpy(weight_L)
-    )
+    weight_L = class_weights(job.training.class_weights, head.problem_type, head.labels, train.target)
+    objective = Objective(head.problem_type, None if weight_L is None else torch.from_numpy(weight_L))
     return Model(classifier, objective, run.device, run.dtype, head_only=job.training.head_only)
 
 

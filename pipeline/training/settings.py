@@ -39,9 +39,7 @@ class SplitSettings(Settings):
 class InitSettings(Settings):
     """A new encoder with random weights, and its vocabulary."""
 
-    vocabulary: int = Field(
-        default=16_000, ge=32, description="Pieces of the sentencepiece model that is trained."
-    )
+    vocabulary: int = Field(default=16_000, ge=32, description="Pieces of the sentencepiece model that is trained.")
     hidden_size: int = Field(default=128, ge=8)
     layers: int = Field(default=2, ge=1)
     heads: int = Field(default=2, ge=1)
@@ -96,12 +94,8 @@ class TrainingSettings(Settings):
         default=32_768, ge=64, description="Tokens whose gradients make one step, over all workers."
     )
     learning_rate: Positive = 3e-5
-    warm_up: OpenShare = Field(
-        default=0.06, description="Share of the steps in which the learning rate rises."
-    )
-    decay: Literal["cosine", "linear", "none"] = Field(
-        default="linear", description="How it falls to zero after that."
-    )
+    warm_up: OpenShare = Field(default=0.06, description="Share of the steps in which the learning rate rises.")
+    decay: Literal["cosine", "linear", "none"] = Field(default="linear", description="How it falls to zero after that.")
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
     clip_norm: Positive = 1.0
     dropout: OpenShare = 0.1
@@ -166,12 +160,8 @@ class OutputSettings(Settings):
     folder: Name = Field(
         description="A local folder; on a cluster one that every worker sees. What a run needs to go on lies beside it."
     )
-    dtype: Literal["fp32", "fp16"] = Field(
-        default="fp32", description="What the weights are stored as."
-    )
-    state_every_s: Positive = Field(
-        default=120.0, description="Seconds of work that a kill may cost."
-    )
+    dtype: Literal["fp32", "fp16"] = Field(default="fp32", description="What the weights are stored as.")
+    state_every_s: Positive = Field(default=120.0, description="Seconds of work that a kill may cost.")
 
     @property
     def path(self) -> Path:
@@ -188,13 +178,9 @@ class TrainJob(Settings):
     )
     test: LabelledCorpusSettings | None = Field(default=None, description="Likewise.")
     splits: SplitSettings = SplitSettings()
-    checkpoint: CheckpointSettings | None = Field(
-        default=None, description="Where to start; this, or `init`."
-    )
+    checkpoint: CheckpointSettings | None = Field(default=None, description="Where to start; this, or `init`.")
     init: InitSettings | None = Field(default=None, description="Start from scratch.")
-    head: HeadSettings | None = Field(
-        default=None, description="Without it, a checkpoint's own head is trained on."
-    )
+    head: HeadSettings | None = Field(default=None, description="Without it, a checkpoint's own head is trained on.")
     pretraining: PretrainingSettings | None = None
     text: TextSettings = TextSettings()
     training: TrainingSettings = TrainingSettings()

@@ -70,9 +70,7 @@ def test_first_rows(pack: tuple[EncoderConfig, Layout, Tensor]) -> None:
     size = config.hidden_size
 
     def first_rows(attention: Any) -> Callable[[Tensor], Tensor]:
-        return lambda x: attention.first_rows(
-            x[layout.first_row_W, :size], x[:, size:], layout, config.heads
-        )
+        return lambda x: attention.first_rows(x[layout.first_row_W, :size], x[:, size:], layout, config.heads)
 
     assert_same(first_rows, qkv_TX)
 
@@ -81,9 +79,7 @@ def test_first_rows_are_rows_of_every_row(pack: tuple[EncoderConfig, Layout, Ten
     config, layout, qkv_TX = pack
     size = config.hidden_size
     every_TD = SDPA.every_row(qkv_TX, layout, config.heads)
-    first_WD = SDPA.first_rows(
-        qkv_TX[layout.first_row_W, :size], qkv_TX[:, size:], layout, config.heads
-    )
+    first_WD = SDPA.first_rows(qkv_TX[layout.first_row_W, :size], qkv_TX[:, size:], layout, config.heads)
     assert float((every_TD[layout.first_row_W] - first_WD).abs().max()) < TOLERANCE
 
 

@@ -49,9 +49,7 @@ def random_qkv(layout: Layout, config: EncoderConfig, dtype: torch.dtype) -> Ten
     return qkv_TX.to(dtype)
 
 
-def errors(
-    device: str, changes: dict[str, Any], lengths: list[int], bits: int
-) -> tuple[torch.dtype, float, float]:
+def errors(device: str, changes: dict[str, Any], lengths: list[int], bits: int) -> tuple[torch.dtype, float, float]:
     """The type computed in, and the largest differences of `every_row` and of `first_rows`."""
     from pipeline.bigbird.attention_triton import TRITON
 

@@ -32,9 +32,7 @@ SHARD_BYTES = 50_000
 def logits_of(classifier: Classifier) -> Tensor:
     layout = Layout.of([len(window) for window in WINDOWS], classifier.encoder_config)
     with torch.inference_mode():
-        logits_WL: Tensor = classifier(
-            layout.spread(torch.from_numpy(np.concatenate(WINDOWS))), layout
-        )
+        logits_WL: Tensor = classifier(layout.spread(torch.from_numpy(np.concatenate(WINDOWS))), layout)
     return logits_WL
 
 
@@ -189,9 +187,7 @@ def test_a_truncated_bin_is_refused(folder: Path, form: Callable[[Path], None]) 
         open_and_load(folder)
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"weights", b"\x80\x02."], ids=["empty", "text", "pickle"]
-)
+@pytest.mark.parametrize("content", [b"", b"weights", b"\x80\x02."], ids=["empty", "text", "pickle"])
 def test_a_bin_that_is_none_is_refused(folder: Path, content: bytes) -> None:
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(content)
@@ -209,12 +205,8 @@ class Malicious:
         return os.mkdir, (str(self.path),)
 
 
-@pytest.mark.parametrize(
-    "write", [torch.save, lambda x, f: f.write_bytes(pickle.dumps(x, 2))], ids=["torch", "plain"]
-)
-def test_a_pickle_with_code_is_refused_and_not_run(
-    folder: Path, write: Callable[[Any, Path], None]
-) -> None:
+@pytest.mark.parametrize("write", [torch.save, lambda x, f: f.write_bytes(pickle.dumps(x, 2))], ids=["torch", "plain"])
+def test_a_pickle_with_code_is_refused_and_not_run(folder: Path, write: Callable[[Any, Path], None]) -> None:
     (folder / "model.safetensors").unlink()
     victim = folder / "was here"
     write({"bert.pooler.bias": Malicious(victim)}, folder / "pytorch_model.bin")
@@ -232,9 +224,7 @@ def test_a_pickle_with_code_is_refused_and_not_run(
     ],
     ids=["list", "nested", "number"],
 )
-def test_a_pickle_that_is_no_state_dict_is_refused(
-    folder: Path, content: object, found: str
-) -> None:
+def test_a_pickle_that_is_no_state_dict_is_refused(folder: Path, content: object, found: str) -> None:
     (folder / "model.safetensors").unlink()
     torch.save(content, folder / "pytorch_model.bin")
     with pytest.raises(CheckpointError, match=f"{found}; expected a state dict"):
@@ -249,9 +239,7 @@ def test_a_pickle_that_is_no_state_dict_is_refused(
 def test_transformers_loads_what_we_save(tmp_path: Path, changes: dict[str, Any]) -> None:
     classifier = Classifier.fresh(encoder_config(**changes), HEAD, seed=0).eval()
     save(classifier, tmp_path)
-    model, report = BigBirdForSequenceClassification.from_pretrained(
-        tmp_path, output_loading_info=True
-    )
+    model, report = BigBirdForSequenceClassification.from_pretrained(tmp_path, output_loading_info=True)
     assert not report["missing_keys"]
     assert not report["unexpected_keys"]
     assert model.config.id2label == {0: "rook", 1: "jackdaw", 2: "crow"}
@@ -279,9 +267,7 @@ def test_weights_may_be_stored_in_half_the_space(folder: Path, tmp_path: Path) -
     save(classifier, tmp_path / "half", dtype=torch.bfloat16)
     tensors = load_file(tmp_path / "half" / "model.safetensors")
     assert {tensor.dtype for tensor in tensors.values()} == {torch.bfloat16}
-    assert (
-        classifier.head.get_parameter("out.weight").dtype == torch.float32
-    )  # the model itself is as it was
+    assert classifier.head.get_parameter("out.weight").dtype == torch.float32  # the model itself is as it was
 
 
 def test_loading_warns_of_nothing(folder: Path) -> None:

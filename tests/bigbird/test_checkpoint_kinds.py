@@ -247,9 +247,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
 def logits_of(path: Path) -> tuple[CheckpointFolder, npt.NDArray[np.float32]]:
     folder = CheckpointFolder.open(path)
     predictor = Predictor(load(folder, torch.float32), "cpu")
-    return folder, predictor.predict(
-        np.concatenate(WINDOWS), np.array([len(window) for window in WINDOWS])
-    )
+    return folder, predictor.predict(np.concatenate(WINDOWS), np.array([len(window) for window in WINDOWS]))
 
 
 @pytest.mark.parametrize("make", RIGHT.values(), ids=RIGHT)

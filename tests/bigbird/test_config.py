@@ -86,9 +86,7 @@ def test_an_encoder_survives_its_json(activation: str) -> None:
         replace(HEAD, pooling="mean", head="linear", problem_type="multi_label"),
         replace(HEAD, pooling="attention", attention_size=8, head="dense", dense_size=16),
         replace(HEAD, pooling="tokens", head="linear"),
-        HeadConfig(
-            "tokens", "question_answering", "single_label", ("start", "end"), sep_token_id=7
-        ),
+        HeadConfig("tokens", "question_answering", "single_label", ("start", "end"), sep_token_id=7),
         HeadConfig("tokens", "masked_lm", "single_label", ()),
         HeadConfig("cls", "linear", "binary", ("ham", "spam")),
         HeadConfig("mean", "none", "regression", ()),
@@ -140,9 +138,7 @@ def test_a_binary_problem_has_one_output_and_two_labels() -> None:
     [(2, ["ham", "spam"]), (1, ["spam"]), (1, ["a", "b", "c"])],
     ids=["two outputs", "one label", "three labels"],
 )
-def test_a_binary_problem_with_other_outputs_or_labels_is_refused(
-    outputs: int, labels: list[str]
-) -> None:
+def test_a_binary_problem_with_other_outputs_or_labels_is_refused(outputs: int, labels: list[str]) -> None:
     rookery = rookery_file(**(BINARY | {"labels": labels}))
     with pytest.raises(CheckpointError, match="expected two labels, below the threshold and above"):
         HeadConfig.from_json(config_file(num_labels=outputs), rookery)
@@ -222,9 +218,7 @@ def test_problem_type(config: dict[str, Any], rookery: dict[str, Any], expected:
         ),
     ],
 )
-def test_a_head_that_cannot_be_is_refused(
-    config: dict[str, Any], rookery: dict[str, Any], message: str
-) -> None:
+def test_a_head_that_cannot_be_is_refused(config: dict[str, Any], rookery: dict[str, Any], message: str) -> None:
     with pytest.raises(CheckpointError, match=message):
         HeadConfig.from_json(config_file(**config), rookery_file(**rookery))
 
@@ -274,9 +268,7 @@ def test_only_labels_have_thresholds() -> None:
 
 
 def test_windows() -> None:
-    file = rookery_file(
-        windows={"max_tokens": 2048, "long_documents": "head", "overlap": 0, "aggregation": "max"}
-    )
+    file = rookery_file(windows={"max_tokens": 2048, "long_documents": "head", "overlap": 0, "aggregation": "max"})
     expected = WindowConfig(2048, "head", 0, "max")
     assert WindowConfig.from_json(file, encoder_config()) == expected
 

@@ -105,9 +105,7 @@ class PooledDense(nn.Module):
     def __init__(self, config: BigBirdConfig) -> None:
         super().__init__()
         self.model = BigBirdModel(config)
-        self.classifier = nn.Sequential(
-            nn.Dropout(0.2), nn.Linear(H, 40), nn.ReLU(), nn.Dropout(0.2), nn.Linear(40, 3)
-        )
+        self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(H, 40), nn.ReLU(), nn.Dropout(0.2), nn.Linear(40, 3))
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         pooled = self.model(input_ids, attention_mask=attention_mask).pooler_output
@@ -134,9 +132,7 @@ class TanhAttentionLinear(nn.Module):
     def __init__(self, config: BigBirdConfig) -> None:
         super().__init__()
         self.bert = BigBirdModel(config)
-        self.attention = nn.Sequential(
-            nn.Linear(H, 24), nn.Tanh(), nn.Linear(24, 1, bias=False), nn.Softmax(dim=1)
-        )
+        self.attention = nn.Sequential(nn.Linear(H, 24), nn.Tanh(), nn.Linear(24, 1, bias=False), nn.Softmax(dim=1))
         self.classifier = nn.Linear(H, 3)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -201,9 +197,7 @@ def imported_logits(folder: CheckpointFolder, windows: list[Any] = WINDOWS) -> A
 
 
 @pytest.mark.parametrize("attention_type", ["block_sparse", "original_full"])
-@pytest.mark.parametrize(
-    ("model_class", "told", "sizes"), HAND_WRITTEN, ids=lambda x: getattr(x, "__name__", "")
-)
+@pytest.mark.parametrize(("model_class", "told", "sizes"), HAND_WRITTEN, ids=lambda x: getattr(x, "__name__", ""))
 def test_as_the_model_itself_on_each_window_alone(
     tmp_path: Path,
     model_class: Any,
@@ -340,18 +334,12 @@ WRITES: dict[str, Write] = {
 
 @pytest.mark.parametrize("model_class", [MeanLinear, PooledDense])
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
-def test_forms_in_which_state_dicts_are_saved(
-    tmp_path: Path, model_class: Any, write: Write
-) -> None:
+def test_forms_in_which_state_dicts_are_saved(tmp_path: Path, model_class: Any, write: Write) -> None:
     model = hand_written(model_class)
     (tmp_path / "form").mkdir()
     weights = write(model.state_dict(), beside(tmp_path / "form", model))
-    _, plain = convert(
-        Source(saved(model, tmp_path), pooling="mean", problem_type="single_label"), tmp_path / "a"
-    )
-    _, folder = convert(
-        Source(weights, pooling="mean", problem_type="single_label"), tmp_path / "b"
-    )
+    _, plain = convert(Source(saved(model, tmp_path), pooling="mean", problem_type="single_label"), tmp_path / "a")
+    _, folder = convert(Source(weights, pooling="mean", problem_type="single_label"), tmp_path / "b")
     assert folder.weights_digest() == plain.weights_digest()
     assert folder.head == plain.head
 
@@ -453,9 +441,7 @@ def test_config_and_tokenizer_may_lie_elsewhere(tmp_path: Path) -> None:
             config=elsewhere if missing == "--config" else told.config,
             problem_type="multi_label",
         )
-    told = Source(
-        told.weights, elsewhere / "config.json", elsewhere / "spiece.model", None, "multi_label"
-    )
+    told = Source(told.weights, elsewhere / "config.json", elsewhere / "spiece.model", None, "multi_label")
     _, folder = convert(told, tmp_path / "imported")
     assert folder.head.labels == ("LABEL_0", "LABEL_1", "LABEL_2")
 
@@ -470,18 +456,14 @@ OWN = [
 
 
 @pytest.mark.parametrize(("model_class", "task"), OWN)
-def test_folders_of_transformers_are_imported_as_they_are_loaded(
-    tmp_path: Path, model_class: Any, task: str
-) -> None:
+def test_folders_of_transformers_are_imported_as_they_are_loaded(tmp_path: Path, model_class: Any, task: str) -> None:
     path = save_folder(random_transformers_model(model_class=model_class), tmp_path / "theirs")
     folder = CheckpointFolder.open(path)
     _, imported = convert(Source(path), tmp_path / "imported")
     assert imported.head.task == task
     assert imported.head == folder.head
     assert imported.encoder == folder.encoder
-    assert np.array_equal(
-        imported_logits(imported, WINDOWS[:3]), imported_logits(folder, WINDOWS[:3])
-    )
+    assert np.array_equal(imported_logits(imported, WINDOWS[:3]), imported_logits(folder, WINDOWS[:3]))
 
 
 def test_a_state_dict_of_transformers_own_class_needs_nothing_told(tmp_path: Path) -> None:
@@ -509,9 +491,7 @@ def test_what_we_import_we_import_again(tmp_path: Path) -> None:
         ({"pooling": "mean"}, "give --problem-type single_label"),
     ],
 )
-def test_what_the_weights_do_not_say_has_to_be_told(
-    tmp_path: Path, told: dict[str, Any], message: str
-) -> None:
+def test_what_the_weights_do_not_say_has_to_be_told(tmp_path: Path, told: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         convert(Source(saved(hand_written(MeanLinear), tmp_path), **told), tmp_path / "imported")
     assert not (tmp_path / "imported").exists()
@@ -605,9 +585,7 @@ CROSS = {"is_decoder": True, "add_cross_attention": True, "attention_type": "ori
     ],
     ids=["BERT", "Longformer", "decoder", "cross-attention"],
 )
-def test_other_folders_are_refused_by_name(
-    tmp_path: Path, model: Callable[[], Any], message: str
-) -> None:
+def test_other_folders_are_refused_by_name(tmp_path: Path, model: Callable[[], Any], message: str) -> None:
     path = save_folder(model(), tmp_path / "theirs")
     with pytest.raises(CheckpointError, match=message):
         convert(Source(path), tmp_path / "imported")
@@ -631,9 +609,7 @@ def test_other_folders_are_refused_by_name(
     ],
     ids=["cross-attention", "no encoder", "Longformer"],
 )
-def test_other_state_dicts_are_refused_by_name(
-    tmp_path: Path, model: Callable[[], Any], message: str
-) -> None:
+def test_other_state_dicts_are_refused_by_name(tmp_path: Path, model: Callable[[], Any], message: str) -> None:
     config = BigBirdConfig(**SMALL, intermediate_size=3072, max_position_embeddings=512)
     config.save_pretrained(tmp_path)
     (tmp_path / "spiece.model").write_bytes(b"no model")

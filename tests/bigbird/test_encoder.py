@@ -105,9 +105,7 @@ def test_as_transformers_alone_and_in_a_pack(config: dict[str, Any], lengths: li
     classifier = classifier_of(model)
     windows = random_tokens(lengths)
     expected_hidden = [transformers_hidden(model, window) for window in windows]
-    expected_logits = torch.stack(
-        [torch.from_numpy(transformers_logits(model, window)) for window in windows]
-    )
+    expected_logits = torch.stack([torch.from_numpy(transformers_logits(model, window)) for window in windows])
     hidden, logits = hidden_of(classifier, windows), logits_of(classifier, windows)
     alone = torch.cat([logits_of(classifier, [window]) for window in windows])
     assert worst(hidden, expected_hidden) < TOLERANCE
@@ -118,9 +116,7 @@ def test_as_transformers_alone_and_in_a_pack(config: dict[str, Any], lengths: li
 @pytest.mark.parametrize("name", SOME_MODELS)
 def test_all_operators_give_the_logits_of_transformers(name: str) -> None:
     model, windows = random_transformers_model(**MODELS[name][0]), random_tokens(MIXED_PACK)
-    expected = torch.stack(
-        [torch.from_numpy(transformers_logits(model, window)) for window in windows]
-    )
+    expected = torch.stack([torch.from_numpy(transformers_logits(model, window)) for window in windows])
     for operators_name, operators in OPERATORS.items():
         classifier = classifier_of(model)
         classifier.use(operators)
@@ -219,12 +215,8 @@ def test_gradients_of_the_fast_attention_are_those_of_the_dense_mask() -> None:
         classifier.use(operators)
         layout = Layout.of([5, 177, 300], classifier.encoder_config)
         token_id_T = layout.spread(torch.from_numpy(np.concatenate(windows)))
-        torch.nn.functional.cross_entropy(
-            classifier(token_id_T, layout), torch.tensor([0, 1, 2])
-        ).backward()
-        gradients.append(
-            {name: p.grad for name, p in classifier.named_parameters() if p.grad is not None}
-        )
+        torch.nn.functional.cross_entropy(classifier(token_id_T, layout), torch.tensor([0, 1, 2])).backward()
+        gradients.append({name: p.grad for name, p in classifier.named_parameters() if p.grad is not None})
     fast, dense = gradients
     assert fast.keys() == dense.keys() == dict(classifier.named_parameters()).keys()
     for name, gradient in dense.items():
@@ -250,8 +242,6 @@ def test_a_fresh_classifier_learns() -> None:
 
 
 def test_a_fresh_classifier_is_the_same_for_the_same_seed() -> None:
-    first, same, other = (
-        Classifier.fresh(encoder_config(), HEAD, seed=seed).state_dict() for seed in (1, 1, 2)
-    )
+    first, same, other = (Classifier.fresh(encoder_config(), HEAD, seed=seed).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(first[name], same[name]) for name in first)
     assert not torch.equal(first["head.out.weight"], other["head.out.weight"])

@@ -74,9 +74,7 @@ def test_weight_files(tmp_path: Path, files: dict[str, Any], expected: list[str]
 
 
 def test_tokenizer_json_alone_is_enough(tmp_path: Path) -> None:
-    folder = CheckpointFolder.open(
-        make(tmp_path / "a", {"spiece.model": None, "tokenizer.json": "{}"})
-    )
+    folder = CheckpointFolder.open(make(tmp_path / "a", {"spiece.model": None, "tokenizer.json": "{}"}))
     assert folder.spiece is None
     assert folder.tokenizer_json == tmp_path / "a" / "tokenizer.json"
 
@@ -113,9 +111,7 @@ def test_tokenizer_json_alone_is_enough(tmp_path: Path) -> None:
         "unknown key",
     ],
 )
-def test_an_incomplete_folder_is_refused(
-    tmp_path: Path, files: dict[str, Any], message: str
-) -> None:
+def test_an_incomplete_folder_is_refused(tmp_path: Path, files: dict[str, Any], message: str) -> None:
     with pytest.raises(CheckpointError, match=message):
         CheckpointFolder.open(make(tmp_path / "a", files))
 

@@ -98,9 +98,7 @@ def assert_same(outputs: Tensor, expected: Tensor) -> None:
 
 @pytest.mark.parametrize("attention_type", ATTENTION_TYPES)
 @pytest.mark.parametrize("model_class", HEADS)
-def test_as_transformers_on_each_window_alone(
-    tmp_path: Path, model_class: Any, attention_type: str
-) -> None:
+def test_as_transformers_on_each_window_alone(tmp_path: Path, model_class: Any, attention_type: str) -> None:
     model = random_transformers_model(model_class=model_class, attention_type=attention_type)
     path = save_folder(model, tmp_path)
     expected = torch.cat([expected_outputs(model, window) for window in WINDOWS])
@@ -126,9 +124,7 @@ def test_transformers_loads_what_we_save(tmp_path: Path, model_class: Any) -> No
 @pytest.mark.parametrize("attention_type", ATTENTION_TYPES)
 def test_a_model_for_masks_serves_as_an_encoder(tmp_path: Path, attention_type: str) -> None:
     """As which most encoders are published; and the pooler is one of the poolings."""
-    model = random_transformers_model(
-        model_class=BigBirdForPreTraining, attention_type=attention_type
-    )
+    model = random_transformers_model(model_class=BigBirdForPreTraining, attention_type=attention_type)
     rookery = {"pooling": "pooler", "head": "none"}
     classifier = open_and_load(save_folder(model, tmp_path, rookery=rookery))
     first = torch.cat([transformers_hidden(model, window)[:1] for window in WINDOWS])
@@ -151,9 +147,7 @@ def test_question_and_context_have_types_of_their_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("model_class", [BigBirdForTokenClassification, BigBirdForMaskedLM])
 def test_all_of_it_learns(tmp_path: Path, model_class: Any) -> None:
-    classifier = open_and_load(
-        save_folder(random_transformers_model(model_class=model_class), tmp_path)
-    ).train()
+    classifier = open_and_load(save_folder(random_transformers_model(model_class=model_class), tmp_path)).train()
     expected = dict(classifier.named_parameters())
     classifier(*pack_of(classifier, WINDOWS[:2])).square().mean().backward()
     assert {name for name, p in expected.items() if p.grad is not None} == set(expected)

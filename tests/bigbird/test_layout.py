@@ -21,11 +21,7 @@ def seen_blocks(layout: Layout) -> dict[int, dict[int, float]]:
         for queries, keys, bias_Kb in zip(
             group.query_block_GQ.tolist(), group.key_block_GK.tolist(), bias_GKb, strict=True
         ):
-            used = [
-                (key, float(bias_b[0]))
-                for key, bias_b in zip(keys, bias_Kb, strict=True)
-                if bias_b[0] > -math.inf
-            ]
+            used = [(key, float(bias_b[0])) for key, bias_b in zip(keys, bias_Kb, strict=True) if bias_b[0] > -math.inf]
             assert len(dict(used)) == len(used)
             for query in queries:
                 assert query not in seen
@@ -55,14 +51,10 @@ def rule(lengths: list[int], config: EncoderConfig) -> dict[int, dict[int, float
     block_size=st.sampled_from([16, 17, 32, 64]),
     random_blocks=st.integers(1, 3),
 )
-def test_every_block_sees_what_the_rule_says(
-    lengths: list[int], block_size: int, random_blocks: int
-) -> None:
+def test_every_block_sees_what_the_rule_says(lengths: list[int], block_size: int, random_blocks: int) -> None:
     config = encoder_config(block_size=block_size, random_blocks=random_blocks)
     seen, expected = seen_blocks(Layout.of(lengths, config)), rule(lengths, config)
-    assert {query: set(keys) for query, keys in seen.items()} == {
-        query: set(keys) for query, keys in expected.items()
-    }
+    assert {query: set(keys) for query, keys in seen.items()} == {query: set(keys) for query, keys in expected.items()}
     for query, keys in expected.items():
         assert seen[query] == pytest.approx(keys, abs=1e-7)
 

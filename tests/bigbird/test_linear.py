@@ -103,10 +103,7 @@ def test_the_two_gelus_are_told_apart() -> None:
     linear, x_RI = random_linear(), random_rows(64)
     with torch.inference_mode():
         y_RO = MkldnnLinear(linear, [None]).activated(x_RI, "gelu_tanh")
-    assert (
-        error(y_RO, expected_activation(expected_product(linear, x_RI), "gelu_erf"))
-        > 10 * TOLERANCE[torch.float32]
-    )
+    assert error(y_RO, expected_activation(expected_product(linear, x_RI), "gelu_erf")) > 10 * TOLERANCE[torch.float32]
 
 
 @pytest.mark.parametrize("make", [MkldnnLinear, Int8Linear])
@@ -132,9 +129,7 @@ def test_gradients(outputs: Outputs | None) -> None:
     # `backward` of a sum would give every row the same gradient.
     weights_RO = torch.randn(linear(x_RI, outputs).shape)
     gradients = torch.autograd.grad((linear(x_RI, outputs) * weights_RO).sum(), variables)
-    expected = torch.autograd.grad(
-        (expected_product(linear, x_RI, outputs) * weights_RO).sum(), variables
-    )
+    expected = torch.autograd.grad((expected_product(linear, x_RI, outputs) * weights_RO).sum(), variables)
     for gradient, expected_gradient in zip(gradients, expected, strict=True):
         assert error(gradient, expected_gradient.double()) < TOLERANCE[torch.float32]
 
@@ -142,9 +137,7 @@ def test_gradients(outputs: Outputs | None) -> None:
 def test_gradients_of_an_activated_product() -> None:
     linear = random_linear().requires_grad_()
     for activation in ACTIVATIONS:
-        gradient = torch.autograd.grad(
-            linear.activated(random_rows(7), activation).sum(), linear.weight
-        )[0]
+        gradient = torch.autograd.grad(linear.activated(random_rows(7), activation).sum(), linear.weight)[0]
         expected_RO = expected_activation(expected_product(linear, random_rows(7)), activation)
         expected = torch.autograd.grad(expected_RO.sum(), linear.weight)[0]
         assert error(gradient, expected.double()) < TOLERANCE[torch.float32], activation
@@ -225,9 +218,7 @@ def int8_error(linear: Linear, x_RI: Tensor) -> tuple[float, float]:
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
 @pytest.mark.parametrize("rows", ROWS)
 @torch.inference_mode()
-def test_8_bits_are_off_by_no_more_than_half_a_step(
-    dtype: torch.dtype, bias: bool, rows: int
-) -> None:
+def test_8_bits_are_off_by_no_more_than_half_a_step(dtype: torch.dtype, bias: bool, rows: int) -> None:
     # float32 weights, as Predictor.load gives it.
     largest, usual = int8_error(random_linear(bias=bias), random_rows(rows, dtype))
     assert largest <= 1  # measured 0.23
@@ -324,10 +315,7 @@ def test_8_bits_activated(dtype: torch.dtype, activation: Activation) -> None:
     product, x_RI = Int8Linear(linear, [None]), random_rows(257, dtype)
     y_RO = product.activated(x_RI, activation)
     assert y_RO.dtype == dtype
-    assert (
-        error(y_RO, expected_activation(product(x_RI).double(), activation))
-        < ACTIVATED_TOLERANCE[dtype]
-    )
+    assert error(y_RO, expected_activation(product(x_RI).double(), activation)) < ACTIVATED_TOLERANCE[dtype]
 
 
 @needs_int8

@@ -51,9 +51,7 @@ def test_a_cpu_gets_onednn(
     assert operators_and_log(caplog, "cpu", int8=int8) == (expected, [])
 
 
-def test_a_cpu_without_onednn_gets_torch(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cpu_without_onednn_gets_torch(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     assert operators_and_log(caplog, "cpu") == (
         Operators(),
@@ -94,9 +92,7 @@ def test_what_the_kernel_cannot_take_runs_as_sdpa_and_one_line_says_so(
     assert log == [f"attention runs as sdpa instead of triton, slower: {reason}"]
 
 
-def test_an_old_gpu_gets_torch(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_old_gpu_gets_torch(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
     reason = "compute capability is (7, 5); expected at least (8, 0)"
@@ -106,9 +102,7 @@ def test_an_old_gpu_gets_torch(
     )
 
 
-def test_a_gpu_without_triton_gets_torch(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_gpu_without_triton_gets_torch(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert operators_and_log(caplog) == (
         Operators(product=CudaLinear),

@@ -44,9 +44,7 @@ PLAIN_POOLINGS: dict[str, Callable[[Tensor, dict[str, Tensor]], Tensor]] = {
 PLAIN_HEADS: dict[str, Callable[[Tensor, dict[str, Tensor]], Tensor]] = {
     "linear": lambda pooled_D, t: F.linear(pooled_D, *_part(t, "classifier")),
     "dense": lambda pooled_D, t: _two_layers(pooled_D, t, F.relu),
-    "bigbird": lambda pooled_D, t: _two_layers(
-        pooled_D, t, lambda x: F.gelu(x, approximate="tanh")
-    ),
+    "bigbird": lambda pooled_D, t: _two_layers(pooled_D, t, lambda x: F.gelu(x, approximate="tanh")),
 }
 
 
@@ -61,9 +59,7 @@ def _scores(hidden_ND: Tensor, t: dict[str, Tensor]) -> Tensor:
 
 
 def _two_layers(pooled_D: Tensor, t: dict[str, Tensor], activation: Any) -> Tensor:
-    first, second = (
-        ("fc", "classifier") if "fc.weight" in t else ("classifier.dense", "classifier.out_proj")
-    )
+    first, second = ("fc", "classifier") if "fc.weight" in t else ("classifier.dense", "classifier.out_proj")
     return F.linear(activation(F.linear(pooled_D, *_part(t, first))), *_part(t, second))
 
 
@@ -136,9 +132,7 @@ def test_as_plain_pytorch_on_each_window_alone(
 
 
 @pytest.mark.parametrize("head", HEADS, ids=ids)
-def test_what_we_save_we_load(
-    model: Any, windows: list[Any], tmp_path: Path, head: HeadConfig
-) -> None:
+def test_what_we_save_we_load(model: Any, windows: list[Any], tmp_path: Path, head: HeadConfig) -> None:
     classifier = classifier_of(model, head)
     save(classifier, tmp_path, settings={"temperature": 2.0})
     (tmp_path / "spiece.model").write_bytes(b"no model")

@@ -150,9 +150,7 @@ def test_layers_of_one_reading(
     ],
     ids=["two tasks", "a number and classes", "square", "first of two", "attention alone", "shared dense", "two attentions"],
 )  # fmt: skip
-def test_layers_of_several_readings_are_listed(
-    layers: dict[str, tuple[int, int]], ways: list[str]
-) -> None:
+def test_layers_of_several_readings_are_listed(layers: dict[str, tuple[int, int]], ways: list[str]) -> None:
     with pytest.raises(CheckpointError) as refused:
         read(layers)
     assert all(way in str(refused.value) for way in ways), str(refused.value)
@@ -191,9 +189,7 @@ def test_what_no_prediction_depends_on_is_left_out_and_said(name: str) -> None:
 
 def test_one_of_several_encoders_has_to_be_named() -> None:
     shapes = {**state("student."), **state("teacher."), **BEFORE}
-    with pytest.raises(
-        CheckpointError, match=r"several encoders: student\., teacher\.; .* --encoder"
-    ):
+    with pytest.raises(CheckpointError, match=r"several encoders: student\., teacher\.; .* --encoder"):
         recognise(shapes, "file")
     recognised = recognise(shapes, "file", Named(encoder="student"))
     assert recognised.encoder == "student."
@@ -212,8 +208,7 @@ def test_an_adapter_is_called_that(name: str) -> None:
 )  # fmt: skip
 def test_wrappers_within_names_are_seen_through(layer: str) -> None:
     names = {
-        f"{layer}bert.{layer}{name}".replace("encoder.", f"encoder.{layer}"): shape
-        for name, shape in ENCODER.items()
+        f"{layer}bert.{layer}{name}".replace("encoder.", f"encoder.{layer}"): shape for name, shape in ENCODER.items()
     }
     recognised = recognise({**names, f"{layer}out.weight": (3, 8), f"{layer}out.bias": (3,)}, "f")
     assert recognised.layers == {"out": "classifier"}

@@ -103,9 +103,7 @@ def compiled_norms(architecture: int, dtype: str) -> tuple[Compiled, Compiled]:
     add_types = " ".join([f"*{dtype}"] * 5)
     table_types = " ".join([f"*{dtype}"] * 6)
     return (
-        compiled(
-            norm_triton.add_norm_kernel, f"{add_types} fp32", constants, options, architecture
-        ),
+        compiled(norm_triton.add_norm_kernel, f"{add_types} fp32", constants, options, architecture),
         compiled(
             norm_triton.embed_norm_kernel,
             f"*i64 *i64 {table_types} fp32 fp32",
@@ -122,9 +120,7 @@ def assert_fits(result: Compiled, architecture: int) -> None:
 
 
 @pytest.mark.parametrize("architecture", SHARED_BYTES)
-@pytest.mark.parametrize(
-    ("block", "head_size"), [(64, 64), (128, 128)], ids=["BigBird's", "largest"]
-)
+@pytest.mark.parametrize(("block", "head_size"), [(64, 64), (128, 128)], ids=["BigBird's", "largest"])
 def test_every_row(run: Run, architecture: int, block: int, head_size: int) -> None:
     result = run(compiled_every_row, architecture, "bf16", block, head_size)
     assert_fits(result, architecture)

@@ -39,12 +39,7 @@ def read_units(units: list[Unit]) -> list[Row]:
 def rows_of(path: Path, text_bytes: int = 16_000_000, **settings: Any) -> list[Row]:
     """All documents of all units of a corpus, read as the job reads them."""
     together = passes(units_of(path, text_bytes, **settings))
-    return [
-        row
-        for units in together
-        for _, table in read_pass(STORAGE, units)
-        for row in table.to_pylist()
-    ]
+    return [row for units in together for _, table in read_pass(STORAGE, units) for row in table.to_pylist()]
 
 
 def texts_of(path: Path, text_bytes: int = 16_000_000, **settings: Any) -> list[str | None]:

@@ -139,9 +139,7 @@ MAPPED = {"metadata": {"delta.columnMapping.id": 1, "delta.columnMapping.physica
     ],
     ids=["deletion vector", "column mapping", "feature", "version", "vacuumed", "clone on s3", "clone", "beginning"],
 )  # fmt: skip
-def test_what_a_table_s_files_alone_do_not_tell_is_refused(
-    tmp_path: Path, log: dict[str, Any], message: str
-) -> None:
+def test_what_a_table_s_files_alone_do_not_tell_is_refused(tmp_path: Path, log: dict[str, Any], message: str) -> None:
     put(tmp_path / "t/a.parquet")
     write_log(tmp_path / "t", **log)
     with pytest.raises(CorpusError, match=message) as said:
@@ -154,9 +152,7 @@ def test_what_a_table_s_files_alone_do_not_tell_is_refused(
     "log", [{}, {"protocol": reader("deletionVectors")}, {"protocol": reader("v2Checkpoint", "timestampNtz")}],
     ids=["plain", "no row deleted", "harmless"],
 )  # fmt: skip
-def test_features_that_no_live_file_uses_are_no_hindrance(
-    tmp_path: Path, log: dict[str, Any]
-) -> None:
+def test_features_that_no_live_file_uses_are_no_hindrance(tmp_path: Path, log: dict[str, Any]) -> None:
     put(tmp_path / "t/a b.parquet")
     put(tmp_path / "t/old.parquet")
     write_log(tmp_path / "t", path="a%20b.parquet", **log)
@@ -180,9 +176,7 @@ def test_a_table_without_rows_is_refused(tmp_path: Path) -> None:
 
 def test_another_format_than_its_own(tmp_path: Path) -> None:
     grown(tmp_path / "t")
-    with pytest.raises(
-        CorpusError, match=r"Delta table, which holds Parquet; corpus\.format is csv"
-    ):
+    with pytest.raises(CorpusError, match=r"Delta table, which holds Parquet; corpus\.format is csv"):
         discover(STORAGE, CorpusSettings(uris=(f"{tmp_path}/t",), format="csv"))
 
 

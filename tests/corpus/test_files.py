@@ -115,9 +115,7 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
         ("v1.2.text.zst", "text", "zstd"),
     ],
 )
-def test_the_ending_tells_the_format(
-    tmp_path: Path, name: str, format_: str, compression: str | None
-) -> None:
+def test_the_ending_tells_the_format(tmp_path: Path, name: str, format_: str, compression: str | None) -> None:
     (file,) = found(put(tmp_path / name))
     assert (file.format, file.compression) == (format_, compression)
 

@@ -17,9 +17,7 @@ from tests.s3 import S3Server
 ICEBERG = "t/metadata/00001-0b6f1c52-9d6c.metadata.json"
 
 
-def case(
-    title: str, there: str, taken: str, left_out: str = "", *, uri: str = "", **settings: Any
-) -> Any:
+def case(title: str, there: str, taken: str, left_out: str = "", *, uri: str = "", **settings: Any) -> Any:
     """`there`: names of files; `taken`: those found, or after a `!` what the refusal says."""
     return pytest.param(uri, settings, there.split(), taken, left_out.split(), id=title)
 
@@ -177,9 +175,7 @@ def test_a_link_to_a_file_and_a_linked_folder_that_is_named_are_followed(tmp_pat
     [("x" * 300, 3), ("a.jsonl/b", 3), ("loop/a", 3), ("a\0b", 2), ("s3://", 2), ("s3://No Bucket/x", 2)],
     ids=["too long", "below a file", "loop", "NUL", "no bucket", "a bucket's name that can't be"],
 )  # fmt: skip
-def test_what_no_place_can_be_called_is_no_failure_of_the_store(
-    tmp_path: Path, uri: str, code: int
-) -> None:
+def test_what_no_place_can_be_called_is_no_failure_of_the_store(tmp_path: Path, uri: str, code: int) -> None:
     put(tmp_path / "a.jsonl")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(RookeryError) as raised:

@@ -54,9 +54,7 @@ def killed(found: list[tuple[Unit, list[Row]]]) -> list[bool]:
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.jsonl", "a.jsonl.gz", "a.txt"])
-def test_documents_are_those_of_a_reading_here(
-    name: str, tmp_path: Path, isolated: IsolatedReading
-) -> None:
+def test_documents_are_those_of_a_reading_here(name: str, tmp_path: Path, isolated: IsolatedReading) -> None:
     units = units_of(write(tmp_path / name), 4_000)
     here = [found for units_ in passes(units) for found in read_pass(STORAGE, units_)]
     assert read_apart(isolated, units) == [(unit, rows.to_pylist()) for unit, rows in here]
@@ -96,9 +94,7 @@ def test_of_what_is_not_cut_by_bytes_all_is_lost(
     assert deaths.exists()
 
 
-@pytest.mark.parametrize(
-    ("row_group", "lost"), [(24, range(13, 24)), (8, range(13, 16)), (1, range(13, 14))]
-)
+@pytest.mark.parametrize(("row_group", "lost"), [(24, range(13, 24)), (8, range(13, 16)), (1, range(13, 14))])
 def test_of_rows_those_are_lost_that_nobody_gets_to(
     row_group: int, lost: range, tmp_path: Path, deaths: Path, isolated: IsolatedReading
 ) -> None:
@@ -123,9 +119,7 @@ def test_units_of_one_row_group_lose_their_own_rows_only(
     assert deaths.exists()
 
 
-def test_of_a_stream_what_lies_behind_is_lost(
-    tmp_path: Path, deaths: Path, isolated: IsolatedReading
-) -> None:
+def test_of_a_stream_what_lies_behind_is_lost(tmp_path: Path, deaths: Path, isolated: IsolatedReading) -> None:
     (stream,) = units_of(write(tmp_path / "a.jsonl.gz", 13), 4_000)
     found = read_apart(isolated, [stream])
     before = len(found) - 1
@@ -140,9 +134,7 @@ def test_of_a_stream_what_lies_behind_is_lost(
     assert deaths.exists()
 
 
-def test_a_text_and_a_limit_are_one_row(
-    tmp_path: Path, deaths: Path, isolated: IsolatedReading
-) -> None:
+def test_a_text_and_a_limit_are_one_row(tmp_path: Path, deaths: Path, isolated: IsolatedReading) -> None:
     assert killed(read_apart(isolated, units_of(write(tmp_path / "a.txt", 0)))) == [True]
     (unit,) = units_of(write(tmp_path / "a.jsonl", 1))
     assert killed(read_apart(isolated, [replace(unit, limit=3)])) == [False, True, False]

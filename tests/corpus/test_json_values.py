@@ -27,18 +27,14 @@ def values_of(data: bytes, size: int = LIMIT, limit: int = LIMIT) -> list[Any]:
 
 
 @given(st.lists(JSON, max_size=5), SPACE, st.booleans(), st.integers(1, 20))
-def test_an_array_s_elements_are_as_json_reads_them(
-    elements: list[Any], space: str, ascii_: bool, size: int
-) -> None:
+def test_an_array_s_elements_are_as_json_reads_them(elements: list[Any], space: str, ascii_: bool, size: int) -> None:
     written = [json.dumps(element, ensure_ascii=ascii_) for element in elements]
     data = f"{space}[{space}{f'{space},{space}'.join(written)}{space}]{space}".encode()
     assert values_of(data, size) == json.loads(data)
 
 
 @given(st.lists(st.dictionaries(st.text(max_size=3), JSON, max_size=3), max_size=4), st.sampled_from(["", "\n", ",\n", "\r"]), st.sampled_from([None, 1]), st.integers(1, 20))  # fmt: skip
-def test_objects_are_told_apart(
-    objects: list[Any], between: str, indent: int | None, size: int
-) -> None:
+def test_objects_are_told_apart(objects: list[Any], between: str, indent: int | None, size: int) -> None:
     data = between.join(json.dumps(value, indent=indent) for value in objects).encode()
     assert values_of(data, size) == objects
 

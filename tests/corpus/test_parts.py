@@ -39,9 +39,7 @@ def test_a_part_ends_with_the_document_that_fills_it(rows: list[Row], text_bytes
 
 
 @given(rows, st.integers(1, 5000), st.integers(0, 30))
-def test_where_a_part_begins_depends_on_what_lies_before_only(
-    rows: list[Row], text_bytes: int, stop: int
-) -> None:
+def test_where_a_part_begins_depends_on_what_lies_before_only(rows: list[Row], text_bytes: int, stop: int) -> None:
     assert list(numbered(rows[:stop], text_bytes)) == list(numbered(rows, text_bytes))[:stop]
 
 

@@ -130,9 +130,7 @@ def test_damage_is_one_row_of_the_part_that_it_lies_in(tmp_path: Path) -> None:
     assert read(STORAGE, last).to_pylist() == documents
 
 
-def test_damage_that_is_not_there_again_is_not_believed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_damage_that_is_not_there_again_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = gzip.compress(lines(TEXTS))
     stream = stream_of(put(tmp_path / "a.jsonl.gz", data), 5000)
     (tmp_path / "cut.gz").write_bytes(data[:-5])
@@ -178,9 +176,7 @@ print(parts, first, peak_kilobytes())
     [("zst", lines(["word " * 4000] * 50)), ("gz", lines(["word " * 4000] * 50)), ("zst", b"{}\n" * 1500)],
     ids=["zst", "gz", "lines that hold nothing"],
 )  # fmt: skip
-def test_however_long_a_stream_is_one_part_of_it_is_held(
-    tmp_path: Path, ending: str, some: bytes
-) -> None:
+def test_however_long_a_stream_is_one_part_of_it_is_held(tmp_path: Path, ending: str, some: bytes) -> None:
     """200 MB of documents, or 300,000 that weigh nothing, in a few kilobytes; in a process of its own."""
     path = tmp_path / f"a.jsonl.{ending}"
     with pa.CompressedOutputStream(path, "zstd" if ending == "zst" else "gzip") as file:

@@ -68,8 +68,7 @@ def test_a_text_file_is_one_document(tmp_path: Path, ending: str) -> None:
     data = packed.get(ending[4:], bytes)("first\n\nlast é\n".encode())
     path = put(tmp_path / f"a.{ending}", data)
     assert rows_of(path) == [
-        dict.fromkeys(DOCUMENTS.names)
-        | {"id": f"file://{path}", "position": 0, "text": "first\n\nlast é\n"}
+        dict.fromkeys(DOCUMENTS.names) | {"id": f"file://{path}", "position": 0, "text": "first\n\nlast é\n"}
     ]
 
 
@@ -88,9 +87,7 @@ def test_documents_have_their_schema(tmp_path: Path) -> None:
     ],
     ids=["byte of the line", "line", "row", "row of the file"],
 )
-def test_the_position_points_into_the_file(
-    tmp_path: Path, name: str, data: bytes, positions: list[int]
-) -> None:
+def test_the_position_points_into_the_file(tmp_path: Path, name: str, data: bytes, positions: list[int]) -> None:
     path = put(tmp_path / name, data)
     assert [row["position"] for row in rows_of(path)] == positions
     assert [row["id"] for row in rows_of(path)] == [f"file://{path}#{at}" for at in positions]
@@ -120,9 +117,7 @@ def test_ids_come_from_their_column(tmp_path: Path, name: str, data: bytes, ids:
     ],
     ids=["integer", "string", "large", "dictionary", "binary"],
 )
-def test_parquet_ids_of_any_type_become_strings(
-    tmp_path: Path, values: pa.Array, ids: list[str]
-) -> None:
+def test_parquet_ids_of_any_type_become_strings(tmp_path: Path, values: pa.Array, ids: list[str]) -> None:
     pq.write_table(pa.table({"text": ["a", "b"], "id": values}), tmp_path / "a.parquet")
     assert [row["id"] for row in rows_of(tmp_path / "a.parquet", id_column="id")] == ids
 
@@ -202,9 +197,7 @@ def json_line(**record: Any) -> bytes:
         "surrogate column", "number", "list of text",
     ],
 )  # fmt: skip
-def test_a_bad_json_line_costs_its_own_row_only(
-    tmp_path: Path, line: bytes, reason: str, message: str | None
-) -> None:
+def test_a_bad_json_line_costs_its_own_row_only(tmp_path: Path, line: bytes, reason: str, message: str | None) -> None:
     path = put(tmp_path / "a.jsonl", b"\n".join([json_line(text="a"), line, json_line(text="b")]))
     before, bad, after = rows_of(path)
     assert (before["text"], bad["text"], after["text"]) == ("a", None, "b")
@@ -293,9 +286,7 @@ def test_csv(tmp_path: Path, data: bytes, texts: list[str]) -> None:
     ],
     ids=["short", "long", "bytes", "bytes of the id"],
 )
-def test_a_bad_csv_row_costs_its_own_row_only(
-    tmp_path: Path, row: bytes, reason: str, message: str
-) -> None:
+def test_a_bad_csv_row_costs_its_own_row_only(tmp_path: Path, row: bytes, reason: str, message: str) -> None:
     path = put(tmp_path / "a.csv", b"id,text\n0,a\n" + row + b"\n2,c\n")
     before, bad, after = rows_of(path, id_column="id")
     assert (before["text"], bad["text"], after["text"]) == ("a", None, "c")
@@ -339,9 +330,7 @@ def test_damaged_compression_leaves_as_one_row(tmp_path: Path, name: str, data: 
     *whole, last = rows_of(path)
     assert [row["text"] for row in whole] == TEXTS[: len(whole)]
     assert (last["stage"], last["reason"], last["position"]) == ("read", "damaged_file", len(whole))
-    assert re.match(
-        rf"from here on: file://{path}: not readable as (gzip|zstd) \(", last["message"]
-    )
+    assert re.match(rf"from here on: file://{path}: not readable as (gzip|zstd) \(", last["message"])
     assert last["message"].endswith("; repair it or leave it out of corpus.uris")
 
 
@@ -349,9 +338,7 @@ LINES = [f"{number} " + "abcdefghij" * (number % 50) for number in range(20_000)
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress], ids=["gz", "zst"])
-def test_what_lies_before_the_damage_is_read(
-    tmp_path: Path, compress: Callable[[bytes], bytes]
-) -> None:
+def test_what_lies_before_the_damage_is_read(tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
     data = compress(jsonl([random_text(line) for line in LINES]))
     name = "a.jsonl.gz" if compress is gzip.compress else "a.jsonl.zst"
     *whole, last = rows_of(put(tmp_path / name, data[: len(data) // 2]))
@@ -373,9 +360,7 @@ def test_damage_that_is_not_there_again_is_a_matter_of_the_store(
     (tmp_path / "cut.gz").write_bytes(GZIPPED[:-5])
     opened = iter([tmp_path / "cut.gz", path])
     monkeypatch.setattr("gzip.open", lambda file: gzip.GzipFile(next(opened)))
-    with pytest.raises(
-        StorageError, match=r"a\.jsonl\.gz: damaged when read once, and not .* run again"
-    ):
+    with pytest.raises(StorageError, match=r"a\.jsonl\.gz: damaged when read once, and not .* run again"):
         read(STORAGE, unit)
 
 
@@ -469,9 +454,7 @@ LARGE = "x" * 1000
     ],
     ids=["jsonl", "gz", "zst", "csv", "csv of many lines", "csv without quotes", "parquet"],
 )
-def test_a_document_that_is_too_large_costs_itself_only(
-    tmp_path: Path, name: str, data: bytes
-) -> None:
+def test_a_document_that_is_too_large_costs_itself_only(tmp_path: Path, name: str, data: bytes) -> None:
     (unit,) = units_of(put(tmp_path / name, data))
     before, large, after = read_units([replace(unit, max_document_bytes=100)])
     assert (before["text"], large["text"], after["text"]) == ("a", None, "b")
@@ -499,9 +482,7 @@ def test_a_csv_header_that_is_too_large_is_damage(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text_bytes", [40, 300, 100_000])
-def test_a_line_that_is_too_large_is_told_once_wherever_it_is_cut(
-    tmp_path: Path, text_bytes: int
-) -> None:
+def test_a_line_that_is_too_large_is_told_once_wherever_it_is_cut(tmp_path: Path, text_bytes: int) -> None:
     units = units_of(put(tmp_path / "a.jsonl", jsonl(["a", LARGE, "b", LARGE])), text_bytes)
     found = read_units([replace(unit, max_document_bytes=100) for unit in units])
     assert [row["reason"] for row in found] == [None, "too_large", None, "too_large"]
@@ -622,9 +603,7 @@ def test_a_missing_column_costs_every_row(tmp_path: Path, name: str, column: str
     assert problems_of(path, **{column: "other"}) == ["no_column"] * 2
 
 
-@pytest.mark.parametrize(
-    "name", ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "a.csv", "a.csv.gz", "a.csv.zst"]
-)
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "a.csv", "a.csv.gz", "a.csv.zst"])
 def test_an_empty_file_has_no_documents(tmp_path: Path, name: str) -> None:
     assert rows_of(put(tmp_path / name, b"")) == []
 
@@ -661,9 +640,7 @@ def test_a_text_file_that_is_no_utf8_leaves_with_its_uri(tmp_path: Path) -> None
     ids=["parquet", "jsonl", "csv", "zst"],
 )  # fmt: skip
 @pytest.mark.parametrize("limit", [0, 1, 5, 100])
-def test_a_limit_reads_the_first_documents(
-    tmp_path: Path, name: str, data: bytes, limit: int
-) -> None:
+def test_a_limit_reads_the_first_documents(tmp_path: Path, name: str, data: bytes, limit: int) -> None:
     (unit,) = units_of(put(tmp_path / name, data))
     found = read_units([replace(unit, limit=limit)])
     assert [row["text"] for row in found] == TEXTS[:limit]

@@ -94,9 +94,7 @@ groups = st.lists(st.integers(0, 30).flatmap(lambda n: st.tuples(st.integers(n, 
 
 
 @given(groups, st.integers(1, 400))
-def test_slices_cover_all_rows_once_and_in_order(
-    groups: list[tuple[int, int]], text_bytes: int
-) -> None:
+def test_slices_cover_all_rows_once_and_in_order(groups: list[tuple[int, int]], text_bytes: int) -> None:
     sizes, rows = [size for size, _ in groups], [n for _, n in groups]
     slices = list(parquet_slices(sizes, rows, text_bytes))
     read = [rows_read(slice_, rows) for slice_, _ in slices]
@@ -114,9 +112,7 @@ def test_slices_point_into_their_row_groups(groups: list[tuple[int, int]], text_
 
 
 @given(groups, st.integers(1, 400))
-def test_joined_row_groups_are_not_too_large(
-    groups: list[tuple[int, int]], text_bytes: int
-) -> None:
+def test_joined_row_groups_are_not_too_large(groups: list[tuple[int, int]], text_bytes: int) -> None:
     sizes = [size for size, _ in groups]
     for slice_, n_rows in parquet_slices(sizes, [n for _, n in groups], text_bytes):
         if isinstance(slice_, RowGroups):
@@ -181,9 +177,7 @@ LINE = '{"text": "a"}\n'
     ],
     ids=["lines", "a mark of UTF-8", "array", "objects over lines", "UTF-16", "UTF-32", "gzip"],
 )
-def test_only_lines_of_utf8_are_cut_by_bytes(
-    tmp_path: Path, data: bytes | str, slice_: type[Slice]
-) -> None:
+def test_only_lines_of_utf8_are_cut_by_bytes(tmp_path: Path, data: bytes | str, slice_: type[Slice]) -> None:
     units = units_of(put(tmp_path / "a.jsonl", data), 30)
     assert {type(unit.slice) for unit in units} == {slice_}
     assert (len(units) > 1) == (slice_ is Bytes)
@@ -191,9 +185,7 @@ def test_only_lines_of_utf8_are_cut_by_bytes(
 
 def test_positions_are_rows_where_bytes_are_not_counted(tmp_path: Path) -> None:
     path = put(tmp_path / "a.jsonl", ("\n" + LINE * 3).encode("utf-16"))
-    assert [[row["position"] for row in rows_of(path, size)] for size in (30, 10**6)] == [
-        [1, 2, 3]
-    ] * 2
+    assert [[row["position"] for row in rows_of(path, size)] for size in (30, 10**6)] == [[1, 2, 3]] * 2
     put(path, "[1, " + LINE + ", " + LINE + "]")
     assert [row["position"] for row in rows_of(path)] == [0, 1, 2]
 
@@ -246,9 +238,7 @@ def test_a_missing_parquet_column_is_refused(tmp_path: Path, setting: str) -> No
     ("values", "type_"),
     [([1], "int64"), ([["a"]], "list<element: string>"), ([{"text": "a"}], "struct<text: string>")],
 )
-def test_a_column_that_holds_no_text_is_refused(
-    tmp_path: Path, values: list[Any], type_: str
-) -> None:
+def test_a_column_that_holds_no_text_is_refused(tmp_path: Path, values: list[Any], type_: str) -> None:
     message = rf"a.parquet: column 'text' \(corpus.text_column\) is {type_}; expected strings"
     with pytest.raises(CorpusError, match=message):
         units_of(write_parquet(tmp_path / "a.parquet", values))
@@ -391,9 +381,7 @@ def test_another_scoring_key_has_another_id(unit: Unit) -> None:
     assert unit.id("key") != unit.id("other")
 
 
-def test_many_files_are_cut_by_others_in_the_same_order(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_many_files_are_cut_by_others_in_the_same_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for number in range(7):
         table = pa.table({"text": [f"text {number}"] * (number + 1)})
         pq.write_table(table, tmp_path / f"{number}.parquet")

@@ -33,9 +33,7 @@ def plan(folder: Path, *overrides: str, problem_type: str = "single_label", **fi
     for name, records in files.items():
         path = folder / "corpus" / f"{name}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(
-            "".join(json.dumps({"text": text(record["id"])} | record) + "\n" for record in records)
-        )
+        path.write_text("".join(json.dumps({"text": text(record["id"])} | record) + "\n" for record in records))
     settings = [
         f"corpus.uris={folder}/corpus", "corpus.id_column=id", "corpus.label_column=label",
         f"checkpoint.uri={checkpoint(folder, problem_type=problem_type)}", f"evaluation.output={folder}/out",
@@ -66,9 +64,7 @@ def write_fragments(found: Plan, failed: tuple[str, ...] = ()) -> None:
                 row |= {"logits": [float(name), 0, 0, 0, 0]}
             rows.append(row)
             position += len(line)
-        found.fragments.write(
-            id_, pa.Table.from_pylist(rows[::-1], schema=fragment_schema(DOCUMENT_LOGITS))
-        )
+        found.fragments.write(id_, pa.Table.from_pylist(rows[::-1], schema=fragment_schema(DOCUMENT_LOGITS)))
 
 
 def text(id_: str) -> str:

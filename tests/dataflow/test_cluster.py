@@ -79,9 +79,7 @@ def test_threads(overrides: list[str], expected: int):
         (["compute.max_actors=33"], "33 encoder actors would compute in 33 threads"),
     ],
 )
-def test_more_threads_than_cores_are_refused(
-    overrides: list[str], message: str, monkeypatch: pytest.MonkeyPatch
-):
+def test_more_threads_than_cores_are_refused(overrides: list[str], message: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(cluster, "cores", lambda: 32)
     with pytest.raises(ConfigError, match=f"{message}, and this machine has 32 cores"):
         ray_cluster(parse_job("", REQUIRED + overrides))

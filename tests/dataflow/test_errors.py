@@ -56,9 +56,7 @@ def test_what_stopped_a_training_is_told_before_what_followed_from_it() -> None:
         assert type(why(WorkerGroupError("all", failures))) is RetryableError
 
 
-@pytest.mark.parametrize(
-    ("said", "line"), [("Traceback …\n  ValueError: 7\n", "ValueError: 7"), (" ", "RuntimeError")]
-)
+@pytest.mark.parametrize(("said", "line"), [("Traceback …\n  ValueError: 7\n", "ValueError: 7"), (" ", "RuntimeError")])
 def test_the_last_line_says_what_went_wrong(said: str, line: str) -> None:
     assert last_line(RuntimeError(said)).strip() == line
 

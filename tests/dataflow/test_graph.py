@@ -23,18 +23,14 @@ def plan(folder: Path, *overrides: str) -> Plan:
     """Six small files, one unit each."""
     (folder / "corpus").mkdir(exist_ok=True)
     for number in range(6):
-        lines = [
-            json.dumps({"id": f"{number}-{n}", "text": "a proposal " * (n + 1)}) for n in range(3)
-        ]
+        lines = [json.dumps({"id": f"{number}-{n}", "text": "a proposal " * (n + 1)}) for n in range(3)]
         (folder / "corpus" / f"{number}.jsonl").write_text("\n".join(lines))
     settings = [
         f"corpus.uris={folder}/corpus",
         f"checkpoint.uri={CHECKPOINT}",
         f"table.uri={folder}/table",
     ]
-    return make_plan(
-        parse_job("", [*settings, "corpus.id_column=id", "compute.num_cpus=1", *overrides])
-    )
+    return make_plan(parse_job("", [*settings, "corpus.id_column=id", "compute.num_cpus=1", *overrides]))
 
 
 def test_waves_cover_every_unit_once(ray: None, tmp_path: Path):
@@ -48,9 +44,7 @@ def test_waves_cover_every_unit_once(ray: None, tmp_path: Path):
 def test_a_file_that_is_replaced_after_planning(ray: None, tmp_path: Path):
     planned = plan(tmp_path)
     (tmp_path / "corpus" / "3.jsonl").write_text('{"id": "new", "text": "other"}\n')
-    with pytest.raises(
-        SourceChangedError, match=r"3\.jsonl was replaced after this run was planned"
-    ):
+    with pytest.raises(SourceChangedError, match=r"3\.jsonl was replaced after this run was planned"):
         list(label_units(planned, "run", print))
 
 
@@ -83,14 +77,10 @@ def test_what_it_waits_for_names_the_units_at_work(ray: None, tmp_path: Path):
         assert told.startswith(("no encoder actor is placed yet", "0 encoder actors"))
 
 
-def test_footers_of_many_files_are_read_by_tasks(
-    ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_footers_of_many_files_are_read_by_tasks(ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for number in range(5):
         pq.write_table(pa.table({"text": ["a proposal"]}), tmp_path / f"{number}.parquet")
     monkeypatch.setattr("pipeline.corpus.units.MANY_FILES", 4)
     monkeypatch.setattr("pipeline.corpus.units.TOGETHER", 2)
-    job = parse_job(
-        "", [f"corpus.uris={tmp_path}/*", f"checkpoint.uri={CHECKPOINT}", f"table.uri={tmp_path}/t"]
-    )
+    job = parse_job("", [f"corpus.uris={tmp_path}/*", f"checkpoint.uri={CHECKPOINT}", f"table.uri={tmp_path}/t"])
     assert make_plan(job, mapped=map_on_ray).unit_ids == make_plan(job).unit_ids

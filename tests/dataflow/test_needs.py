@@ -43,9 +43,7 @@ def test_what_can_be_served(needed: Need, nodes: list[Nodes], served: bool) -> N
     st.integers(1, 4), st.integers(1, 4),
     st.lists(st.builds(Nodes, st.integers(0, 9), st.just(0), st.integers(1, 3)), max_size=4),
 )  # fmt: skip
-def test_served_exactly_where_a_search_finds_places(
-    processes: int, cpus: int, nodes: list[Nodes]
-) -> None:
+def test_served_exactly_where_a_search_finds_places(processes: int, cpus: int, nodes: list[Nodes]) -> None:
     free = [kind.cpus for kind in nodes for _ in range(kind.count)]
     for _ in range(processes):
         place = next((n for n, left in enumerate(free) if left >= cpus), None)
@@ -59,9 +57,7 @@ def test_served_exactly_where_a_search_finds_places(
 def test_a_job_says_what_it_needs() -> None:
     compute = parse_job("", [*REQUIRED, "compute.actors=2", "compute.num_gpus=1"]).compute
     needed = encoders(compute)
-    assert str(needed) == (
-        "2 encoder actors of 1 CPU and 1 GPU and beside them 1 CPU for reading and writing"
-    )
+    assert str(needed) == ("2 encoder actors of 1 CPU and 1 GPU and beside them 1 CPU for reading and writing")
     assert needed.bundles() == [{"CPU": 1, "GPU": 1}, {"CPU": 1, "GPU": 1}, {"CPU": 1}]
 
 
@@ -76,9 +72,7 @@ def test_what_the_cluster_never_has_is_refused_with_need_and_offer(ray: None) ->
 
 
 @pytest.mark.ray
-def test_what_may_still_come_is_waited_for_said_and_given_up(
-    ray: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_may_still_come_is_waited_for_said_and_given_up(ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(needs, "SAY_EVERY_S", 0.2)
     told: list[str] = []
     started = time.monotonic()

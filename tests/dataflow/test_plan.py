@@ -21,9 +21,7 @@ def checkpoint(tmp_path: Path) -> Path:
     return Path(shutil.copytree(CHECKPOINT, tmp_path / "checkpoint"))
 
 
-def plan(
-    checkpoint: Path, *overrides: str, corpus: object = CORPUS, limit: int | None = None
-) -> Plan:
+def plan(checkpoint: Path, *overrides: str, corpus: object = CORPUS, limit: int | None = None) -> Plan:
     settings = [
         f"corpus.uris={corpus}",
         f"checkpoint.uri={checkpoint}",
@@ -167,19 +165,13 @@ def test_a_classifier_answers_no_questions(checkpoint: Path):
 
 
 def test_another_column_is_another_unit(checkpoint: Path):
-    assert not set(plan(checkpoint).unit_ids) & set(
-        plan(checkpoint, "corpus.text_column=title").unit_ids
-    )
+    assert not set(plan(checkpoint).unit_ids) & set(plan(checkpoint, "corpus.text_column=title").unit_ids)
 
 
 @pytest.mark.parametrize("limit", [1, 49, 50, 51, 100, 117, 500, 10_000])
 def test_a_limit_takes_the_first_documents(checkpoint: Path, limit: int):
     limited = plan(checkpoint, "units.text_bytes=500kB", limit=limit)
-    everything = [
-        id_
-        for unit in plan(checkpoint).units
-        for id_ in read(limited.storage, unit)["id"].to_pylist()
-    ]
+    everything = [id_ for unit in plan(checkpoint).units for id_ in read(limited.storage, unit)["id"].to_pylist()]
     taken = [id_ for unit in limited.units for id_ in read(limited.storage, unit)["id"].to_pylist()]
     assert taken == everything[:limit]
     assert sum(unit.documents or 0 for unit in limited.units) == len(taken)
@@ -208,19 +200,12 @@ def test_units_whole_under_a_limit_are_those_of_a_full_run(checkpoint: Path):
     ],
     ids=["partition", "unknown key", "carried"],
 )
-def test_hive_keys_that_clash_with_the_table(
-    checkpoint: Path, tmp_path: Path, overrides: list[str], message: str
-):
+def test_hive_keys_that_clash_with_the_table(checkpoint: Path, tmp_path: Path, overrides: list[str], message: str):
     (tmp_path / "corpus" / "label=x").mkdir(parents=True)
-    pq.write_table(
-        pa.table({"id": ["a"], "text": ["t"]}), tmp_path / "corpus" / "label=x" / "a.parquet"
-    )
+    pq.write_table(pa.table({"id": ["a"], "text": ["t"]}), tmp_path / "corpus" / "label=x" / "a.parquet")
     with pytest.raises(ConfigError, match=message):
         plan(checkpoint, *overrides, corpus=tmp_path / "corpus")
-    assert (
-        plan(checkpoint, "corpus.carry=[]", corpus=tmp_path / "corpus").publication.layout.carried
-        == ()
-    )
+    assert plan(checkpoint, "corpus.carry=[]", corpus=tmp_path / "corpus").publication.layout.carried == ()
 
 
 def test_a_column_that_json_lines_do_not_have(checkpoint: Path, tmp_path: Path):
@@ -236,9 +221,7 @@ def test_a_corrupt_tokenizer_is_found_by_the_plan(checkpoint: Path):
 
 
 @pytest.mark.parametrize("first", [b'{"body": 1}\n', b"[1]\n", b"\x1f\x8b broken"])
-def test_a_file_of_another_kind_that_comes_first_does_not_end_the_job(
-    checkpoint: Path, tmp_path: Path, first: bytes
-):
+def test_a_file_of_another_kind_that_comes_first_does_not_end_the_job(checkpoint: Path, tmp_path: Path, first: bytes):
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus" / "a.jsonl").write_bytes(first)
     (tmp_path / "corpus" / "b.jsonl").write_text('{"id": 1, "text": "x"}\n')
@@ -250,9 +233,7 @@ def test_a_partition_value_that_no_disk_can_hold_is_refused(checkpoint: Path, tm
     folder.mkdir()
     (folder / "a.txt").write_text("text")
     corpus = tmp_path / "kind*" / "*"
-    with pytest.raises(
-        CorpusError, match=r"'kind' has 725 bytes; expected at most 255: leave 'kind' out"
-    ):
+    with pytest.raises(CorpusError, match=r"'kind' has 725 bytes; expected at most 255: leave 'kind' out"):
         plan(checkpoint, "table.partition_by=kind", corpus=corpus)
     assert plan(checkpoint, corpus=corpus).layout.carried == ("kind",)
 
@@ -280,14 +261,10 @@ def test_names_that_differ_in_case_only_are_refused(
     assert plan(checkpoint, "corpus.carry=[]", corpus=tmp_path / "corpus").layout.carried == ()
 
 
-def test_a_key_that_the_corpus_does_not_have_is_not_carried_in_silence(
-    checkpoint: Path, tmp_path: Path
-):
+def test_a_key_that_the_corpus_does_not_have_is_not_carried_in_silence(checkpoint: Path, tmp_path: Path):
     (tmp_path / "lang=de").mkdir()
     (tmp_path / "lang=de" / "a.txt").write_text("text")
-    with pytest.raises(
-        ConfigError, match=r"corpus.carry 'nope': the corpus has no such hive key; found \['lang'\]"
-    ):
+    with pytest.raises(ConfigError, match=r"corpus.carry 'nope': the corpus has no such hive key; found \['lang'\]"):
         plan(checkpoint, "corpus.carry=[lang, nope]", corpus=tmp_path / "lang*/*")
 
 
@@ -300,9 +277,7 @@ def test_the_table_lies_apart_from_the_corpus(checkpoint: Path, tmp_path: Path):
 
 
 @pytest.mark.s3
-def test_a_table_whose_bucket_is_missing_is_the_job_s_mistake(
-    s3: S3Server, checkpoint: Path, tmp_path: Path
-):
+def test_a_table_whose_bucket_is_missing_is_the_job_s_mistake(s3: S3Server, checkpoint: Path, tmp_path: Path):
     (tmp_path / "a.txt").write_text("text")
     places = ["table.uri=s3://no-such-bucket/t", f"storage.endpoint_url={s3.endpoint}"]
     with pytest.raises(ConfigError, match=r"table\.uri s3://no-such-bucket/t: .* no such bucket"):

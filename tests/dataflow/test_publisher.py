@@ -42,9 +42,7 @@ def test_an_error_of_a_task_is_raised_as_it_was(ray: None, tmp_path: Path):
     members = units(table)
     members[5] = replace(members[5], documents=3)
     with pytest.raises(RookeryError, match="planned 3 documents") as stopped:
-        publish(
-            table.snapshots, table.fragments, publication(table, members), RUN, mapped=map_on_ray
-        )
+        publish(table.snapshots, table.fragments, publication(table, members), RUN, mapped=map_on_ray)
     assert stopped.value.exit_code == 1
     assert table.snapshots.published() == []
 
@@ -54,18 +52,14 @@ def test_a_store_that_fails_in_a_task(ray: None, tmp_path: Path):
     members = units(table, 3)
     (table.folder / "data").write_text("a file where a folder should be")
     with pytest.raises(StorageError, match="the store failed") as stopped:
-        publish(
-            table.snapshots, table.fragments, publication(table, members), RUN, mapped=map_on_ray
-        )
+        publish(table.snapshots, table.fragments, publication(table, members), RUN, mapped=map_on_ray)
     assert stopped.value.exit_code == 75
 
 
 def test_failures_are_counted_on_tasks_too(ray: None, tmp_path: Path):
     table = Table(tmp_path / "table")
     few = replace(publication(table, units(table)), rules=Rules(9, "refuse"))
-    with pytest.raises(
-        ErrorBudgetError, match=r"10 of 140 documents [^\n]*\n  null_text \(read\) 10"
-    ):
+    with pytest.raises(ErrorBudgetError, match=r"10 of 140 documents [^\n]*\n  null_text \(read\) 10"):
         publish(table.snapshots, table.fragments, few, RUN, mapped=map_on_ray)
     assert not (table.folder / "_snapshots").exists()
 

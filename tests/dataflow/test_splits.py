@@ -103,9 +103,7 @@ def test_fitting_may_use_what_validated_and_nothing_that_is_measured(tmp_path: P
     [(None, "there is no training_documents"), (False, "lacks the documents of"), (True, "None")],
     ids=["nothing", "some", "all"],
 )
-def test_a_checkpoint_that_does_not_say_what_it_was_trained_on(
-    tmp_path: Path, remembered: bool | None, untold: str
-):
+def test_a_checkpoint_that_does_not_say_what_it_was_trained_on(tmp_path: Path, remembered: bool | None, untold: str):
     found = plan(tmp_path, a=[document(1, "rust"), document(2, "swift")])
     if remembered is not None:
         remember(found.checkpoint.path, [text("7")], [text("8")], remembered)
@@ -130,9 +128,7 @@ def test_a_file_that_is_no_such_file_is_refused(tmp_path: Path):
     with pytest.raises(CheckpointError, match=r"training_documents.parquet: can't be read"):
         splits(found)
     pq.write_table(pa.table({"digest": ["of text"]}), path)
-    with pytest.raises(
-        CheckpointError, match=r"expected the columns digest \(16 bytes\) and split"
-    ):
+    with pytest.raises(CheckpointError, match=r"expected the columns digest \(16 bytes\) and split"):
         splits(found)
 
 

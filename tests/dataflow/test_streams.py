@@ -72,9 +72,7 @@ def test_parts_that_are_done_are_not_done_again(ray: None, tmp_path: Path, cut: 
     planned = make_plan(job(tmp_path))
     list(label_units(planned, "run", print))
     whole = planned.cut_streams()
-    undisturbed = {
-        path.stem: path.read_bytes() for path in Path(planned.fragments.folder).rglob("*.parquet")
-    }
+    undisturbed = {path.stem: path.read_bytes() for path in Path(planned.fragments.folder).rglob("*.parquet")}
     lost = {whole.unit_ids[number] for number in (0, 2, 3, len(whole.units) - 1)}
     for id_ in lost:
         Path(planned.fragments.uri(id_)).unlink()
@@ -89,9 +87,7 @@ def test_parts_that_are_done_are_not_done_again(ray: None, tmp_path: Path, cut: 
     assert {unit.unit for unit in done} == lost
     now = written(planned)
     assert {id_: now[id_] for id_ in kept} == kept
-    assert {
-        path.stem: path.read_bytes() for path in Path(planned.fragments.folder).rglob("*.parquet")
-    } == undisturbed
+    assert {path.stem: path.read_bytes() for path in Path(planned.fragments.folder).rglob("*.parquet")} == undisturbed
     assert resumed.cut_streams().units == whole.units
 
 
@@ -107,9 +103,7 @@ def test_a_limit_takes_the_first_documents_of_a_stream(ray: None, tmp_path: Path
 
 
 @pytest.mark.ray
-def test_a_worker_that_dies_in_the_middle_of_a_stream_costs_no_block_and_doubles_none(
-    ray: None, tmp_path: Path
-):
+def test_a_worker_that_dies_in_the_middle_of_a_stream_costs_no_block_and_doubles_none(ray: None, tmp_path: Path):
     """Ray reads again from the beginning and tells the blocks by their number."""
     import ray as ray_
 

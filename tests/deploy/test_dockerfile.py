@@ -51,17 +51,8 @@ def test_every_library_is_held_by_the_constraints() -> None:
 
 
 def test_context_holds_what_is_copied() -> None:
-    allowed = {
-        line[1:]
-        for line in (DEPLOY.parent / ".dockerignore").read_text().splitlines()
-        if line[:1] == "!"
-    }
-    copied = {
-        source
-        for line in instructions("COPY")
-        if "--from" not in line
-        for source in line.split()[:-1]
-    }
+    allowed = {line[1:] for line in (DEPLOY.parent / ".dockerignore").read_text().splitlines() if line[:1] == "!"}
+    copied = {source for line in instructions("COPY") if "--from" not in line for source in line.split()[:-1]}
     assert copied == allowed
 
 

@@ -21,9 +21,7 @@ SCHEMA = json.loads(Path(__file__).with_name("rayjob.schema.json").read_text())
 UID = 10001  # the image's user; test_dockerfile.py holds the image to it
 GENERATED = {  # ConfigMap -> its files, as kustomization.yaml makes them
     generated["name"]: set(generated["files"])
-    for generated in yaml.safe_load((KUBERNETES / "kustomization.yaml").read_text())[
-        "configMapGenerator"
-    ]
+    for generated in yaml.safe_load((KUBERNETES / "kustomization.yaml").read_text())["configMapGenerator"]
 }
 
 
@@ -140,9 +138,7 @@ def test_job_file_is_valid_and_joins_the_cluster(job: Job) -> None:
 def test_job_asks_for_as_many_gpus_as_there_may_be(job: Job) -> None:
     (container,) = group("gpu")["template"]["spec"]["containers"]
     gpus = int(container["resources"]["limits"]["nvidia.com/gpu"])
-    assert (job.compute.max_actors or job.compute.actors) * job.compute.num_gpus == (
-        group("gpu")["maxReplicas"] * gpus
-    )
+    assert (job.compute.max_actors or job.compute.actors) * job.compute.num_gpus == (group("gpu")["maxReplicas"] * gpus)
 
 
 # ── every pod ───────────────────────────────────────────────────────────────────────────────────
@@ -184,9 +180,7 @@ def test_what_a_pod_refers_to_exists(pod: dict[str, Any]) -> None:
 def mounted_files(pod: dict[str, Any]) -> Iterator[PurePosixPath]:
     """The files that the pod's containers see in its ConfigMaps."""
     maps = {
-        item["metadata"]["name"]: set(item["data"])
-        for item in everything()
-        if item["kind"] == "ConfigMap"
+        item["metadata"]["name"]: set(item["data"]) for item in everything() if item["kind"] == "ConfigMap"
     } | GENERATED
     volumes = {volume["name"]: volume["configMap"]["name"] for volume in pod.get("volumes", [])}
     for container in pod["containers"]:
@@ -218,9 +212,7 @@ def test_nightly_config_map_is_made_of_the_files_themselves() -> None:
 def test_nightly_account_may_create_and_see_rayjobs_and_nothing_else() -> None:
     role = next(item for item in everything() if item["kind"] == "Role")
     binding = next(item for item in everything() if item["kind"] == "RoleBinding")
-    assert role["rules"] == [
-        {"apiGroups": ["ray.io"], "resources": ["rayjobs"], "verbs": ["create", "get"]}
-    ]
+    assert role["rules"] == [{"apiGroups": ["ray.io"], "resources": ["rayjobs"], "verbs": ["create", "get"]}]
     (pod,) = pods(CRONJOB)
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     assert [subject["name"] for subject in binding["subjects"]] == [pod["serviceAccountName"]]
@@ -228,9 +220,7 @@ def test_nightly_account_may_create_and_see_rayjobs_and_nothing_else() -> None:
 
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed")
 def test_kustomize_builds_it() -> None:
-    built = subprocess.run(
-        ["kubectl", "kustomize", str(KUBERNETES)], text=True, capture_output=True, check=True
-    )
+    built = subprocess.run(["kubectl", "kustomize", str(KUBERNETES)], text=True, capture_output=True, check=True)
     objects = list(yaml.safe_load_all(built.stdout))
     maps = {item["metadata"]["name"]: item for item in objects if item["kind"] == "ConfigMap"}
     assert yaml.safe_load(maps["rookery-nightly"]["data"]["rayjob.yaml"]) == RAYJOB

@@ -134,9 +134,7 @@ def test_a_second_pod_waits_for_the_first_ones_rayjob(
     assert list(kubernetes.rayjobs) == ["rookery-nightly-29000000"]
 
 
-def test_a_refused_rayjob_is_an_error(
-    kubernetes: Kubernetes, rayjob: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_refused_rayjob_is_an_error(kubernetes: Kubernetes, rayjob: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "namespace").write_text("elsewhere")
     (tmp_path / "token").write_text("first")
     rayjobs = nightly.RayJobs(f"http://127.0.0.1:{kubernetes.server_port}", tmp_path)
@@ -144,9 +142,7 @@ def test_a_refused_rayjob_is_an_error(
         rayjobs.create(rayjob)
 
 
-def test_a_renewed_token_is_read(
-    kubernetes: Kubernetes, rayjobs: Any, rayjob: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_renewed_token_is_read(kubernetes: Kubernetes, rayjobs: Any, rayjob: dict[str, Any], tmp_path: Path) -> None:
     rayjobs.create(rayjob)
     (tmp_path / "token").write_text("second")
     kubernetes.states = ["Complete"]

@@ -14,9 +14,7 @@ def examples(logits_NL: Floats, truth_NL: Floats) -> Examples:
     return Examples(np.asarray(logits_NL, float), np.asarray(truth_NL, float), 100 * ones_N, ones_N)
 
 
-def sampled(
-    problem_type: ProblemType, documents: int, labels: int, *, seed: int = 0, hotter: float = 1.0
-) -> Examples:
+def sampled(problem_type: ProblemType, documents: int, labels: int, *, seed: int = 0, hotter: float = 1.0) -> Examples:
     """Truths drawn from the very probabilities of the logits, which are then multiplied by `hotter`."""
     random = np.random.default_rng(seed)
     logits_NL = 2 * random.normal(size=(documents, labels)) - np.arange(labels) / 2

@@ -88,9 +88,7 @@ def test_likelihood_of_single_label_is_torchs_cross_entropy(found: Examples, tem
 
 @given(any_examples("multi_label"), st.floats(0.2, 5))
 @settings(deadline=None, max_examples=30)
-def test_likelihood_of_multi_label_is_torchs_binary_cross_entropy(
-    found: Examples, temperature: float
-):
+def test_likelihood_of_multi_label_is_torchs_binary_cross_entropy(found: Examples, temperature: float):
     logits = torch.from_numpy(found.logits_NL) / temperature
     expected = F.binary_cross_entropy_with_logits(logits, torch.from_numpy(found.truth_NL))
     ours = negative_log_likelihood("multi_label", found, temperature)
@@ -129,9 +127,7 @@ def test_a_temperature_changes_no_label(found: Examples):
     # that keeps equal logits equal: division by the same number rounds them alike
     temperature = fit_temperature("single_label", found) or 3.0
     cold, warm = (Classification("single_label", tuple("abcd"[: found.truth_NL.shape[1]]), {}, t) for t in (1.0, temperature))  # fmt: skip
-    np.testing.assert_array_equal(
-        cold.given(cold.scores(found.logits_NL)), warm.given(warm.scores(found.logits_NL))
-    )
+    np.testing.assert_array_equal(cold.given(cold.scores(found.logits_NL)), warm.given(warm.scores(found.logits_NL)))
 
 
 @pytest.mark.parametrize(

@@ -18,14 +18,10 @@ from tests.evaluation.data import examples
     ],
     ids=["nothing", "single class", "all empty", "one output, one class", "NaN"],
 )
-def test_a_split_that_cannot_be_measured_is_refused(
-    problem_type: ProblemType, truths: object, message: str
-):
+def test_a_split_that_cannot_be_measured_is_refused(problem_type: ProblemType, truths: object, message: str):
     truth_NL = np.array(truths, float)
     with pytest.raises(CorpusError, match=f"split 'test': .*{message}"):
-        check_measurable(
-            examples(np.zeros_like(truth_NL), truth_NL), problem_type, "the split 'test'"
-        )
+        check_measurable(examples(np.zeros_like(truth_NL), truth_NL), problem_type, "the split 'test'")
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,7 @@ def test_on_what_it_was_fitted_macro_f1_is_no_worse(found: Examples):
     task = Classification("multi_label", tuple("abcd"[: found.truth_NL.shape[1]]))
     if found.truth_NL.any():
         after, before = (
-            macro_f1(found.truth_NL, t.given(t.scores(found.logits_NL)))
-            for t in (fit(task, found).task, task)
+            macro_f1(found.truth_NL, t.given(t.scores(found.logits_NL))) for t in (fit(task, found).task, task)
         )
         assert after >= before - 1e-12
 
@@ -34,9 +33,7 @@ def test_rare_labels_gain_on_documents_that_were_not_seen():
     first = np.arange(4_000) < 2_000
     task = fit(MULTI, shifted.where(first)).task
     unseen = shifted.where(~first)
-    after, before = (
-        macro_f1(unseen.truth_NL, t.given(t.scores(unseen.logits_NL))) for t in (task, MULTI)
-    )
+    after, before = (macro_f1(unseen.truth_NL, t.given(t.scores(unseen.logits_NL))) for t in (task, MULTI))
     assert after > before + 0.1
 
 
@@ -45,9 +42,7 @@ def test_rare_labels_gain_on_documents_that_were_not_seen():
     [({}, "b (0.5)"), ({"b": 0.8}, "b (0.8)"), ({"a": 0.99}, "b (0.5)")],
     ids=["the default", "its own", "the default beside another's own"],
 )
-def test_a_label_that_no_document_has_keeps_its_threshold_and_is_told(
-    thresholds: dict[str, float], kept: str
-):
+def test_a_label_that_no_document_has_keeps_its_threshold_and_is_told(thresholds: dict[str, float], kept: str):
     found = sampled("multi_label", 200, 3)
     found.truth_NL[:, 1] = 0
     fitted = fit(replace(MULTI, thresholds=thresholds), found)

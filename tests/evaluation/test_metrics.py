@@ -38,12 +38,9 @@ def task(problem_type: ProblemType, found: Examples, **decision: Any) -> Classif
 def counted(decided: Classification, found: Examples) -> tuple[Any, ...]:
     """Figures of each label, macro F1, micro F1 and accuracy, by DuckDB, from the arrays that the table would get."""
     truth = [
-        {label for label, value in zip(decided.labels, row, strict=True) if value}
-        for row in found.truth_NL.tolist()
+        {label for label, value in zip(decided.labels, row, strict=True) if value} for row in found.truth_NL.tolist()
     ]
-    names = decided.decide(pa.array(found.logits_NL.tolist(), pa.list_(pa.float64())))[
-        0
-    ].to_pylist()
+    names = decided.decide(pa.array(found.logits_NL.tolist(), pa.list_(pa.float64())))[0].to_pylist()
     given = [set(n if isinstance(n, list) else filter(None, [n])) for n in names]
     pairs = pa.Table.from_pylist(
         [
@@ -139,12 +136,8 @@ def test_multi_label_confusion_written_out(found: Examples):
     given_NL = decided.given(decided.scores(found.logits_NL))
     expected: dict[tuple[str | None, str | None], int] = {}
     for truth_L, given_L in zip(found.truth_NL, given_NL, strict=True):
-        has: set[str | None] = {
-            label for label, t in zip(decided.labels, truth_L, strict=True) if t
-        }
-        gets: set[str | None] = {
-            label for label, g in zip(decided.labels, given_L, strict=True) if g
-        }
+        has: set[str | None] = {label for label, t in zip(decided.labels, truth_L, strict=True) if t}
+        gets: set[str | None] = {label for label, g in zip(decided.labels, given_L, strict=True) if g}
         for true in has or {None}:
             for got in gets or {None}:
                 if true == got or got not in (has or {None}):

@@ -148,9 +148,7 @@ def at_once(world: World, dice: random.Random, same: int = 2, prefilled: bool = 
         assert [code for code, _ in ends] == [0] * len(runs), ends
     ordered = sorted(target.table.manifests().items())
     in_a_row = [manifest["content"] for _, manifest in ordered]
-    assert all(one != next_ for one, next_ in pairwise(in_a_row)), (
-        "a snapshot says what the last one did"
-    )
+    assert all(one != next_ for one, next_ in pairwise(in_a_row)), "a snapshot says what the last one did"
     assert "apart" not in log.read_text().split()
     assert not [uri for uri in target.table.names("_units") if uri.endswith(".begun")]
     contents = target.table.contents()
@@ -304,9 +302,7 @@ def rewrite(path: Path, before: str, more: int = 0) -> None:
 
 
 @patiently
-def corpus_changes(
-    world: World, dice: random.Random, change: str = "", when: str = "", store: str = ""
-) -> str:
+def corpus_changes(world: World, dice: random.Random, change: str = "", when: str = "", store: str = "") -> str:
     """A file is deleted, replaced or appended to after the plan, before or while a worker reads it."""
     change = change or dice.choice(list(CHANGES))
     when = when or dice.choice(["before", "after"])

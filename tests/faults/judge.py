@@ -27,10 +27,7 @@ class Table:
 
     def names(self, folder: str) -> list[str]:
         found = self.filesystem.find(f"{self.root}/{folder}")
-        return [
-            name.removeprefix(f"{self.root.lstrip('/')}/").removeprefix(f"{self.root}/")
-            for name in found
-        ]
+        return [name.removeprefix(f"{self.root.lstrip('/')}/").removeprefix(f"{self.root}/") for name in found]
 
     def manifests(self) -> dict[str, dict[str, Any]]:
         """Visible snapshots: their manifests without `run`, by name."""

@@ -49,9 +49,7 @@ class Proxy:
     def __enter__(self) -> "Proxy":
         self._random = random.Random(self.seed)
         self._loop = asyncio.new_event_loop()
-        self._server = self._loop.run_until_complete(
-            asyncio.start_server(self._connection, "127.0.0.1", 0)
-        )
+        self._server = self._loop.run_until_complete(asyncio.start_server(self._connection, "127.0.0.1", 0))
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self.endpoint = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
@@ -144,12 +142,8 @@ class _Exchange:
         _reset(self.client)  # the server hung up
 
     def _refuse(self, status: str, code: str, message: str, *, with_body: bool) -> None:
-        body = (
-            f"<Error><Code>{code}</Code><Message>{message}</Message></Error>" if with_body else ""
-        )
-        head = (
-            f"HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n"
-        )
+        body = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>" if with_body else ""
+        head = f"HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n"
         self.client.write(f"{head}Connection: close\r\n\r\n{body}".encode())
 
 

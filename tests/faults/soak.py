@@ -28,9 +28,7 @@ def soak(
     minutes: Annotated[float, typer.Argument(help="How long to go on.")] = 60,
     corpus: Annotated[
         Path | None,
-        typer.Argument(
-            help="A folder half=1/, half=2/ of Parquet and JSON Lines with id and text."
-        ),
+        typer.Argument(help="A folder half=1/, half=2/ of Parquet and JSON Lines with id and text."),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Only this round.")] = None,
     fault: Annotated[list[str] | None, typer.Option(help=f"Only these: {', '.join(ALL)}.")] = None,
@@ -69,9 +67,7 @@ def _round(world: World, round_: int, name: str, seed: int) -> str:
             raise
         outcome = "left out: no mount here"
     except BaseException:
-        console.print(
-            f"[red]round {round_}: {name}: a difference. Again: --seed {seed} --fault '{name}'"
-        )
+        console.print(f"[red]round {round_}: {name}: a difference. Again: --seed {seed} --fault '{name}'")
         raise
     finally:
         for run in world.runs:
@@ -87,9 +83,7 @@ def _since(began: float) -> str:
 
 
 def _summarize(outcomes: dict[str, Counter[str]], took: str) -> None:
-    grid = Grid(
-        "fault", "rounds", "outcomes", title=f"{took}: every table was whole, and as undisturbed"
-    )
+    grid = Grid("fault", "rounds", "outcomes", title=f"{took}: every table was whole, and as undisturbed")
     for name, counts in outcomes.items():
         told = ", ".join(f"{outcome} {count}×" for outcome, count in counts.most_common())
         grid.add_row(name, str(counts.total()), told)

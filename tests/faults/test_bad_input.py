@@ -190,9 +190,7 @@ def checkpoint(tmp_path: Path) -> Path:
     return Path(shutil.copytree(CHECKPOINT, tmp_path / "checkpoint"))
 
 
-def change_weights(
-    checkpoint: Path, name: str, row: int | slice, value: float | torch.Tensor
-) -> None:
+def change_weights(checkpoint: Path, name: str, row: int | slice, value: float | torch.Tensor) -> None:
     tensors = load_file(checkpoint / "model.safetensors")
     tensors = {key: tensor.float() for key, tensor in tensors.items()}  # fp16 has no 1e38
     tensors[name][row] = value

@@ -29,10 +29,7 @@ def test_no_object_is_forgotten(world: World):
     assert target.run(log=str(log))[0] == 0
     written = [line for line in log.read_text().splitlines() if not line.startswith("open ")]
     patterns = list(STEPS.values())
-    steps = [
-        next(n for n, pattern in enumerate(patterns) if re.search(pattern, line))
-        for line in written
-    ]
+    steps = [next(n for n, pattern in enumerate(patterns) if re.search(pattern, line)) for line in written]
     assert sorted(steps) == [0, *range(len(STEPS))]  # of two groups each has a tally
     assert [step for step in steps if "=" not in patterns[step]] == [0, 0, 1, 5, 6]
     assert max(steps[:6]) == 4

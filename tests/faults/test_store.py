@@ -33,9 +33,7 @@ def test_publishing_through_bad_weather(world: World, fault: str):
 
 
 @pytest.mark.s3
-@pytest.mark.parametrize(
-    ("fault", "after"), [("denied", 14), ("unavailable", 6), ("black hole", 10)]
-)
+@pytest.mark.parametrize(("fault", "after"), [("denied", 14), ("unavailable", 6), ("black hole", 10)])
 def test_an_outage_ends_with_the_documented_exit_code(world: World, fault: str, after: int):
     faults.outage(world, random.Random(5), fault, after)
 

@@ -138,9 +138,7 @@ class Target:
         name = uuid.uuid4().hex
         command = [sys.executable, "-m", "jobs.cli", "label", "--config", os.devnull]
         every = ("corpus.id_column=id", f"checkpoint.uri={CHECKPOINT}", *self.settings, *settings)
-        environment = {
-            key: value for key, value in os.environ.items() if not key.startswith("RAY_")
-        }
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
         environment |= self.environment | {
             RUN_VARIABLE: name,
             "FAULTS": json.dumps(faults),
@@ -176,9 +174,7 @@ class Target:
         """Finished units: their fragments, and when each was written."""
         found = self.table.filesystem.find(f"{self.table.root}/_units", detail=True)
         return {
-            name: info.get("LastModified") or info["mtime"]
-            for name, info in found.items()
-            if name.endswith(".parquet")
+            name: info.get("LastModified") or info["mtime"] for name, info in found.items() if name.endswith(".parquet")
         }
 
     def reader(self) -> Reader:
@@ -285,9 +281,7 @@ def restart_radosgw(server: S3Server, away: float) -> None:
     time.sleep(away)
     log = str(server.folder / "log" / "radosgw-again.out")
     script = 'setsid "$@" </dev/null >"$0" 2>&1 & echo $!'
-    started = subprocess.run(
-        ["bash", "-c", script, log, *command], capture_output=True, text=True, check=True
-    )
+    started = subprocess.run(["bash", "-c", script, log, *command], capture_output=True, text=True, check=True)
     pid_file.write_text(started.stdout)
     port, deadline = urlsplit(server.endpoint).port, time.monotonic() + RUN_SECONDS
     while True:
@@ -307,8 +301,6 @@ def small_disk(folder: Path, size: str) -> Iterator[Callable[[str], object]]:
     if mounted.returncode != 0:
         raise OSError(mounted.stderr.strip())
     try:
-        yield lambda options: subprocess.run(
-            ["mount", "-o", f"remount,{options}", str(folder)], check=True
-        )
+        yield lambda options: subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)

@@ -52,9 +52,7 @@ def peak(predictor: Predictor, tokens: int, window: int, trace: Path) -> int:
 @pytest.mark.parametrize("window", [512, 1024, 4096])
 def test_memory_grows_linearly(predictor: Predictor, tmp_path: Path, window: int) -> None:
     tokens = 8192
-    once, twice, four_times = (
-        peak(predictor, n * tokens, window, tmp_path / "trace.json") for n in (1, 2, 4)
-    )
+    once, twice, four_times = (peak(predictor, n * tokens, window, tmp_path / "trace.json") for n in (1, 2, 4))
     # Twice as many more tokens need twice as much more: 2 if memory is a + b n, 4 if it is quadratic. Measured 2.000.
     assert 1.9 < (four_times - twice) / (twice - once) < 2.1
     per_token = (four_times - twice) / (2 * tokens)
@@ -62,12 +60,7 @@ def test_memory_grows_linearly(predictor: Predictor, tmp_path: Path, window: int
     assert per_token < ELEMENTS_PER_TOKEN * HIDDEN * FLOAT32
 
 
-def test_memory_of_the_default_budget_does_not_grow_with_the_window(
-    predictor: Predictor, tmp_path: Path
-) -> None:
+def test_memory_of_the_default_budget_does_not_grow_with_the_window(predictor: Predictor, tmp_path: Path) -> None:
     """One long window's keys are gathered at once; that must not need more than the pack itself."""
-    short, long = (
-        peak(predictor, default_budget("cpu"), window, tmp_path / "trace.json")
-        for window in (512, 4096)
-    )
+    short, long = (peak(predictor, default_budget("cpu"), window, tmp_path / "trace.json") for window in (512, 4096))
     assert long < 2 * short  # measured 1.4

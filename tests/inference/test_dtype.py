@@ -45,9 +45,7 @@ def test_a_name_is_taken_as_it_is(name: str, device: Literal["cpu", "cuda"]) -> 
 
 
 def test_another_name_is_refused() -> None:
-    with pytest.raises(
-        ConfigError, match="dtype is 'fp16'; expected one of auto, bf16, fp32, int8"
-    ):
+    with pytest.raises(ConfigError, match="dtype is 'fp16'; expected one of auto, bf16, fp32, int8"):
         resolve_dtype("fp16", "cpu")
 
 

@@ -70,9 +70,7 @@ def test_a_head_on_tokens_has_a_row_for_each(tmp_path: Path, deaths: Path) -> No
     model = random_transformers_model(model_class=BigBirdForTokenClassification)
     folder = save_folder(model, tmp_path / "checkpoint")
     here = Predictor.load(folder, device="cpu", dtype="fp32", threads=1)
-    apart = IsolatedPredictor(
-        folder, device="cpu", dtype="fp32", threads=1, outputs=3, per_token=True
-    )
+    apart = IsolatedPredictor(folder, device="cpu", dtype="fp32", threads=1, outputs=3, per_token=True)
     tokens, lengths = np.full(20, KILLER, np.uint16), np.array([20], np.int32)
     (whole, _), (nothing, killed_W) = apart.predict_all([pack(), (tokens, lengths)])
     apart.close()

@@ -18,9 +18,7 @@ print(faults() - before)
 
 def faults(call: str) -> int:
     program = PROGRAM.format(call=call)
-    run = subprocess.run(
-        [sys.executable, "-c", program], text=True, capture_output=True, check=True
-    )
+    run = subprocess.run([sys.executable, "-c", program], text=True, capture_output=True, check=True)
     return int(run.stdout)
 
 

@@ -139,9 +139,7 @@ def test_a_pack_above_the_budget_is_computed_in_parts(
     assert own_predictor.token_budget == budget
 
 
-def test_halves_of_equal_windows_are_equal(
-    own_predictor: Predictor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_halves_of_equal_windows_are_equal(own_predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
     computed = watch(monkeypatch)
     own_predictor.token_budget = 2 * 300
     predict(own_predictor, [1, 1, 1, 1])
@@ -259,9 +257,7 @@ needs_int8 = pytest.mark.skipif(
 def test_int8_is_near(tmp_path: Path) -> None:
     # Weights of ordinary size: large ones make a model that no format of 8 bits could follow.
     path = save_folder(random_transformers_model(std=0.1), tmp_path)
-    fp32, int8 = (
-        Predictor.load(path, device="cpu", dtype=dtype, threads=1) for dtype in ("fp32", "int8")
-    )
+    fp32, int8 = (Predictor.load(path, device="cpu", dtype=dtype, threads=1) for dtype in ("fp32", "int8"))
     indices = list(range(len(LENGTHS)))
     logits = predict(int8, indices)
     assert logits.dtype == np.float32
@@ -273,9 +269,7 @@ def test_int8_is_near(tmp_path: Path) -> None:
 @needs_int8
 @settings(max_examples=8, deadline=None)
 @given(indices=st.lists(st.integers(0, len(LENGTHS) - 1), min_size=1, max_size=6))
-def test_company_and_order_hardly_change_logits_of_int8(
-    int8_predictor: Predictor, indices: list[int]
-) -> None:
+def test_company_and_order_hardly_change_logits_of_int8(int8_predictor: Predictor, indices: list[int]) -> None:
     together = predict(int8_predictor, indices)
     alone = np.concatenate([predict(int8_predictor, [i]) for i in indices])
     # Of logits up to 3.6, which bfloat16 itself moves by 0.06. Sums in another order may round a value to the next bfloat16
@@ -288,9 +282,7 @@ def test_bf16_is_near(model: Any, predictor: Predictor, tmp_path: Path) -> None:
     bf16 = Predictor.load(path, device="cpu", dtype="bf16", threads=1)
     logits = predict(bf16, [1, 4])
     assert logits.dtype == np.float32
-    assert (
-        np.abs(logits - predict(predictor, [1, 4])).max() < 0.2
-    )  # measured 0.058, of logits up to 3.6
+    assert np.abs(logits - predict(predictor, [1, 4])).max() < 0.2  # measured 0.058, of logits up to 3.6
 
 
 def test_logits_that_are_not_finite_are_not_hidden(model: Any, tmp_path: Path) -> None:

@@ -80,9 +80,7 @@ def plain_logits(found: list[Document], checkpoint: Path = CHECKPOINT) -> dict[s
     for document in found:
         (ids,) = tokenizer.encode([document.text])
         starts = range(0, max(1, len(ids) - overlap), body - overlap)
-        windows = [
-            np.array([tokenizer.cls_id, *ids[s : s + body], tokenizer.sep_id]) for s in starts
-        ]
+        windows = [np.array([tokenizer.cls_id, *ids[s : s + body], tokenizer.sep_id]) for s in starts]
         logits = np.concatenate([predictor.predict(w, np.array([len(w)])) for w in windows])
         results[document.id] = np.average(logits, axis=0, weights=[len(w) for w in windows])
     return results

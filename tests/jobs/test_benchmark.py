@@ -75,9 +75,7 @@ def test_all_contenders_compute_the_same_documents(run: tuple[dict[str, Any], st
 def test_labels_agree(run: tuple[dict[str, Any], str]) -> None:
     for agreement in run[0]["agreement"]:
         assert agreement["documents"] == 12
-        assert (
-            agreement["same_label"] == 1
-        )  # margins of the sample are far wider than bfloat16's step
+        assert agreement["same_label"] == 1  # margins of the sample are far wider than bfloat16's step
 
 
 @pytest.fixture(scope="module")
@@ -105,9 +103,7 @@ def test_padding_is_what_is_computed_and_not_asked_for(model: Any, tmp_path: Pat
     windows = [documents.of_length(length, length)[0] for length in (1000, 100, 2000)]
     rookery = Rookery(save_folder(model, tmp_path, labels=LABELS), "cpu", "fp32")
     assert rookery.padding(windows) == pytest.approx(1 - 3100 / (1024 + 128 + 2048))
-    assert Transformers(model, "cpu", 2).padding(windows) == pytest.approx(
-        1 - 3100 / (2 * 1024 + 2048)
-    )
+    assert Transformers(model, "cpu", 2).padding(windows) == pytest.approx(1 - 3100 / (2 * 1024 + 2048))
 
 
 def test_the_real_mix_is_that_of_real_documents() -> None:

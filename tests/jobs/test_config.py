@@ -26,9 +26,7 @@ def test_a_job_file_with_every_default_filled_in():
 def test_what_is_shown_is_a_job_file(tmp_path: Path):
     shown = CliRunner().invoke(app, ["config", "--config", JOB_FILE]).stdout
     (tmp_path / "job.yaml").write_text(shown)
-    assert (
-        CliRunner().invoke(app, ["config", "--config", str(tmp_path / "job.yaml")]).stdout == shown
-    )
+    assert CliRunner().invoke(app, ["config", "--config", str(tmp_path / "job.yaml")]).stdout == shown
 
 
 def test_files_of_the_other_commands():

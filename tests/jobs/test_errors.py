@@ -63,24 +63,16 @@ def test_too_many_errors_end_the_job_with_exit_code_4_and_publish_nothing(tmp_pa
     assert stopped.returncode == 4, stopped.stderr
     assert "3 of 5 documents could not be labelled, max_errors allows 50% of them" in stopped.stderr
     other = f"in file://{tmp_path}/corpus/other.jsonl"
-    assert (
-        f"\n  null_text (read) 2, such as id 'three' {other} at 0: the text is null\n"
-        in stopped.stderr
-    )
+    assert f"\n  null_text (read) 2, such as id 'three' {other} at 0: the text is null\n" in stopped.stderr
     assert f"\n  empty_text (tokenize) 1, such as id 'four' {other} at 30: " in stopped.stderr
-    assert (
-        f"\nList them with `rookery errors --config {path} --set compute.dtype=fp32`;"
-        in stopped.stderr
-    )
+    assert f"\nList them with `rookery errors --config {path} --set compute.dtype=fp32`;" in stopped.stderr
     assert "Traceback" not in stopped.stderr
     assert {name.partition("/")[0] for name in tree(tmp_path / "table")} == {"_units"}
 
     shown = errors(tmp_path)
     assert "errors of 2 finished units, which no snapshot holds yet" in shown
     assert "null_text read 2" in shown
-    assert (
-        f"null_text id three\nfile://{tmp_path}/corpus/other.jsonl at 0: the text is null" in shown
-    )
+    assert f"null_text id three\nfile://{tmp_path}/corpus/other.jsonl at 0: the text is null" in shown
 
 
 @pytest.mark.ray
@@ -132,9 +124,7 @@ def test_a_fixed_document_is_labelled_by_the_next_run(ray: None, tmp_path: Path)
 
 
 @pytest.mark.ray
-def test_errors_of_a_run_that_a_budget_stopped_are_shown_before_those_of_the_snapshot(
-    ray: None, tmp_path: Path
-):
+def test_errors_of_a_run_that_a_budget_stopped_are_shown_before_those_of_the_snapshot(ray: None, tmp_path: Path):
     write_corpus(tmp_path, document("three", "fine"))
     run_job(job(tmp_path))
     write_corpus(tmp_path, null("three"))
@@ -193,9 +183,7 @@ def test_the_summary_tells_of_errors_and_a_limit_that_is_set_later_judges_them(
     before = tree(tmp_path / "table")
     with pytest.raises(ErrorBudgetError, match=r"Snapshot 1, .* stays as it is") as stopped:
         run_job(job(tmp_path), listing=listing)
-    assert "2 of 4 documents could not be labelled, max_errors allows 1% of them" in str(
-        stopped.value
-    )
+    assert "2 of 4 documents could not be labelled, max_errors allows 1% of them" in str(stopped.value)
     assert listing in str(stopped.value)
     assert tree(tmp_path / "table") == before
 
@@ -220,17 +208,12 @@ def test_labels_below_their_thresholds_and_what_was_done_before_are_told(
     assert manifest.checkpoint["thresholds"] == dict.fromkeys(labels, 1.0)
     shown = said(capsys)
     assert "no label 3 of the predictions: the most probable label is below its threshold" in shown
-    assert (
-        "this run 0 documents in 0 units: 0 predictions, 0 errors; the other 3 were done before"
-        in shown
-    )
+    assert "this run 0 documents in 0 units: 0 predictions, 0 errors; the other 3 were done before" in shown
     assert "(none) 3 █" in shown
 
 
 @pytest.mark.ray
-def test_duplicate_ids_are_refused_or_kept(
-    ray: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_duplicate_ids_are_refused_or_kept(ray: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     write_corpus(tmp_path, document("one", "the same id as in the other file"))
     corpus = f"file://{tmp_path}/corpus"
     refused = rf"1 id is on more .*\n  'one' in {corpus}/good.jsonl at 0 and in {corpus}/other.jsonl at 0\n"

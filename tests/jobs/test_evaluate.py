@@ -167,9 +167,7 @@ def test_a_split_of_a_single_class_is_refused_and_nothing_is_stored(folder: Path
 
 
 @pytest.mark.ray
-def test_a_checkpoint_that_was_replaced_meanwhile_gets_no_thresholds(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_checkpoint_that_was_replaced_meanwhile_gets_no_thresholds(folder: Path, monkeypatch: pytest.MonkeyPatch):
     config = folder / "checkpoint" / "config.json"
     before = config.read_text()
 
@@ -232,8 +230,7 @@ def test_a_binary_checkpoint_is_measured_and_fitted(labelled: Path, tmp_path: Pa
     accuracy = of_the_table(tmp_path, "avg((p.label = c.label)::int)")
     assert metrics["accuracy"] == pytest.approx(accuracy, abs=BELOW_DUCKDB)
     assert {label["label"]: label["given"] for label in metrics["labels"]} == {
-        label: of_the_table(tmp_path, f"count(*) filter (p.label = '{label}')")
-        for label in ("python", "rust")
+        label: of_the_table(tmp_path, f"count(*) filter (p.label = '{label}')") for label in ("python", "rust")
     }
 
 
@@ -255,9 +252,7 @@ def test_a_checkpoint_in_a_store_is_not_written_to(tmp_path: Path):
     ],
     ids=["output", "output in the corpus", "table", "checkpoint in the corpus"],
 )  # fmt: skip
-def test_what_can_t_be_written_is_found_before_ray_starts(
-    tmp_path: Path, override: str, message: str
-):
+def test_what_can_t_be_written_is_found_before_ray_starts(tmp_path: Path, override: str, message: str):
     (tmp_path / "corpus").mkdir()
     pq.write_table(pq.read_table(CORPUS / "test.parquet"), tmp_path / "corpus/a.parquet")
     shutil.copytree(CHECKPOINT, tmp_path / "corpus/c" if "corpus/c" in override else tmp_path / "checkpoint")  # fmt: skip
@@ -276,9 +271,7 @@ def test_what_can_t_be_written_is_found_before_ray_starts(
         ("49%", 1, True),
     ],
 )
-def test_more_failures_than_the_file_allows_are_refused(
-    tmp_path: Path, limit: str, failed: int, refused: bool
-):
+def test_more_failures_than_the_file_allows_are_refused(tmp_path: Path, limit: str, failed: int, refused: bool):
     found = examples(np.zeros((1, 2)), np.eye(2)[:1])
     joined = Joined(found, Counter(null_text=failed))
     with pytest.raises(ErrorBudgetError, match="null_text") if refused else nullcontext():
@@ -286,9 +279,7 @@ def test_more_failures_than_the_file_allows_are_refused(
 
 
 def test_the_command_line_names_what_is_wrong(tmp_path: Path):
-    job = evaluation(
-        tmp_path, f"corpus.uris={CORPUS}", f"checkpoint.uri={CHECKPOINT}", "evaluation.test=dev"
-    )
+    job = evaluation(tmp_path, f"corpus.uris={CORPUS}", f"checkpoint.uri={CHECKPOINT}", "evaluation.test=dev")
     path = tmp_path / "job.yaml"
     path.write_text(yaml.safe_dump(job.model_dump(mode="json", exclude_unset=True)))
     failed = rookery("evaluate", "--config", str(path))

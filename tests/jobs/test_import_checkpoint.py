@@ -56,9 +56,7 @@ def test_layers_are_named_and_what_is_left_out_is_told(tmp_path: Path) -> None:
     second = {"mood.weight": torch.zeros(3, 64), "mood.bias": torch.zeros(3)}
     weights = saved(tmp_path, second | {"loss_fn.pos_weight": torch.ones(2)})
     told = ("--pooling", "mean", *TOLD)
-    assert "--linear classifier; --linear mood" in str(
-        run(weights, tmp_path / "a", *told).exception
-    )
+    assert "--linear classifier; --linear mood" in str(run(weights, tmp_path / "a", *told).exception)
     result = run(weights, tmp_path / "a", *told, "--linear", "classifier", "--encoder", "bigbird")
     assert "recognised  BigBirdModel as 'bigbird.', classifier as classifier" in result.stdout
     assert "left out    loss_fn.pos_weight, mood.weight, mood.bias" in result.stdout

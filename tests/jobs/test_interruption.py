@@ -75,9 +75,7 @@ def test_sigterm_ends_in_order_and_the_next_run_goes_on(tmp_path: Path) -> None:
     assert again.returncode == 0, told
     assert {path: path.stat().st_ino for path in done} == before
     glob = f"{tmp_path}/table/data/snapshot=00000000000000000001/**/*.parquet"
-    assert duckdb.sql(f"select count(*), count(distinct id) from '{glob}'").fetchall() == [
-        (100, 100)
-    ]
+    assert duckdb.sql(f"select count(*), count(distinct id) from '{glob}'").fetchall() == [(100, 100)]
 
 
 def test_ctrl_c_twice_ends_at_once(tmp_path: Path) -> None:

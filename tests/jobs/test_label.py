@@ -54,9 +54,7 @@ def job_file(path: Path, settings: Job) -> str:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    return {
-        str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()
-    }
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 def published(folder: Path) -> dict[str, bytes]:
@@ -77,9 +75,7 @@ def published(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.ray
-def test_every_document_once_with_the_label_that_the_plain_predictor_gives(
-    ray: None, tmp_path: Path
-):
+def test_every_document_once_with_the_label_that_the_plain_predictor_gives(ray: None, tmp_path: Path):
     found = write_every_format(tmp_path / "corpus", documents(30))
     manifest = run_job(job(tmp_path, "table.partition_by=[collection]", "table.buckets=2"))
     assert manifest is not None
@@ -118,9 +114,7 @@ def test_a_second_run_publishes_nothing_and_loads_nothing_large(ray: None, tmp_p
 
 
 @pytest.mark.ray
-def test_only_what_is_new_is_labelled(
-    ray: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_only_what_is_new_is_labelled(ray: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     found = documents(12)
     write_every_format(tmp_path / "corpus", found[:10])
     run_job(job(tmp_path))
@@ -134,10 +128,7 @@ def test_only_what_is_new_is_labelled(
     now = {path.name for path in (tmp_path / "table").glob("_units/*/*/*.parquet")}
     assert len(now - fragments) == 1
     shown = " ".join(capsys.readouterr().out.split())
-    assert (
-        "this run 2 documents in 1 unit: 2 predictions, 0 errors; the other 10 were done before"
-        in shown
-    )
+    assert "this run 2 documents in 1 unit: 2 predictions, 0 errors; the other 10 were done before" in shown
 
 
 @pytest.mark.ray
@@ -189,9 +180,7 @@ def test_limit_gives_a_partial_snapshot(ray: None, tmp_path: Path):
     assert (complete.snapshot, complete.partial, complete.counts["documents"]) == (2, False, 20)
 
 
-def test_dry_run_shows_the_plan_and_writes_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_dry_run_shows_the_plan_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     write_every_format(tmp_path / "corpus", documents(10))
     assert run_job(job(tmp_path), dry_run=True) is None
     shown = capsys.readouterr().out
@@ -248,9 +237,7 @@ def test_on_s3(s3: S3Server, tmp_path: Path):
 
     duckdb.register_filesystem(filesystem)
     glob = f"s3://{bucket}/table/data/snapshot=00000000000000000001/**/*.parquet"
-    rows = duckdb.sql(
-        f"select id, scores from read_parquet('{glob}', hive_partitioning = true)"
-    ).fetchall()
+    rows = duckdb.sql(f"select id, scores from read_parquet('{glob}', hive_partitioning = true)").fetchall()
     expected = {
         d.id.replace(f"file://{tmp_path}", f"s3://{bucket}"): softmax(logits[None])[0]
         for d, logits in zip(found, plain_logits(found).values(), strict=True)
@@ -283,9 +270,7 @@ def test_on_s3(s3: S3Server, tmp_path: Path):
         "scheme",
     ],
 )
-def test_what_users_get_wrong_ends_before_ray_starts(
-    tmp_path: Path, overrides: list[str], code: int, message: str
-):
+def test_what_users_get_wrong_ends_before_ray_starts(tmp_path: Path, overrides: list[str], code: int, message: str):
     path = job_file(tmp_path / "job.yaml", job(tmp_path, f"corpus.uris={CORPUS}/test.parquet"))
     result = rookery("label", "--config", path, *(part for o in overrides for part in ("--set", o)))
     assert (result.returncode, result.stdout) == (code, "")
@@ -305,9 +290,7 @@ def test_a_table_that_can_t_be_written_ends_before_ray_starts(tmp_path: Path):
             run_job(settings)
 
 
-def test_the_plan_says_what_a_folder_holds_beside_the_corpus(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_the_plan_says_what_a_folder_holds_beside_the_corpus(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (tmp_path / "corpus").mkdir()
     for name in ("a.jsonl", "README.md", "LICENSE", "b.sha256", "_c.jsonl"):
         (tmp_path / "corpus" / name).write_text('{"id": "a", "text": "b"}\n')
@@ -319,12 +302,8 @@ def test_the_plan_says_what_a_folder_holds_beside_the_corpus(
 
 @pytest.mark.s3
 def test_a_missing_bucket_ends_before_ray_starts(s3: S3Server, tmp_path: Path):
-    settings = job(
-        tmp_path, "corpus.uris=s3://no-such-bucket/x", f"storage.endpoint_url={s3.endpoint}"
-    )
-    result = rookery(
-        "label", "--config", job_file(tmp_path / "job.yaml", settings), **s3.environment()
-    )
+    settings = job(tmp_path, "corpus.uris=s3://no-such-bucket/x", f"storage.endpoint_url={s3.endpoint}")
+    result = rookery("label", "--config", job_file(tmp_path / "job.yaml", settings), **s3.environment())
     assert (result.returncode, result.stdout) == (3, "")
     assert "s3://no-such-bucket: no such bucket" in result.stderr
 
@@ -333,12 +312,8 @@ def test_a_missing_bucket_ends_before_ray_starts(s3: S3Server, tmp_path: Path):
 def test_refused_credentials_end_before_ray_starts(s3: S3Server, tmp_path: Path):
     if s3.kind == "moto":
         pytest.skip("moto believes any credentials")
-    settings = job(
-        tmp_path, f"corpus.uris=s3://{s3.new_bucket()}/x", f"storage.endpoint_url={s3.endpoint}"
-    )
+    settings = job(tmp_path, f"corpus.uris=s3://{s3.new_bucket()}/x", f"storage.endpoint_url={s3.endpoint}")
     path = job_file(tmp_path / "job.yaml", settings)
-    result = rookery(
-        "label", "--config", path, **(s3.environment() | {"AWS_SECRET_ACCESS_KEY": "wrong"})
-    )
+    result = rookery("label", "--config", path, **(s3.environment() | {"AWS_SECRET_ACCESS_KEY": "wrong"}))
     assert (result.returncode, result.stdout) == (3, "")
     assert "check the credentials" in result.stderr

@@ -30,9 +30,7 @@ PATIENCE_SECONDS = 90
 def head(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """A Ray head on loopback, as a process of its own; the job API's address and the environment that reaches it."""
     gcs_port, dashboard_port, agent_port = free_ports(3)
-    environment = {
-        key: value for key, value in os.environ.items() if not key.startswith("RAY_")
-    } | {
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")} | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # or it listens on every interface
         "RAY_AUTH_MODE": "token",
@@ -45,9 +43,7 @@ def head(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
         "--object-store-memory=300000000", "--disable-usage-stats",
     ]  # fmt: skip
     with (tmp_path / "head.log").open("w") as log:
-        process = subprocess.Popen(
-            command, env=environment, stdout=log, stderr=log, start_new_session=True
-        )
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
         _wait_for(dashboard_port, process, tmp_path / "head.log")
         assert set(listening_addresses(family(process.pid))) <= LOOPBACK
@@ -63,9 +59,7 @@ def head(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
 def test_ray_job_submit(head: tuple[str, dict[str, str]], tmp_path: Path):
     address, environment = head
     (tmp_path / "corpus").mkdir()
-    pq.write_table(
-        pq.read_table(CORPUS / "validation.parquet").slice(0, 5), tmp_path / "corpus" / "a.parquet"
-    )
+    pq.write_table(pq.read_table(CORPUS / "validation.parquet").slice(0, 5), tmp_path / "corpus" / "a.parquet")
     shutil.copytree(CHECKPOINT, tmp_path / "checkpoint")
     (tmp_path / "job.yaml").write_text(
         f"corpus: {{uris: {tmp_path}/corpus, id_column: id}}\n"

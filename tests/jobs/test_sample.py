@@ -49,9 +49,7 @@ def test_the_checkpoint_says_what_it_was_trained_on():
 
 
 def test_transformers_reads_the_checkpoint_as_we_do():
-    theirs = BigBirdForSequenceClassification.from_pretrained(
-        CHECKPOINT, dtype=torch.float32
-    ).eval()
+    theirs = BigBirdForSequenceClassification.from_pretrained(CHECKPOINT, dtype=torch.float32).eval()
     ours = Predictor.load(CHECKPOINT, device="cpu", dtype="fp32", threads=None)
     processor = SentencePieceProcessor(str(CHECKPOINT / "spiece.model"))
     control = [processor.piece_to_id(piece) for piece in ("[CLS]", "[SEP]")]

@@ -59,9 +59,7 @@ def test_requests_grow_with_the_corpus_and_no_faster(world: World, monkeypatch: 
         elif cost.phase == "publish the first snapshot":
             # each fragment is counted, then written; four looks for the hint, which is not there yet
             assert sent["GET"] == 2 * units + 4
-            assert (
-                sent["PUT"] == 2 * cost.groups + 3
-            )  # tallies and files; claim, manifest, _latest.json
+            assert sent["PUT"] == 2 * cost.groups + 3  # tallies and files; claim, manifest, _latest.json
             assert sent["COPY"] == 0
         else:
             added, one = divmod(sent["PUT"] - 3, 2)
@@ -89,9 +87,7 @@ def phases(job: list[str], write: Callable[[Plan], None], sent: Counter[str]) ->
 
 
 @pytest.mark.s3
-def test_the_simulated_store_counts_what_s3_is_sent(
-    world: World, s3: S3Server, monkeypatch: pytest.MonkeyPatch
-):
+def test_the_simulated_store_counts_what_s3_is_sent(world: World, s3: S3Server, monkeypatch: pytest.MonkeyPatch):
     common = ["corpus.id_column=id", f"checkpoint.uri={CHECKPOINT}"]
     world.files, world.file = 3, corpus_file()
 

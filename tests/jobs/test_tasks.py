@@ -221,9 +221,7 @@ def mean_logit(model: Any, text: str) -> float:
     ],
     ids=["regression", "binary", "multi-label"],
 )
-def test_a_head_with_one_output(
-    rookery: Any, column: str, expected: Callable[[float], Any], tmp_path: Path
-) -> None:
+def test_a_head_with_one_output(rookery: Any, column: str, expected: Callable[[float], Any], tmp_path: Path) -> None:
     model = checkpoint(tmp_path, BigBirdForSequenceClassification, rookery, id2label={0: "price"})
     label_here(job(tmp_path))
     found, _ = published(tmp_path, column)

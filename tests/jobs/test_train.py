@@ -45,9 +45,7 @@ def trained(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
-def training_job(
-    corpus: Path, output: Path, workers: int = 1, state_every_s: float = 60.0
-) -> TrainJob:
+def training_job(corpus: Path, output: Path, workers: int = 1, state_every_s: float = 60.0) -> TrainJob:
     return job(
         corpus, output, training={"epochs": 2, "hidden_tokens": 0.1, "clip_norm": 1e6}, compute={"workers": workers},
         output={"state_every_s": state_every_s},
@@ -150,9 +148,7 @@ def evaluating_leaves_out_what_it_was_trained_on(
         "max_errors=10%",
     ]  # fmt: skip
     made = parse_settings(EvaluationJob, "", settings, "job")
-    with pytest.raises(
-        CorpusError, match="the corpus: all 24 documents with a label are left out: trained on"
-    ):
+    with pytest.raises(CorpusError, match="the corpus: all 24 documents with a label are left out: trained on"):
         run_evaluation(made)
     assert not (folder / "out").exists()
     more = write(folder / "more.jsonl", 60)
@@ -194,12 +190,8 @@ def test_a_finished_job_has_nothing_to_do_and_another_is_refused(trained: Path, 
         run_job(job(corpus, trained))
 
 
-@pytest.mark.parametrize(
-    "made_by", ["", "[]", "not {digest}", '{{"job": null, "resumed": "{digest}"}}', None]
-)
-def test_a_folder_that_somebody_else_made_is_refused(
-    corpus: Path, tmp_path: Path, made_by: str | None
-):
+@pytest.mark.parametrize("made_by", ["", "[]", "not {digest}", '{{"job": null, "resumed": "{digest}"}}', None])
+def test_a_folder_that_somebody_else_made_is_refused(corpus: Path, tmp_path: Path, made_by: str | None):
     made = training_job(corpus, tmp_path)
     if made_by is not None:
         (tmp_path / "training.json").write_text(made_by.format(digest=job_digest(made)))

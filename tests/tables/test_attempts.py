@@ -103,9 +103,7 @@ def test_a_run_that_ended_leaves_a_suspect(fragments: Fragments):
         assert before
 
 
-def test_a_run_that_died_is_told_by_the_store_s_clock(
-    fragments: Fragments, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_run_that_died_is_told_by_the_store_s_clock(fragments: Fragments, monkeypatch: pytest.MonkeyPatch):
     """Whatever the clock of this machine says."""
     storage = fragments.storage
     monkeypatch.setattr("time.time", lambda: 0.0)
@@ -125,15 +123,11 @@ def test_a_run_beats(fragments: Fragments, monkeypatch: pytest.MonkeyPatch):
     with Runs(fragments).begun() as run:
         first = fragments.storage.stat(Runs(fragments).uri(run))
         assert first
-        while (now := fragments.storage.stat(Runs(fragments).uri(run))) is None or (
-            now.modified == first.modified
-        ):
+        while (now := fragments.storage.stat(Runs(fragments).uri(run))) is None or (now.modified == first.modified):
             pass
 
 
-def test_many_questions_about_a_neighbour_are_one_listing(
-    fragments: Fragments, monkeypatch: pytest.MonkeyPatch
-):
+def test_many_questions_about_a_neighbour_are_one_listing(fragments: Fragments, monkeypatch: pytest.MonkeyPatch):
     listed = []
     find = Storage.find
 
@@ -168,9 +162,7 @@ def test_what_dead_runs_left_is_swept(fragments: Fragments, monkeypatch: pytest.
     assert not left_in(fragments)
 
 
-def test_where_nothing_is_left_nothing_is_asked(
-    fragments: Fragments, monkeypatch: pytest.MonkeyPatch
-):
+def test_where_nothing_is_left_nothing_is_asked(fragments: Fragments, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delattr(Storage, "put")
     monkeypatch.delattr(Storage, "find")
     sweep(fragments, [], set())

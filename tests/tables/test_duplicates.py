@@ -96,9 +96,7 @@ def test_duplicate_ids_are_refused_before_anything_is_claimed(table: Table):
     assert told[0] == (
         "corpus.duplicate_ids: 12 ids are on more than one document, on 24 in all. Nothing was published; finished units are kept."
     )
-    assert told[1:11] == [
-        f"  '{n:02d}' in s3://b/1.jsonl at {n} and in s3://b/2.jsonl at {n}" for n in range(10)
-    ]
+    assert told[1:11] == [f"  '{n:02d}' in s3://b/1.jsonl at {n} and in s3://b/2.jsonl at {n}" for n in range(10)]
     assert told[11:] == [
         "  and 2 more",
         "Give each document an id of its own (corpus.id_column), or set corpus.duplicate_ids: keep",
@@ -118,9 +116,7 @@ def test_duplicate_ids_that_are_kept_are_counted_and_judged_again(table: Table):
     assert manifest.counts["duplicate_ids"] == repeated
     assert is_current(table.snapshots, refuse) == manifest
     check_current(table.snapshots, table.fragments, keep, manifest)
-    with pytest.raises(
-        CorpusError, match="1 id is on more than one document, on 2 in all"
-    ) as refused:
+    with pytest.raises(CorpusError, match="1 id is on more than one document, on 2 in all") as refused:
         check_current(table.snapshots, table.fragments, refuse, manifest)
     assert "Snapshot 1, which other settings published, stays as it is" in str(refused.value)
     assert "'a' in s3://b/1.jsonl at 0 and in s3://b/2.jsonl at 0" in str(refused.value)

@@ -12,9 +12,7 @@ TABLE = pa.table({"id": ["a", "b"], "label": ["x", "x"]})
 
 
 def test_the_same_table_gives_the_same_bytes():
-    assert parquet_bytes(TABLE) == parquet_bytes(
-        pa.concat_tables([TABLE.slice(0, 1), TABLE.slice(1)]).combine_chunks()
-    )
+    assert parquet_bytes(TABLE) == parquet_bytes(pa.concat_tables([TABLE.slice(0, 1), TABLE.slice(1)]).combine_chunks())
 
 
 def test_no_arrow_schema_inside():
@@ -55,9 +53,7 @@ def test_partition_path(values: list[tuple[str, str | None]], path: str):
     assert partition_path(values) == path
 
 
-names = st.text(
-    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=20
-)
+names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=20)
 
 
 @given(st.lists(st.tuples(names, names), max_size=3))
@@ -68,9 +64,7 @@ def test_no_value_leaves_its_folder(values: list[tuple[str, str | None]]):
     assert not {".", ".."} & set(segments)
 
 
-@pytest.mark.parametrize(
-    "value", ["plain", "x y", "a/b", "k=v", "50%", "é", "..", "a+b", "'quote'"]
-)
+@pytest.mark.parametrize("value", ["plain", "x y", "a/b", "k=v", "50%", "é", "..", "a+b", "'quote'"])
 def test_an_engine_reads_the_value_back(tmp_path, value: str):
     folder = tmp_path / partition_path([("key", value)])
     folder.mkdir(parents=True)

@@ -72,19 +72,14 @@ class Table:
         """One document for each id; all are errors if `failed`."""
         error = {"stage": "read", "reason": "null_text", "message": "the text is null"}
         fine = {"n_tokens": 3, "n_windows": 1, "truncated": False, "content_sha256": "0" * 64}
-        rows = [
-            {"id": id_, "position": position} | (error if failed else fine)
-            for position, id_ in enumerate(ids)
-        ]
+        rows = [{"id": id_, "position": position} | (error if failed else fine) for position, id_ in enumerate(ids)]
         logits = pa.array([[1.0, 2.0]] * len(ids), DOCUMENT_LOGITS.type)
         records = pa.Table.from_struct_array(pa.array(rows, DOCUMENT_RECORD))
         unit = f"{number:032d}"
         self.fragments.write(unit, fragment(records, logits, DOCUMENT_LOGITS))
         return SourceUnit(unit, f"s3://b/{number}.jsonl", (("part", "a"), ("day", "1")), len(ids))
 
-    def publish(
-        self, *units: SourceUnit, partial: bool = False, decision: Classification = DECISION
-    ) -> Manifest:
+    def publish(self, *units: SourceUnit, partial: bool = False, decision: Classification = DECISION) -> Manifest:
         return publish(
             self.snapshots,
             self.fragments,
@@ -113,9 +108,7 @@ def table(tmp_path: Path) -> Table:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    return {
-        str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()
-    }
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 def test_every_document_in_one_row(table: Table):
@@ -417,9 +410,7 @@ def test_as_many_errors_as_the_job_allows_are_published(table: Table, max_errors
     [(1, "1"), (0, "0"), (0.24, "24% of them"), (0.0, "0% of them")],
     ids=["count", "none", "share", "no share"],
 )
-def test_more_errors_than_the_job_allows_stop_before_anything_is_claimed(
-    table: Table, max_errors: float, allowed: str
-):
+def test_more_errors_than_the_job_allows_stop_before_anything_is_claimed(table: Table, max_errors: float, allowed: str):
     units = four_units_with_two_errors(table)
     before = tree(table.folder)
     with pytest.raises(ErrorBudgetError) as stopped:
@@ -470,9 +461,7 @@ def test_the_rules_are_no_part_of_the_content_but_judge_what_is_there(table: Tab
     assert is_current(table.snapshots, loose) == first
     check_current(table.snapshots, table.fragments, loose, first)
     strict = replace(loose, rules=Rules(1, "refuse"))
-    with pytest.raises(
-        ErrorBudgetError, match=r"allows 1\. Snapshot 1, which .* stays as it is\.\n  null_"
-    ):
+    with pytest.raises(ErrorBudgetError, match=r"allows 1\. Snapshot 1, which .* stays as it is\.\n  null_"):
         check_current(table.snapshots, table.fragments, strict, first)
 
 
@@ -500,9 +489,7 @@ def test_failures_are_the_same_before_and_after_publishing(table: Table):
         ("null_text", "nowhere", []),
     ],
 )
-def test_failures_are_chosen_by_reason_and_file(
-    table: Table, reason: str | None, file: str | None, ids: list[str]
-):
+def test_failures_are_chosen_by_reason_and_file(table: Table, reason: str | None, file: str | None, ids: list[str]):
     units = [table.unit(number, failed=True) for number in range(1, 4)]
     found = failures.chosen(failures.of_units(table.fragments, units), reason, file)
     assert [row["id"] for rows in found for row in rows.to_pylist()] == ids
@@ -634,9 +621,7 @@ def test_what_a_column_means_is_in_no_data_file(table: Table):
     assert manifest.columns[0]["meaning"].encode() not in file.read_bytes()
 
 
-def same_job_until(
-    table: Table, unit: SourceUnit, step: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def same_job_until(table: Table, unit: SourceUnit, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another run of the same job publishes just before this one's first put of a kind of object."""
     really, pending = Storage.put_if_absent, [lambda: table.publish(unit)]
 
@@ -649,9 +634,7 @@ def same_job_until(
 
 
 @pytest.mark.parametrize("step", [".claim", "/data/", "/00000000000000000001.json"])
-def test_the_same_job_twice_at_once_leaves_one_snapshot(
-    table: Table, step: str, monkeypatch: pytest.MonkeyPatch
-):
+def test_the_same_job_twice_at_once_leaves_one_snapshot(table: Table, step: str, monkeypatch: pytest.MonkeyPatch):
     unit = table.unit(1)
     same_job_until(table, unit, step, monkeypatch)
     publication = table.publication(unit)

@@ -13,9 +13,7 @@ from pipeline.text.windows import WindowPolicy
 Head = Callable[[int, int, list[int]], tuple[np.ndarray, np.ndarray]]
 
 
-def row(
-    texts: list[str | None], policy: WindowPolicy, head: Head, questions: int = 1, seed: int = 0
-) -> pa.Table:
+def row(texts: list[str | None], policy: WindowPolicy, head: Head, questions: int = 1, seed: int = 0) -> pa.Table:
     """What comes out of the encoder; windows lie in any order, as in packs."""
     windows = [
         (document, question, ordinal, window)
@@ -40,9 +38,7 @@ def row(
         for i, text in enumerate(texts)
     ]
     letters = [
-        locate(text, [0] * len(text), [(i, i + 1) for i in range(len(text))])
-        for text in texts
-        if text is not None
+        locate(text, [0] * len(text), [(i, i + 1) for i in range(len(text))]) for text in texts if text is not None
     ]
     values = {
         "unit": "u",

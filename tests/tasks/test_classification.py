@@ -53,9 +53,7 @@ def test_sigmoid_is_torchs(logits_NL: np.ndarray[Any, Any]) -> None:
 
 
 @given(logits, st.floats(-1e4, 1e4))
-def test_softmax_sums_to_one_and_ignores_a_shift(
-    logits_NL: np.ndarray[Any, Any], shift: float
-) -> None:
+def test_softmax_sums_to_one_and_ignores_a_shift(logits_NL: np.ndarray[Any, Any], shift: float) -> None:
     np.testing.assert_allclose(softmax(logits_NL).sum(1), 1.0)
     np.testing.assert_allclose(softmax(logits_NL + shift), softmax(logits_NL), atol=1e-10)
 
@@ -127,9 +125,7 @@ def test_the_threshold_of_another_label_does_not_matter() -> None:
     ],
     ids=["one", "two", "none", "at the threshold"],
 )
-def test_every_label_over_half_is_listed(
-    probabilities: tuple[float, ...], labels: list[str]
-) -> None:
+def test_every_label_over_half_is_listed(probabilities: tuple[float, ...], labels: list[str]) -> None:
     assert decided(MULTI, [logit(p) for p in probabilities])["labels"] == [labels]
 
 
@@ -191,13 +187,9 @@ def test_the_temperature_divides_the_logits() -> None:
 
 
 @given(three_logits, st.floats(0.1, 10))
-def test_the_temperature_keeps_the_order(
-    logits_NL: np.ndarray[Any, Any], temperature: float
-) -> None:
+def test_the_temperature_keeps_the_order(logits_NL: np.ndarray[Any, Any], temperature: float) -> None:
     order = np.argsort(softmax(logits_NL / temperature), axis=1, kind="stable")
-    np.testing.assert_allclose(
-        np.take_along_axis(logits_NL, order, 1), np.sort(logits_NL, axis=1), atol=1e-12
-    )
+    np.testing.assert_allclose(np.take_along_axis(logits_NL, order, 1), np.sort(logits_NL, axis=1), atol=1e-12)
 
 
 @given(three_logits)

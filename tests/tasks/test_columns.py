@@ -27,9 +27,7 @@ TASKS: list[Task] = [
 def test_every_published_column_has_its_type_and_meaning(task: Task, tmp_path: Path):
     for schema in (predictions_schema(task.fields, ["lang"]), errors_schema(["lang"])):
         (tmp_path / "part.parquet").write_bytes(parquet_bytes(schema.empty_table()))
-        names = [
-            row[0] for row in duckdb.sql(f"describe from '{tmp_path}/part.parquet'").fetchall()
-        ]
+        names = [row[0] for row in duckdb.sql(f"describe from '{tmp_path}/part.parquet'").fetchall()]
         columns = described(schema)
         assert [column["name"] for column in columns] == names
         assert [column["type"] for column in columns] == list(map(str, schema.types))

@@ -29,9 +29,7 @@ def test_regression_takes_what_csv_holds():
 
 
 def test_labels_that_the_checkpoint_does_not_know():
-    with pytest.raises(
-        CorpusError, match=r"2 documents .* does not know: jackdaw; it knows crow, rook"
-    ):
+    with pytest.raises(CorpusError, match=r"2 documents .* does not know: jackdaw; it knows crow, rook"):
         targets("single_label", ("crow", "rook"), ["jackdaw", "rook", "jackdaw"])
 
 

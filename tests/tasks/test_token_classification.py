@@ -64,12 +64,8 @@ def test_an_entity_is_its_characters(policy: WindowPolicy) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(
-    st.lists(st.sampled_from(LABELS), min_size=len(LONG), max_size=len(LONG)), st.integers(0, 99)
-)
-def test_windows_change_nothing_where_the_head_sees_only_the_token(
-    labels: list[str], seed: int
-) -> None:
+@given(st.lists(st.sampled_from(LABELS), min_size=len(LONG), max_size=len(LONG)), st.integers(0, 99))
+def test_windows_change_nothing_where_the_head_sees_only_the_token(labels: list[str], seed: int) -> None:
     head = head_of(dict(enumerate(labels)))
     at_once = TASK.outputs(row([LONG, None, LONG[:9]], AT_ONCE, head)).to_pylist()
     assert TASK.outputs(row([LONG, None, LONG[:9]], WINDOWS, head, seed=seed)).to_pylist() == at_once  # fmt: skip
@@ -169,9 +165,7 @@ def test_blanks_alone_are_no_entity_and_none_is_at_its_ends() -> None:
 
 def test_the_least_score_decides_at_publishing() -> None:
     task = TokenClassification(LABELS, min_score=0.8)
-    outputs = TASK.outputs(
-        row([LONG, "rook", "crow"], WINDOWS, head_of(word(0, 4, "PER"), score=0.7))
-    )
+    outputs = TASK.outputs(row([LONG, "rook", "crow"], WINDOWS, head_of(word(0, 4, "PER"), score=0.7)))
     assert [len(found) for found in TASK.decide(outputs)[0].to_pylist()] == [1, 1, 1]
     (none,) = task.decide(outputs)
     assert none.to_pylist() == [[], [], []]

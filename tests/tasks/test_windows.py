@@ -38,12 +38,6 @@ def test_aggregation_does_not_depend_on_the_packing(data: st.DataObject, how: st
         random.normal(size=(len(documents), 3)).astype(np.float32),
     )
     order = data.draw(st.permutations(range(len(documents))))
-    straight = aggregate(
-        windows(tokens.tolist(), documents, ordinals), logits, len(per_document), how
-    )
-    shuffled = windows(
-        *([values[i] for i in order] for values in (tokens.tolist(), documents, ordinals))
-    )
-    assert np.array_equal(
-        aggregate(shuffled, logits[list(order)], len(per_document), how), straight, equal_nan=True
-    )
+    straight = aggregate(windows(tokens.tolist(), documents, ordinals), logits, len(per_document), how)
+    shuffled = windows(*([values[i] for i in order] for values in (tokens.tolist(), documents, ordinals)))
+    assert np.array_equal(aggregate(shuffled, logits[list(order)], len(per_document), how), straight, equal_nan=True)

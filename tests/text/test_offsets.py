@@ -75,9 +75,7 @@ def test_the_characters_of_tokens_are_what_the_tokens_say(spiece: Path, text: st
 def test_words_are_found_where_they_are(tokenizer: Tokenizer) -> None:
     text = "  The  rook\n\nand the jackdaw, "
     (located,) = tokenizer.locate([text])
-    covered = "".join(
-        text[a:b] for a, b in zip(located.starts, located.stops, strict=True) if a < b
-    )
+    covered = "".join(text[a:b] for a, b in zip(located.starts, located.stops, strict=True) if a < b)
     assert covered == "Therookandthejackdaw,"
 
 

@@ -31,9 +31,7 @@ def documents() -> list[str]:
 
 
 @pytest.mark.parametrize("model", ["spiece", "identity_spiece"])
-def test_ids_are_sentencepieces(
-    model: str, documents: list[str], request: pytest.FixtureRequest
-) -> None:
+def test_ids_are_sentencepieces(model: str, documents: list[str], request: pytest.FixtureRequest) -> None:
     path: Path = request.getfixturevalue(model)
     expected = SentencePieceProcessor(model_file=str(path)).encode(documents)
     found = [list(map(int, encoded)) for encoded in Tokenizer.load(path, None).encode(documents)]
@@ -65,9 +63,7 @@ def test_the_special_ids_are_the_models(spiece: Path, tokenizer_json: Path) -> N
 
 @pytest.mark.parametrize("text", CONTROL_TEXTS)
 @pytest.mark.parametrize("path", ["sentencepiece", "tokenizers"])
-def test_a_control_token_in_a_text_is_text(
-    path: str, text: str, spiece: Path, tokenizer_json: Path
-) -> None:
+def test_a_control_token_in_a_text_is_text(path: str, text: str, spiece: Path, tokenizer_json: Path) -> None:
     use_spiece = path == "sentencepiece"
     tokenizer = Tokenizer.load(spiece if use_spiece else None, None if use_spiece else tokenizer_json)  # fmt: skip
     pieces = SentencePieceProcessor(model_file=str(spiece)).id_to_piece(ids(tokenizer, text))
@@ -96,9 +92,7 @@ def test_an_added_token_counts_unless_it_is_a_control_token(
     assert (2000 in found) == counts
 
 
-def test_a_limit_of_the_tokenizer_file_does_not_cut_texts(
-    tokenizer_json: Path, tmp_path: Path
-) -> None:
+def test_a_limit_of_the_tokenizer_file_does_not_cut_texts(tokenizer_json: Path, tmp_path: Path) -> None:
     tokenizer = tokenizers.Tokenizer.from_file(str(tokenizer_json))
     tokenizer.enable_truncation(4)
     tokenizer.enable_padding(length=9)
@@ -163,9 +157,7 @@ def test_one_of_the_two_files_is_needed() -> None:
 
 
 @pytest.mark.parametrize("path", ["sentencepiece", "tokenizers"])
-def test_parts_give_the_ids_of_the_whole(
-    path: str, spiece: Path, tokenizer_json: Path, documents: list[str]
-) -> None:
+def test_parts_give_the_ids_of_the_whole(path: str, spiece: Path, tokenizer_json: Path, documents: list[str]) -> None:
     """Ids, or others as likely: sentencepiece adds up float32 scores, so ties fall otherwise where a sum begins elsewhere."""
     use_spiece = path == "sentencepiece"
     encode = Tokenizer.load(spiece if use_spiece else None, None if use_spiece else tokenizer_json).encode  # fmt: skip

@@ -28,9 +28,7 @@ from pipeline.text.tokenizer import Tokenizer, harmless_cuts, in_parts
 from tests.text.models import train
 
 Ids = Callable[[str], list[int]]
-Make = Callable[
-    [Path, Path, Path], Any
-]  # a folder, a model with a table of characters, one without
+Make = Callable[[Path, Path, Path], Any]  # a folder, a model with a table of characters, one without
 
 WORDS = ["zorgblat", "zorg", "<url>", "new york", "🐦", "naïve-é", "C++"]
 CONTEXTS = ["{0}", "a {0}", "{0} b", "a {0} b", "a{0}b", "a  {0}  b", "{0}{0}", "a {0} {0} b", "a {0}{1} b", "{0},{1}.", "({0})", "a\n{0}\nb", "\t{0} ", " {0}", "a-{0}", "a_{0}_b", "ａ{0}ｂ", "ein {0}, the rook\n\n", "nai\u0308ve-e\u0301 ｎｅｗ ｙｏｒｋ {0}"]  # fmt: skip
@@ -75,9 +73,7 @@ def write(path: Path, name: str, values: object) -> None:
     (path / name).write_text(json.dumps(values))
 
 
-def library(
-    change: Callable[[tokenizers.Tokenizer], object], *, spiece: bool = False, charsmap: bool = True
-) -> Make:
+def library(change: Callable[[tokenizers.Tokenizer], object], *, spiece: bool = False, charsmap: bool = True) -> Make:
     """A tokenizer.json, perhaps beside the spiece.model that it was made of."""
 
     def make(path: Path, with_table: Path, without: Path) -> Ids:
@@ -85,11 +81,7 @@ def library(
         proto = sentencepiece_model_pb2.ModelProto.FromString((path / "spiece.model").read_bytes())
         pieces = [(piece.piece, piece.score) for piece in proto.pieces]
         made = tokenizers.Tokenizer(models.Unigram(pieces, unk_id=100))
-        table = (
-            [normalizers.Precompiled(proto.normalizer_spec.precompiled_charsmap)]
-            if charsmap
-            else []
-        )
+        table = [normalizers.Precompiled(proto.normalizer_spec.precompiled_charsmap)] if charsmap else []
         blanks = normalizers.Replace(tokenizers.Regex(" {2,}"), "▁")
         made.normalizer = normalizers.Sequence([*table, normalizers.Strip(left=False), blanks])
         made.pre_tokenizer = pre_tokenizers.Metaspace("▁", prepend_scheme="always")
@@ -136,9 +128,7 @@ def of_bert(path: Path, with_table: Path, without: Path) -> Ids:
         ",",
         ".",
     ]
-    made = tokenizers.Tokenizer(
-        models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]")
-    )
+    made = tokenizers.Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
     made.normalizer = normalizers.BertNormalizer(lowercase=True)
     made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     made.add_special_tokens(words[:5])
@@ -285,9 +275,7 @@ def test_so_it_is_with_whatever_text(pair: tuple[Tokenizer, Ids], text: str) -> 
 
 
 @pytest.mark.parametrize("kind", ["tokenizer.json: not normalized", "spiece.model: added_tokens.json", "transformers 5, without tokenizer.json"])  # fmt: skip
-def test_an_added_token_is_located_where_it_stands(
-    kind: str, tmp_path: Path, spiece: Path, plain_spiece: Path
-) -> None:
+def test_an_added_token_is_located_where_it_stands(kind: str, tmp_path: Path, spiece: Path, plain_spiece: Path) -> None:
     ids = KINDS[kind](tmp_path, spiece, plain_spiece)
     text = "A new york rook,  zorgblat🐦 \n<url>zorgzorg é."
     located = Tokenizer.open(tmp_path).locate([text])[0]
@@ -310,9 +298,7 @@ def test_no_part_of_a_long_text_begins_or_ends_within_an_added_token(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_control_tokens_stay_text(
-    kind: str, tmp_path: Path, spiece: Path, plain_spiece: Path
-) -> None:
+def test_control_tokens_stay_text(kind: str, tmp_path: Path, spiece: Path, plain_spiece: Path) -> None:
     KINDS[kind](tmp_path, spiece, plain_spiece)
     tokenizer = Tokenizer.open(tmp_path)
     (ids,) = tokenizer.encode(["a [SEP] b zorg[CLS]zorg [MASK]"])
@@ -402,9 +388,7 @@ def test_an_encoder_without_an_embedding_for_an_id_is_refused(tmp_path: Path, sp
     slow({"added_tokens.json": LISTED})(tmp_path, spiece, spiece)
     tokenizer = Tokenizer.open(tmp_path)
     tokenizer.check_fits(2000 + len(WORDS), tmp_path)
-    with pytest.raises(
-        CheckpointError, match="vocab_size is 2006, and the tokenizer has ids up to 2006"
-    ):
+    with pytest.raises(CheckpointError, match="vocab_size is 2006, and the tokenizer has ids up to 2006"):
         tokenizer.check_fits(2000 + len(WORDS) - 1, tmp_path)  # fmt: skip
 
 

@@ -39,10 +39,7 @@ def windows(row: dict[str, Any]) -> dict[tuple[int, int], list[int]]:
     keys = list(zip(row["window_documents"], row["window_ordinals"], strict=True))
     assert len(set(keys)) == len(keys)
     tokens = iter(row["tokens"])
-    found = {
-        key: [next(tokens) for _ in range(n)]
-        for key, n in zip(keys, row["window_tokens"], strict=True)
-    }
+    found = {key: [next(tokens) for _ in range(n)] for key, n in zip(keys, row["window_tokens"], strict=True)}
     assert next(tokens, None) is None
     return found
 
@@ -87,9 +84,7 @@ def test_head_tail_joins_both_ends_in_one_window(packer: Packer) -> None:
     assert row["tokens"] == [3, *ids[:9], *ids[-9:], 4]
 
 
-texts = st.lists(
-    st.sampled_from([LONG, "pods", "nodes\nand pods", "日本語 ﬁ", " ", ""]) | st.none(), max_size=12
-)
+texts = st.lists(st.sampled_from([LONG, "pods", "nodes\nand pods", "日本語 ﬁ", " ", ""]) | st.none(), max_size=12)
 
 
 @settings(max_examples=40, deadline=None)
@@ -143,9 +138,7 @@ def test_more_documents_than_are_tokenized_at_a_time(packer: Packer) -> None:
     ],
     ids=["null", "empty", "blank"],
 )
-def test_a_document_without_text_leaves_alone(
-    packer: Packer, text: str | None, stage: str, reason: str
-) -> None:
+def test_a_document_without_text_leaves_alone(packer: Packer, text: str | None, stage: str, reason: str) -> None:
     row = packed(packer, "before", text, "after")
     assert [d["id"] for d in row["documents"]] == ["d0", "d1", "d2"]
     assert [d["reason"] for d in row["documents"]] == [None, reason, None]
@@ -161,9 +154,7 @@ def test_a_document_that_could_not_be_read_keeps_its_reason(packer: Packer) -> N
 
 
 @pytest.mark.parametrize("texts", [[], [None, "", " "]], ids=["no documents", "only errors"])
-def test_a_unit_without_windows_is_a_row_all_the_same(
-    packer: Packer, texts: list[str | None]
-) -> None:
+def test_a_unit_without_windows_is_a_row_all_the_same(packer: Packer, texts: list[str | None]) -> None:
     row = packed(packer, *texts)
     assert len(row["documents"]) == len(texts)
     assert [row[name] for name in ("tokens", "window_tokens", "window_documents", "window_ordinals", "pack_windows")] == [[]] * 5  # fmt: skip
@@ -173,9 +164,7 @@ def test_a_unit_without_windows_is_a_row_all_the_same(
     ("vocabulary", "token_type"),
     [(50_358, pa.uint16()), (65_536, pa.uint16()), (65_537, pa.int32())],
 )
-def test_tokens_are_as_small_as_the_vocabulary_allows(
-    packer: Packer, vocabulary: int, token_type: pa.DataType
-) -> None:
+def test_tokens_are_as_small_as_the_vocabulary_allows(packer: Packer, vocabulary: int, token_type: pa.DataType) -> None:
     sized = replace(packer, tokenizer=replace(packer.tokenizer, vocab_size=vocabulary))
     table = sized.packs("u", documents("pods", None))
     assert table.schema.equals(packs_schema(token_type))

@@ -35,10 +35,7 @@ def test_control_tokens_are_bigbirds(tmp_path):
 
 
 def test_every_process_makes_the_same_bytes():
-    made = [
-        subprocess.run([sys.executable, "-c", PROGRAM], check=True, capture_output=True).stdout
-        for _ in range(2)
-    ]
+    made = [subprocess.run([sys.executable, "-c", PROGRAM], check=True, capture_output=True).stdout for _ in range(2)]
     assert made[0] == made[1]
 
 

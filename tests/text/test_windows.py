@@ -49,9 +49,7 @@ def test_head_reads_the_first_window_only(n_tokens: int, stop: int) -> None:
     ],
     ids=["fits", "one more", "long", "odd body"],
 )
-def test_head_tail_reads_both_ends(
-    max_tokens: int, n_tokens: int, expected: tuple[Span, ...]
-) -> None:
+def test_head_tail_reads_both_ends(max_tokens: int, n_tokens: int, expected: tuple[Span, ...]) -> None:
     assert spans(WindowPolicy(max_tokens, "head_tail"), n_tokens) == [expected]
 
 
@@ -77,16 +75,12 @@ def sliding(draw: st.DrawFn) -> WindowPolicy:
     return WindowPolicy(max_tokens, "windows", draw(st.integers(0, max_tokens - 3)))
 
 
-policies = sliding() | st.builds(
-    WindowPolicy, st.integers(3, 80), st.sampled_from(["head", "head_tail"])
-)
+policies = sliding() | st.builds(WindowPolicy, st.integers(3, 80), st.sampled_from(["head", "head_tail"]))
 lengths = st.integers(0, 700)
 
 
 @given(sliding(), lengths)
-def test_windows_reach_from_the_first_token_to_the_last(
-    policy: WindowPolicy, n_tokens: int
-) -> None:
+def test_windows_reach_from_the_first_token_to_the_last(policy: WindowPolicy, n_tokens: int) -> None:
     found = [window.spans[0] for window in policy.windows(n_tokens)]
     assert found[0][0] == 0
     assert found[-1][1] == n_tokens

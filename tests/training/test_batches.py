@@ -47,8 +47,7 @@ def test_steps_and_packs_keep_their_budgets():
 def test_random_stretches_differ_from_epoch_to_epoch_and_repeat_with_the_seed():
     settings = TrainingSettings(windows="random", shortest_stretch=10, seed=5)
     first, again, other = (
-        sorted(windows_of(BATCHER.steps(examples(), settings, epoch)), key=lambda w: w.document)
-        for epoch in (0, 0, 1)
+        sorted(windows_of(BATCHER.steps(examples(), settings, epoch)), key=lambda w: w.document) for epoch in (0, 0, 1)
     )
     assert first == again != other
     assert [w.document for w in first] == list(range(len(LENGTHS)))

@@ -69,9 +69,7 @@ def test_the_training_before_counts_as_this_one(tmp_path: Path):
 
 def test_a_validation_split_that_is_known_by_heart_is_refused(tmp_path: Path):
     rows = [("a", "train"), ("a", "validation"), ("b", "test")]
-    with pytest.raises(
-        CorpusError, match=r"splits.validation: the text of each of its 1 documents .* give others"
-    ):
+    with pytest.raises(CorpusError, match=r"splits.validation: the text of each of its 1 documents .* give others"):
         chosen(tmp_path, rows)
 
 
@@ -89,8 +87,7 @@ def test_what_is_written_is_sorted_and_reads_back(tmp_path: Path):
         (tmp_path / name).mkdir()
         written.write(tmp_path / name / "training_documents.parquet")
     expected = sorted(
-        (hashlib.sha256(str(n).encode()).digest()[:16], "train" if n < 50 else "validation")
-        for n in range(52)
+        (hashlib.sha256(str(n).encode()).digest()[:16], "train" if n < 50 else "validation") for n in range(52)
     )
     rows = pq.read_table(tmp_path / "a").to_pylist()
     assert [(row["digest"], row["split"]) for row in rows] == expected

@@ -41,9 +41,7 @@ def test_multi_label(weight):
 
 def test_regression():
     logits, target = random(5, 1), random(5, 1).flip(0)
-    torch.testing.assert_close(
-        loss(Objective("regression"), logits, target), F.mse_loss(logits, target)
-    )
+    torch.testing.assert_close(loss(Objective("regression"), logits, target), F.mse_loss(logits, target))
 
 
 VALUES = np.array([[1.0], [2.0], [4.0]], np.float32)

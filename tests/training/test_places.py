@@ -33,9 +33,7 @@ def test_an_output_that_can_be_written_is_not_made_yet(tmp_path: Path) -> None:
     ],
     ids=["below a file", "proc", "in the corpus", "around it", "in the test's", "in the pretraining's", "work folder"],
 )  # fmt: skip
-def test_an_output_that_cannot_be(
-    tmp_path: Path, output: str, sections: dict[str, Any], message: str
-) -> None:
+def test_an_output_that_cannot_be(tmp_path: Path, output: str, sections: dict[str, Any], message: str) -> None:
     (tmp_path / "corpus").mkdir()
     (tmp_path / "file").touch()
     write(tmp_path / "corpus/a.jsonl", 2)

@@ -33,18 +33,12 @@ def test_threads_make_the_steps_of_one(corpus: Path, tmp_path: Path) -> None:
 
 
 def test_dropout_repeats_with_several_threads(corpus: Path, tmp_path: Path) -> None:
-    first, second = (
-        trained(corpus, tmp_path / name, 3, dropout=0.2, hidden_tokens=0.1) for name in "ab"
-    )
+    first, second = (trained(corpus, tmp_path / name, 3, dropout=0.2, hidden_tokens=0.1) for name in "ab")
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-@pytest.mark.parametrize(
-    ("cores", "packs", "count", "each"), [(2, 4, 2, 1), (8, 3, 3, 2), (1, 9, 1, 1), (4, 1, 1, 4)]
-)
-def test_cores_that_have_no_pack_help_the_others(
-    cores: int, packs: int, count: int, each: int
-) -> None:
+@pytest.mark.parametrize(("cores", "packs", "count", "each"), [(2, 4, 2, 1), (8, 3, 3, 2), (1, 9, 1, 1), (4, 1, 1, 4)])
+def test_cores_that_have_no_pack_help_the_others(cores: int, packs: int, count: int, each: int) -> None:
     before = torch.get_num_threads()
     try:
         with started(cores, packs) as threads:

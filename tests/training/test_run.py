@@ -161,9 +161,7 @@ def test_a_head_alone_leaves_the_encoder(corpus: Path, trained: Path, tmp_path: 
 def test_a_checkpoint_is_trained_on_with_its_own_head(corpus: Path, trained: Path, tmp_path: Path):
     repeated = tmp_path / "birds.jsonl"
     records = [json.loads(line) for line in corpus.read_text().splitlines()][:40]
-    records += [
-        record | {"split": "test"} for record in records[:8]
-    ]  # two of them are test documents
+    records += [record | {"split": "test"} for record in records[:8]]  # two of them are test documents
     records += [record | {"split": "train", "text": record["text"] + " caw"} for record in records[4:8]]  # fmt: skip
     repeated.write_text("".join(json.dumps(record) + "\n" for record in records))
     made = job(
@@ -253,15 +251,11 @@ def test_a_label_of_the_test_documents_alone_is_known_and_never_given(tmp_path: 
 def test_labels_that_the_checkpoint_does_not_know(trained: Path, tmp_path: Path):
     corpus = write(tmp_path / "birds.jsonl", label="jackdaw")
     made = job(corpus, tmp_path / "model", init=None, head=None, checkpoint={"uri": str(trained)})
-    with pytest.raises(
-        CorpusError, match="labels that the checkpoint does not know: jackdaw; it knows rook, tern"
-    ):
+    with pytest.raises(CorpusError, match="labels that the checkpoint does not know: jackdaw; it knows rook, tern"):
         prepare(made)
 
 
-def test_a_binary_head_is_trained_as_the_two_labels_that_it_stands_for(
-    corpus: Path, trained: Path, tmp_path: Path
-):
+def test_a_binary_head_is_trained_as_the_two_labels_that_it_stands_for(corpus: Path, trained: Path, tmp_path: Path):
     """One output that is the difference of two: the same probabilities, the same loss, and steps that keep to it."""
     binary = tmp_path / "binary"
     shutil.copytree(trained, binary)
