@@ -64,8 +64,9 @@ class Declared:
     specials: tuple[AddedToken, ...] = ()
     of_tokenizers: bool = False  # transformers 5 wrote the folder, with the tokenizers library
 
-    def facts(self) -> list[object]:
-        """What decides ids, as plain values for a digest; empty where nobody added a token."""
+    @property
+    def form(self) -> list[object]:
+        """What of it is hashed into a scoring key: what decides token ids; empty where nobody added a token."""
         tokens = [token for tokens in self.lists.values() for token in tokens] + list(self.specials)
         own = sorted({(t.content, t.id is None, t.id or 0, *t.flags.values()) for t in tokens if not t.is_control})  # fmt: skip
         return [self.of_tokenizers, *map(list, own)] if own else []

@@ -16,7 +16,6 @@ A listing that can't be had whole is an error: fsspec's own `glob` and local `fi
 import contextlib
 import errno
 import functools
-import hashlib
 import os
 import re
 import shutil
@@ -54,6 +53,7 @@ from pipeline.errors import (
     StorageError,
     UnavailableError,
 )
+from pipeline.identity import digest
 from pipeline.outages import patiently
 
 P = ParamSpec("P")
@@ -353,8 +353,8 @@ class Storage:
         return self._cached_copy(self.canonical(uri), files)
 
     def _cached_copy(self, root: str, files: list[StoredFile]) -> Path:
-        digest = hashlib.sha256(repr(files).encode()).hexdigest()[:32]
-        target = checkpoint_cache() / digest
+        name = digest("checkpoint/1", [(file.uri, file.size, file.version) for file in files])[:32]
+        target = checkpoint_cache() / name
         if target.is_dir():
             return target
         with _writing(f"the cache of checkpoints in {tempfile.gettempdir()} (TMPDIR)"):

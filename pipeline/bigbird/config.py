@@ -91,6 +91,26 @@ class EncoderConfig:
     rescale_embeddings: bool
 
     @property
+    def form(self) -> dict[str, object]:
+        """What of it is hashed into a scoring key: all, for each of these changes what a window's scores are."""
+        return {
+            "vocabulary": self.vocab_size,
+            "hidden": self.hidden_size,
+            "layers": self.layers,
+            "heads": self.heads,
+            "intermediate": self.intermediate_size,
+            "positions": self.max_positions,
+            "token types": self.type_vocab_size,
+            "block": self.block_size,
+            "random blocks": self.random_blocks,
+            "attention": self.attention_type,
+            "activation": self.activation,
+            "epsilon": self.norm_eps,
+            "bias": self.use_bias,
+            "rescaled": self.rescale_embeddings,
+        }
+
+    @property
     def full_attention_limit(self) -> int:
         """The longest window, in tokens, in which every token sees every other.
 
@@ -180,6 +200,14 @@ class HeadConfig:
     attention_size: int | None = None
     dense_size: int | None = None
     sep_token_id: int | None = None
+
+    @property
+    def form(self) -> dict[str, object]:
+        """What of it is hashed into a scoring key: neither labels nor problem type, which turn scores into labels.
+
+        The inner sizes are those of the weights, which are hashed themselves.
+        """
+        return {"pooling": self.pooling, "head": self.head, "separator": self.sep_token_id}
 
     @property
     def task(self) -> Task:

@@ -12,9 +12,9 @@ added_tokens.json     tokens that were added to it; also in tokenizer_config.jso
 """
 
 import hashlib
-import json
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -29,6 +29,7 @@ from pipeline.bigbird.config import (
 )
 from pipeline.bigbird.json_file import JsonFile
 from pipeline.errors import CheckpointError
+from pipeline.identity import digest
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # each may be one file, or shards and index
 SPIECE, TOKENIZER_JSON = "spiece.model", "tokenizer.json"
@@ -84,17 +85,12 @@ class CheckpointFolder:
         That is the encoder's and the head's configuration and the bytes of the weights: not where
         the folder lies, how its files or its labels are called, nor the thresholds.
         """
-        head: dict[str, object] = {"pooling": self.head.pooling, "head": self.head.head}
-        if self.head.sep_token_id is not None:
-            head["sep_token_id"] = self.head.sep_token_id
-        facts = {"encoder": asdict(self.encoder), "head": head}
-        return _digest(json.dumps(facts, sort_keys=True).encode(), self.weight_files)
+        return digest("weights/1", self.encoder.form, self.head.form, _contents(self.weight_files))
 
     def tokenizer_digest(self) -> str:
         """SHA-256, in hex, of the tokenizer's files, spiece.model before tokenizer.json, and of the tokens that others add."""
-        files = [file for file in (self.spiece, self.tokenizer_json) if file is not None]
-        facts = [*(file.name for file in files), *self.declared.facts()]
-        return _digest(json.dumps(facts).encode(), files)
+        spiece, tokenizer_json = (_contents([file] if file else []) for file in (self.spiece, self.tokenizer_json))
+        return digest("tokenizer/1", spiece, tokenizer_json, self.declared.form)
 
 
 def tokenizer_files(path: Path) -> dict[str, Path]:
@@ -161,9 +157,10 @@ def _missing(path: Path, name: str) -> CheckpointError:
     return CheckpointError(f"{path}: {name} is missing; found {found}: fetch the complete folder")
 
 
-def _digest(facts: bytes, files: tuple[Path, ...] | list[Path]) -> str:
-    parts = [hashlib.sha256(facts).digest()]
+def _contents(files: Iterable[Path]) -> list[str]:
+    """SHA-256, in hex, of each file."""
+    digests = []
     for file in files:
         with file.open("rb") as stream:
-            parts.append(hashlib.file_digest(stream, "sha256").digest())
-    return hashlib.sha256(b"".join(parts)).hexdigest()
+            digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
+    return digests

@@ -9,10 +9,8 @@ can, becomes units of errors: it must not keep the rest of the corpus from being
 
 import contextlib
 import csv
-import hashlib
 import io
 import itertools
-import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -27,6 +25,7 @@ from pipeline.corpus.encodings import DAMAGE, FIRST_BYTES, Utf8, decompressed
 from pipeline.corpus.files import CorpusFile, damage_explained
 from pipeline.corpus.json_values import holds_lines
 from pipeline.errors import CorpusError
+from pipeline.identity import digest
 from pipeline.mapped import Mapped
 from pipeline.storage import TRANSFERS, Storage, StoredFile
 
@@ -39,6 +38,11 @@ class RowGroups:
     stop: int
     first_row: int  # of the file
 
+    @property
+    def form(self) -> tuple[object, ...]:
+        """What of it is hashed into a unit's id."""
+        return "row_groups", self.first, self.stop, self.first_row
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -49,6 +53,11 @@ class Rows:
     stop: int
     first_row: int  # of the file: the row group's first
 
+    @property
+    def form(self) -> tuple[object, ...]:
+        """What of it is hashed into a unit's id."""
+        return "rows", self.row_group, self.start, self.stop, self.first_row
+
 
 @dataclass(frozen=True, slots=True)
 class Bytes:
@@ -57,10 +66,20 @@ class Bytes:
     start: int
     stop: int
 
+    @property
+    def form(self) -> tuple[object, ...]:
+        """What of it is hashed into a unit's id."""
+        return "bytes", self.start, self.stop
+
 
 @dataclass(frozen=True, slots=True)
 class WholeFile:
-    pass
+    """A file that is one unit."""
+
+    @property
+    def form(self) -> tuple[object, ...]:
+        """What of it is hashed into a unit's id."""
+        return ("whole_file",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +88,11 @@ class Stream:
 
     text_bytes: int
 
+    @property
+    def form(self) -> tuple[object, ...]:
+        """What of it is hashed into a unit's id."""
+        return "stream", self.text_bytes
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -76,6 +100,11 @@ class Part:
 
     number: int
     text_bytes: int
+
+    @property
+    def form(self) -> tuple[object, ...]:
+        """What of it is hashed into a unit's id."""
+        return "part", self.number, self.text_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +115,11 @@ class Unreadable:
     message: str
     start: int
     stop: int
+
+    @property
+    def form(self) -> tuple[object, ...]:
+        """What of it is hashed into a unit's id: not the message, whose words may be a library's."""
+        return "unreadable", self.reason, self.start, self.stop
 
 
 Slice = RowGroups | Rows | Bytes | WholeFile | Stream | Part | Unreadable
@@ -113,20 +147,19 @@ class Unit:
     extra_columns: tuple[str, ...] = ()  # read as they are, for labelled.py; they decide no score
 
     def id(self, scoring_key: str) -> str:
-        """Digest of what is read, how, and what scores it: nothing of the run or the date."""
+        """Digest, as 32 hex digits, of what is read, how, and what scores it: nothing of the run or the date."""
+        return digest("unit/1", *self._source(), scoring_key)[:32]
+
+    @property
+    def stream_id(self) -> str:
+        """Digest, as 32 hex digits, of what is read and how, whatever scores it: names how many parts a stream has."""
+        return digest("stream/1", *self._source())[:32]
+
+    def _source(self) -> tuple[object, ...]:
         stored = self.file.stored
-        read = [
-            self.file.format,
-            self.file.compression,
-            self.id_column,
-            self.text_column,
-            self.limit,
-        ]
-        if self.max_document_bytes != MAX_DOCUMENT_BYTES:
-            read.append(self.max_document_bytes)
-        cut = [type(self.slice).__name__, _fields(self.slice)]
-        identity = json.dumps([stored.uri, stored.size, stored.version, read, cut, scoring_key])
-        return hashlib.sha256(identity.encode()).hexdigest()[:32]
+        file = (stored.uri, stored.size, stored.version, self.file.format, self.file.compression)
+        reading = (self.id_column, self.text_column, self.limit, self.max_document_bytes)
+        return file, reading, self.slice.form
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -138,10 +171,6 @@ class Unit:
         """A stream's part."""
         assert isinstance(self.slice, Stream)
         return replace(self, slice=Part(number, self.slice.text_bytes))
-
-
-def _fields(slice_: Slice) -> dict[str, int | str]:
-    return {name: getattr(slice_, name) for name in slice_.__slots__}  # asdict copies, which takes ten times as long
 
 
 def cut(

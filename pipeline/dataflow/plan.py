@@ -4,8 +4,6 @@ Everything that can be wrong with the job is found here, before the first unit.
 """
 
 import contextlib
-import hashlib
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -21,6 +19,7 @@ from pipeline.corpus.readers import first_records_problem
 from pipeline.corpus.units import Stream, Unit, cut
 from pipeline.dataflow.task import check_questions, make_task
 from pipeline.errors import ConfigError, CorpusError, NoBucketError
+from pipeline.identity import digest
 from pipeline.inference.budget import default_budget
 from pipeline.inference.dtype import Dtype, resolve_dtype
 from pipeline.mapped import Mapped
@@ -217,7 +216,7 @@ def _scoring(job: Job, checkpoint: CheckpointFolder, policy: WindowPolicy, aggre
         "dtype": dtype,
         **task.scoring,
     }
-    key = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
+    key = digest("scoring/1", decides)[:16]
     budget = job.compute.token_budget or default_budget("cuda" if on_gpu else "cpu")
     return Scoring(
         key, job.checkpoint.uri, weights_digest, tokenizer_digest, policy, aggregation, dtype, budget, task.located, task.questions
@@ -288,7 +287,7 @@ def _check_first_records(storage: Storage, units: list[Unit]) -> None:
 def _cut_streams(units: Iterable[Unit], cuts: Cuts) -> Iterator[Unit]:
     known = cuts.read()
     for unit in units:
-        parts = known.get(unit.id("")) if isinstance(unit.slice, Stream) else None
+        parts = known.get(unit.stream_id) if isinstance(unit.slice, Stream) else None
         if parts is None:
             yield unit
         else:

@@ -68,7 +68,7 @@ class Reader:
                 yield packs(id_, documents)
             parts += 1
         if is_stream:
-            self.cuts.write(units[0].id(""), parts)
+            self.cuts.write(units[0].stream_id, parts)
 
 
 @cache  # once per worker process: Ray runs many tasks in one

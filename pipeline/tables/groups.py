@@ -13,7 +13,6 @@ hash, and so is each half:
 """
 
 import hashlib
-import json
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -24,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.identity import digest
 from pipeline.schema import errors_schema, predictions_schema
 from pipeline.tables.files import parquet_bytes, partition_path
 
@@ -136,19 +136,13 @@ class Group:
 
     def inputs(self, layout: TableLayout, decision_key: str) -> str:
         """Digest of all that decides the bytes of this group's files; a unit's id covers its scoring key."""
-        decides = [
-            LAYOUT_VERSION,
-            decision_key,
-            layout.carried,
-            sorted(unit.id for unit in self.units),
-        ]
-        return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
+        units = sorted(unit.id for unit in self.units)
+        return digest("group/1", LAYOUT_VERSION, decision_key, layout.carried, units)
 
     @property
     def members(self) -> str:
         """Digest of the group's units, whatever is decided of them."""
-        ids = sorted(unit.id for unit in self.units)
-        return hashlib.sha256(json.dumps(ids).encode()).hexdigest()[:32]
+        return digest("members/1", sorted(unit.id for unit in self.units))[:32]
 
     @property
     def folder(self) -> str:

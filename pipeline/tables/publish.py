@@ -10,8 +10,6 @@ Steps 2 and 4 touch documents, a group at a time and apart from each other, so `
 group goes out, and one small record for each of its files comes back.
 """
 
-import hashlib
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +19,7 @@ from itertools import chain
 from typing import Any
 
 from pipeline.errors import ConflictError, RetryableError, RookeryError
+from pipeline.identity import digest
 from pipeline.mapped import Mapped
 from pipeline.schema import described, errors_schema, hive_key, predictions_schema
 from pipeline.storage import TRANSFERS
@@ -63,7 +62,7 @@ class Publication:
         # the version, so that what an older manifest does not tell is counted and judged by the next run
         keys = [MANIFEST_VERSION, self.scoring_key, self.decision.key]
         keys += [list(self.layout.partition_by), self.partial]
-        return hashlib.sha256(json.dumps([inputs, keys]).encode()).hexdigest()
+        return digest("snapshot/1", inputs, keys)
 
 
 def is_current(snapshots: Snapshots, publication: Publication) -> Manifest | None:

@@ -9,8 +9,6 @@ regression    the logit itself
 Shapes: N documents, L labels.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -20,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.identity import digest
 from pipeline.schema import DOCUMENT_LOGITS, column
 from pipeline.tasks.windows import aggregated, lists, matrix
 
@@ -80,13 +79,8 @@ class Classification:
     @property
     def key(self) -> str:
         """The decision key: digest of all that turns logits into labels."""
-        decides = [
-            self.problem_type,
-            self.labels,
-            sorted(self.thresholds.items()),
-            self.temperature,
-        ]
-        return hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16]
+        thresholds = sorted(self.thresholds.items())
+        return digest("classification/1", self.problem_type, self.labels, thresholds, self.temperature)[:16]
 
     @property
     def scoring(self) -> dict[str, Any]:

@@ -10,8 +10,6 @@ By the convention of SQuAD 2 (google-research/bert, run_squad.py; transformers' 
   probable; a checkpoint's own threshold is found on its validation data; a large one always answers.
 """
 
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.identity import digest
 from pipeline.schema import column
 from pipeline.tasks.windows import Tokens
 
@@ -76,8 +75,7 @@ class QuestionAnswering:
 
     @property
     def key(self) -> str:
-        decides = json.dumps([self.no_answer_threshold, self.temperature])
-        return hashlib.sha256(decides.encode()).hexdigest()[:16]
+        return digest("question answering/1", self.no_answer_threshold, self.temperature)[:16]
 
     @property
     def scoring(self) -> dict[str, Any]:

@@ -14,8 +14,6 @@ L, E, U, S  end it
 O           is no entity
 """
 
-import hashlib
-import json
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -25,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.identity import digest
 from pipeline.schema import column
 from pipeline.tasks.windows import Ints, Tokens, lists
 
@@ -67,7 +66,7 @@ class TokenClassification:
 
     @property
     def key(self) -> str:
-        return hashlib.sha256(json.dumps(self.min_score).encode()).hexdigest()[:16]
+        return digest("token classification/1", self.min_score)[:16]
 
     @property
     def scoring(self) -> dict[str, Any]:

@@ -9,7 +9,6 @@
   progress.jsonl    what was reported
 """
 
-import hashlib
 import json
 import shutil
 from collections import Counter
@@ -23,6 +22,7 @@ from pipeline.bigbird.config import EncoderConfig, HeadConfig, WindowConfig
 from pipeline.bigbird.folder import CheckpointFolder, tokenizer_files
 from pipeline.corpus.training_documents import NAME as TRAINING_DOCUMENTS, TrainingDocuments
 from pipeline.errors import CheckpointError, ConfigError
+from pipeline.identity import digest
 from pipeline.schema import Label
 from pipeline.storage import Storage
 from pipeline.tasks.targets import found_labels, targets
@@ -81,8 +81,7 @@ def work_folder(job: TrainJob) -> Path:
 
 def job_digest(job: TrainJob) -> str:
     """Of the settings that decide the weights."""
-    decisive = job.model_dump(mode="json", exclude=UNDECISIVE)
-    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+    return digest("training/1", job.model_dump(mode="json", exclude=UNDECISIVE))
 
 
 def is_prepared(job: TrainJob) -> bool:

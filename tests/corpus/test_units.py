@@ -334,12 +334,6 @@ def test_the_same_slice_of_the_same_file_has_the_same_id(tmp_path: Path, unit: U
     assert len(unit.id("key")) == 32
 
 
-def test_the_id_of_a_unit_never_changes(unit: Unit) -> None:
-    stored = replace(unit.file.stored, uri="s3://bucket/a.jsonl", size=3, version="etag")
-    fixed = replace(unit, file=replace(unit.file, stored=stored))
-    assert fixed.id("scoring") == "39e97c7069893a23729652a38a86ee72"
-
-
 def test_the_id_says_nothing_of_how_many_documents_there_are(unit: Unit) -> None:
     assert replace(unit, documents=7).id("key") == unit.id("key")
 
