@@ -25,34 +25,22 @@ class Classifier(nn.Module):
     Its parameters are uninitialised: see `fresh`, and `load` in checkpoint.py.
     """
 
-    def __init__(
-        self,
-        encoder: EncoderConfig,
-        head: HeadConfig,
-        *,
-        dtype: torch.dtype = torch.float32,
-        dropout: float = 0.0,
-    ) -> None:
+    def __init__(self, encoder: EncoderConfig, head: HeadConfig, *, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.encoder_config = encoder
         self.head_config = head
         with torch.device("meta"):  # nobody needs torch's own initial values
-            self.encoder = Encoder(encoder, dropout)
+            self.encoder = Encoder(encoder)
             self.pooling = build_pooling(encoder, head)
-            self.head = build_head(encoder, head, self.encoder.embeddings.word, dropout)
+            self.head = build_head(encoder, head, self.encoder.embeddings.word)
         self.encoder.to(dtype)
         self.to_empty(device="cpu")
 
     @classmethod
-    def fresh(cls, encoder: EncoderConfig, head: HeadConfig, *, seed: int, dropout: float = 0.0) -> Self:
+    def fresh(cls, encoder: EncoderConfig, head: HeadConfig, *, seed: int) -> Self:
         """For training from scratch: weights normal(0, 0.02), biases 0, norms 1; float32."""
-        classifier = cls(encoder, head, dropout=dropout)
-        generator = torch.Generator().manual_seed(seed)
-        for name, parameter in classifier.named_parameters():
-            if parameter.dim() > 1:
-                nn.init.normal_(parameter, 0, INITIAL_STANDARD_DEVIATION, generator)
-            else:  # the weight of a norm, or a bias
-                nn.init.constant_(parameter, float(name.endswith("weight")))
+        classifier = cls(encoder, head)
+        initialise(classifier, seed)
         return classifier
 
     def use(self, operators: Operators) -> None:
@@ -87,3 +75,13 @@ class Classifier(nn.Module):
     @property
     def _looks_at_first_rows(self) -> bool:
         return self.head_config.pooling in FIRST_ROW_POOLINGS
+
+
+def initialise(module: nn.Module, seed: int) -> None:
+    """Fills every parameter of `module`, on the CPU: weights normal(0, 0.02), biases 0, norms 1."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in module.named_parameters():
+        if parameter.dim() > 1:
+            nn.init.normal_(parameter, 0, INITIAL_STANDARD_DEVIATION, generator)
+        else:  # the weight of a norm, or a bias
+            nn.init.constant_(parameter, float(name.endswith("weight")))

@@ -1,7 +1,8 @@
 """BigBird's encoder over a pack: post-LN transformer layers with fused QKV weights.
 
-Parameters are ours; checkpoint.py knows what transformers calls them. Train mode switches dropout
-on and changes nothing else: transformers draws its random blocks in train mode, we do not.
+Parameters are ours; checkpoint.py knows what transformers calls them. Its dropouts are places that drop
+nothing: training puts its own there (training/dropout.py). Train mode changes nothing else:
+transformers draws its random blocks in train mode, we do not.
 
 Shapes: T rows of the pack, W windows, D hidden size, F intermediate size.
 """
@@ -24,10 +25,10 @@ ROWS_AT_ONCE = 2**62
 
 
 class Encoder(nn.Module):
-    def __init__(self, config: EncoderConfig, dropout: float = 0.0) -> None:
+    def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        self.embeddings = Embeddings(config, dropout)
-        self.layers = nn.ModuleList(Layer(config, dropout) for _ in range(config.layers))
+        self.embeddings = Embeddings(config)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
 
     def use(self, operators: Operators, *, first_rows: bool) -> None:
         """Computes with `operators` from now on; `first_rows` says which of the two is called."""
@@ -56,14 +57,14 @@ class Encoder(nn.Module):
 class Embeddings(nn.Module):
     """Word, position and token type, which is 0 unless given, normalised. Positions restart in each window."""
 
-    def __init__(self, config: EncoderConfig, dropout: float) -> None:
+    def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.word = nn.Embedding(config.vocab_size, config.hidden_size)
         self.position = nn.Embedding(config.max_positions, config.hidden_size)
         self.token_type = nn.Embedding(config.type_vocab_size, config.hidden_size)
         self.operators = Operators()
         self.norm = nn.LayerNorm(config.hidden_size, config.norm_eps)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(0.0)
         self.scale = math.sqrt(config.hidden_size) if config.rescale_embeddings else None
 
     def forward(self, token_id_T: Tensor, layout: Layout, token_type_T: Tensor | None = None) -> Tensor:
@@ -75,7 +76,7 @@ class Embeddings(nn.Module):
 
 
 class Layer(nn.Module):
-    def __init__(self, config: EncoderConfig, dropout: float) -> None:
+    def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         size = config.hidden_size
         self.heads = config.heads
@@ -89,7 +90,7 @@ class Layer(nn.Module):
         self.up = Linear(size, config.intermediate_size)
         self.down = Linear(config.intermediate_size, size)
         self.output_norm = nn.LayerNorm(size, config.norm_eps)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(0.0)
 
     def use(self, operators: Operators, *, first_rows: bool) -> None:
         self.operators = operators

@@ -12,10 +12,10 @@ from pipeline.bigbird.linear import Linear
 
 
 class LinearHead(nn.Module):
-    def __init__(self, size: int, outputs: int, dropout: float) -> None:
+    def __init__(self, size: int, outputs: int) -> None:
         super().__init__()
         self.out = nn.Linear(size, outputs)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(0.0)
 
     def forward(self, pooled_RD: Tensor) -> Tensor:
         logits_RL: Tensor = self.out(self.dropout(pooled_RD))
@@ -25,12 +25,12 @@ class LinearHead(nn.Module):
 class DenseHead(nn.Module):
     """Dense, activation, projection; with the encoder's own activation it is transformers' BigBirdClassificationHead."""
 
-    def __init__(self, size: int, inner_size: int, outputs: int, activation: Activation, dropout: float) -> None:
+    def __init__(self, size: int, inner_size: int, outputs: int, activation: Activation) -> None:
         super().__init__()
         self.dense = Linear(size, inner_size)
         self.out = nn.Linear(inner_size, outputs)
         self.activation = activation
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(0.0)
 
     def forward(self, pooled_RD: Tensor) -> Tensor:
         inner_RX = self.dense.activated(self.dropout(pooled_RD), self.activation)
@@ -41,7 +41,7 @@ class DenseHead(nn.Module):
 class QuestionAnsweringHead(nn.Module):
     """transformers' BigBirdForQuestionAnsweringHead: one more feed-forward layer, then the projection."""
 
-    def __init__(self, config: EncoderConfig, outputs: int, dropout: float) -> None:
+    def __init__(self, config: EncoderConfig, outputs: int) -> None:
         super().__init__()
         size = config.hidden_size
         self.up = Linear(size, config.intermediate_size)
@@ -49,7 +49,7 @@ class QuestionAnsweringHead(nn.Module):
         self.norm = nn.LayerNorm(size, config.norm_eps)
         self.out = nn.Linear(size, outputs)
         self.activation = config.activation
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(0.0)
 
     def forward(self, hidden_RD: Tensor) -> Tensor:
         inner_RF = self.up.activated(self.dropout(hidden_RD), self.activation)
@@ -74,18 +74,18 @@ class MaskedLmHead(nn.Module):
         return F.linear(inner_RD, self._word[0].weight.float(), self.bias)
 
 
-def build_head(encoder: EncoderConfig, head: HeadConfig, word: nn.Embedding, dropout: float) -> nn.Module:
+def build_head(encoder: EncoderConfig, head: HeadConfig, word: nn.Embedding) -> nn.Module:
     """The head that `head` describes; `word` are the encoder's word embeddings."""
     size, outputs = encoder.hidden_size, head.outputs(encoder)
     match head.head:
         case "bigbird":
-            return DenseHead(size, size, outputs, encoder.activation, dropout)
+            return DenseHead(size, size, outputs, encoder.activation)
         case "dense":
-            return DenseHead(size, head.dense_size or size, outputs, "relu", dropout)
+            return DenseHead(size, head.dense_size or size, outputs, "relu")
         case "linear":
-            return LinearHead(size, outputs, dropout)
+            return LinearHead(size, outputs)
         case "question_answering":
-            return QuestionAnsweringHead(encoder, outputs, dropout)
+            return QuestionAnsweringHead(encoder, outputs)
         case "masked_lm":
             return MaskedLmHead(encoder, word)
         case "none":

@@ -19,6 +19,7 @@ from pipeline.bigbird.classifier import Classifier
 from pipeline.bigbird.layout import Layout
 from pipeline.bigbird.linear_mkldnn import MkldnnLinear
 from pipeline.bigbird.operators import Operators
+from pipeline.training.dropout import replace_dropouts
 from tests.bigbird.configs import HEAD, encoder_config
 from tests.checkpoints import (
     configs_of,
@@ -192,7 +193,7 @@ def test_bfloat16_is_near_float32() -> None:
     assert worst(logits, expected) < 0.02  # measured 4.7e-3, of logits up to 0.5
 
 
-def test_train_mode_changes_nothing_without_dropout() -> None:
+def test_train_mode_alone_changes_nothing() -> None:
     classifier = classifier_of(random_transformers_model())
     windows = random_tokens([705, 1000])
     expected = logits_of(classifier, windows)
@@ -200,7 +201,9 @@ def test_train_mode_changes_nothing_without_dropout() -> None:
 
 
 def test_dropout_acts_in_train_mode_only() -> None:
-    classifier = classifier_of(random_transformers_model(), dropout=0.5)
+    classifier = classifier_of(random_transformers_model())
+    replace_dropouts(classifier, 0.5)
+    classifier.eval()
     windows = random_tokens([40])
     expected = logits_of(classifier, windows)
     assert torch.equal(logits_of(classifier, windows), expected)
