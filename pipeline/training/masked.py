@@ -1,37 +1,51 @@
 """The masked-language-model phase: an encoder learns to guess the tokens that it does not see.
 
-On top of the encoder is transformers' BigBirdLMPredictionHead: dense, activation, norm, and the word embeddings
-once more. It is thrown away afterwards.
+On top of the encoder is the network's own MaskedLmHead. It is thrown away afterwards: what training makes is a classifier, and
+a folder that holds a second head's weights is none that can be loaded.
 
-Shapes: T rows of the pack, M hidden tokens, D hidden size, V words.
+Letters as in pipeline/bigbird/__init__.py; M tokens that are hidden.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipeline.bigbird.classifier import INITIAL_STANDARD_DEVIATION
+from pipeline.bigbird.checkpoint import load
+from pipeline.bigbird.classifier import initialise
 from pipeline.bigbird.config import EncoderConfig
 from pipeline.bigbird.encoder import Encoder
-from pipeline.bigbird.linear import activate
+from pipeline.bigbird.folder import CheckpointFolder
+from pipeline.bigbird.heads import MaskedLmHead
 from pipeline.training.batches import Batch
 from pipeline.training.model import autocast
 
 
-class MaskedModel(nn.Module):
-    """Trains `encoder` in place."""
+def new_head(config: EncoderConfig, word: nn.Embedding, seed: int) -> MaskedLmHead:
+    """Builds a head that knows nothing; `word` are the word embeddings of the encoder below it."""
+    head = MaskedLmHead(config, word)
+    initialise(head, seed)
+    return head
 
-    def __init__(self, encoder: Encoder, config: EncoderConfig, device: str, dtype: str, seed: int) -> None:
+
+def pretrained_head(folder: CheckpointFolder, word: nn.Embedding) -> MaskedLmHead:
+    """Builds the head of a checkpoint whose task is masked_lm; `word` are the word embeddings of the encoder below it.
+
+    Raises:
+        CheckpointError: a file cannot be read, or does not hold exactly this model.
+    """
+    head = MaskedLmHead(folder.encoder, word)
+    head.load_state_dict(load(folder, torch.float32).head.state_dict())
+    return head
+
+
+class MaskedModel(nn.Module):
+    """Trains `encoder` and `head` in place; the head's word embeddings are the encoder's."""
+
+    def __init__(self, encoder: Encoder, head: MaskedLmHead, device: str, dtype: str) -> None:
         super().__init__()
         self.encoder = encoder
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
-        self.norm = nn.LayerNorm(config.hidden_size, config.norm_eps)
-        self.bias_V = nn.Parameter(torch.zeros(config.vocab_size))
-        self.activation = config.activation
+        self.head = head
         self.dtype = dtype
-        generator = torch.Generator().manual_seed(seed)
-        nn.init.normal_(self.dense.weight, 0, INITIAL_STANDARD_DEVIATION, generator)
-        nn.init.zeros_(self.dense.bias)
         self.to(device)
 
     @property
@@ -39,16 +53,16 @@ class MaskedModel(nn.Module):
         return self
 
     def begin(self) -> None:
+        """Switches train mode on: dropout acts."""
         self.train()
 
     def sums(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The sum of the hidden tokens' losses, and how many they are."""
-        device = self.bias_V.device
+        """Sums the losses of the hidden tokens, in nats, and counts them: two scalars on the model's device."""
+        device = self.head.bias.device
         row_M = (batch.token_id_T != batch.original_id_T).nonzero().flatten()
         with autocast(device.type, self.dtype):
             hidden_TD = self.encoder(batch.token_id_T.to(device), batch.layout.to(device))
-            inner_MD = self.norm(activate(self.dense(hidden_TD[row_M.to(device)]), self.activation))
-            logits_MV = F.linear(inner_MD, self.encoder.embeddings.word.weight, self.bias_V)
+            logits_MV = self.head(hidden_TD[row_M.to(device)])
         target_M = batch.original_id_T[row_M].to(device)
         loss = F.cross_entropy(logits_MV.float(), target_M, reduction="sum")
         return loss, torch.tensor(float(len(row_M)), device=device)

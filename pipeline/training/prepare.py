@@ -34,7 +34,7 @@ from pipeline.training.examples import ExamplesWriter, write_texts
 from pipeline.training.settings import HeadSettings, TrainJob
 
 # Of the work folder: raise it when what lies there, or what is drawn from a seed, changes.
-VERSION = 2
+VERSION = 3
 STATES = "states"
 # They decide where and how fast, not what comes out.
 UNDECISIVE: dict[str, Any] = {"ray": True, "storage": True, "compute": True, "output": {"state_every_s"}}  # fmt: skip

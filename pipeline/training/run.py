@@ -21,7 +21,7 @@ from pipeline.training.dropout import replace_dropouts
 from pipeline.training.evaluate import Evaluation, evaluate
 from pipeline.training.examples import Examples
 from pipeline.training.loop import Loop, Report
-from pipeline.training.masked import MaskedModel
+from pipeline.training.masked import MaskedModel, new_head, pretrained_head
 from pipeline.training.model import Model
 from pipeline.training.objective import Objective
 from pipeline.training.prepare import STATES, Prepared
@@ -58,7 +58,7 @@ def work(run: Run, workers: Workers, report: Report) -> None:
 
 
 def _work(run: Run, workers: Workers, threads: Threads, report: Report) -> None:
-    batcher = _batcher(run)
+    batcher = batcher_of(run)
     splits = {name: Examples.load(run.prepared.work / name) for name in ("train", "validation", "test")}  # fmt: skip
     classifier = starting_classifier(run)
     if run.job.pretraining is not None:
@@ -104,8 +104,7 @@ def _pretrain(
         "hidden_tokens": settings.masked,
         "patience": None,
     }
-    encoder = run.prepared.encoder
-    model = MaskedModel(classifier.encoder, encoder, run.device, run.dtype, seed=job.training.seed)
+    model = starting_masked_model(run, classifier)
     Loop(
         phase="pretraining",
         settings=job.training.model_copy(update=changed),
@@ -129,7 +128,7 @@ def reporter(path: Path) -> Callable[[dict[str, Any]], None]:
     return report
 
 
-def _batcher(run: Run) -> Batcher:
+def batcher_of(run: Run) -> Batcher:
     tokenizer = run.prepared.tokenizer()
     return Batcher(
         config=run.prepared.encoder,
@@ -151,9 +150,7 @@ def _model(run: Run, classifier: Classifier, train: Examples) -> Model:
 def starting_classifier(run: Run) -> Classifier:
     """The checkpoint's, its encoder with a new head, or a new one."""
     job, encoder, head = run.job, run.prepared.encoder, run.prepared.head
-    folder = None
-    if job.checkpoint is not None:
-        folder = CheckpointFolder.open(Storage(job.storage).fetch_folder(job.checkpoint.uri))
+    folder = _checkpoint(job)
     if folder is not None and job.head is None:
         classifier = load(folder, torch.float32)
     else:
@@ -162,3 +159,19 @@ def starting_classifier(run: Run) -> Classifier:
             load_encoder(folder, classifier)
     replace_dropouts(classifier, job.training.dropout)
     return classifier
+
+
+def starting_masked_model(run: Run, classifier: Classifier) -> MaskedModel:
+    """The encoder of `classifier` below the checkpoint's masked-language-model head, or below a new one where it has none."""
+    encoder, folder = classifier.encoder, _checkpoint(run.job)
+    if folder is not None and folder.head.task == "masked_lm":
+        head = pretrained_head(folder, encoder.embeddings.word)
+    else:
+        head = new_head(run.prepared.encoder, encoder.embeddings.word, run.job.training.seed)
+    return MaskedModel(encoder, head, run.device, run.dtype)
+
+
+def _checkpoint(job: TrainJob) -> CheckpointFolder | None:
+    if job.checkpoint is None:
+        return None
+    return CheckpointFolder.open(Storage(job.storage).fetch_folder(job.checkpoint.uri))
