@@ -16,12 +16,12 @@ from pipeline.bigbird.config import EncoderConfig
 from pipeline.bigbird.layout import Layout
 from pipeline.text.packing import pack
 from pipeline.text.windows import Span, WindowPolicy
-from pipeline.training.examples import Examples, Ids
 from pipeline.training.settings import TrainingSettings
+from pipeline.training.token_store import Ids, TokenizedDocuments
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class TrainingWindow:
     """A part of a document; `weight` is its share of the document's target. `number` counts the document's windows."""
 
     document: int
@@ -56,7 +56,9 @@ class Batcher:
     mask_id: int | None
     budget: int
 
-    def steps(self, examples: Examples, settings: TrainingSettings, epoch: int) -> list[list[list[Window]]]:
+    def steps(
+        self, examples: TokenizedDocuments, settings: TrainingSettings, epoch: int
+    ) -> list[list[list[TrainingWindow]]]:
         """The epoch's steps, each a list of packs."""
         random = np.random.default_rng([settings.seed, epoch])
         order = random.permutation(len(examples)).tolist()
@@ -66,7 +68,7 @@ class Batcher:
         ]  # fmt: skip
         return [self.packs(part) for part in self._parts(windows, settings.tokens_per_step)]
 
-    def every_window(self, examples: Examples) -> list[Window]:
+    def every_window(self, examples: TokenizedDocuments) -> list[TrainingWindow]:
         """As labelling reads the documents."""
         return [
             window
@@ -74,13 +76,13 @@ class Batcher:
             for window in self._all(document, length)
         ]
 
-    def packs(self, windows: list[Window]) -> list[list[Window]]:
+    def packs(self, windows: list[TrainingWindow]) -> list[list[TrainingWindow]]:
         lengths = [window.n_tokens for window in windows]
         packs = pack(lengths, budget=self.budget, block_size=self.config.block_size)
         return [[windows[i] for i in members] for members in packs]
 
     def batch(
-        self, examples: Examples, windows: list[Window], hidden: float = 0.0, seed: tuple[int, ...] = ()
+        self, examples: TokenizedDocuments, windows: list[TrainingWindow], hidden: float = 0.0, seed: tuple[int, ...] = ()
     ) -> Batch:  # fmt: skip
         """A pack's tensors; a share `hidden` of the tokens is replaced by [MASK], the same for a window in any pack."""
         ids = [self._ids(examples, window) for window in windows]
@@ -97,7 +99,7 @@ class Batcher:
 
     def _windows(
         self, document: int, length: int, settings: TrainingSettings, random: np.random.Generator
-    ) -> Iterator[Window]:
+    ) -> Iterator[TrainingWindow]:
         if settings.windows == "all" or self.policy.long_documents == "head_tail":
             yield from self._all(document, length)
             return
@@ -107,16 +109,16 @@ class Batcher:
             size = int(random.integers(min(settings.shortest_stretch, longest), longest + 1))
         readable = length if self.policy.long_documents == "windows" else longest
         start = int(random.integers(0, readable - size + 1))
-        yield Window(document, 0, ((start, start + size),), 1.0)
+        yield TrainingWindow(document, 0, ((start, start + size),), 1.0)
 
-    def _all(self, document: int, length: int) -> Iterator[Window]:
+    def _all(self, document: int, length: int) -> Iterator[TrainingWindow]:
         windows = self.policy.windows(length)
         for number, window in enumerate(windows):
-            yield Window(document, number, window.spans, 1 / len(windows))
+            yield TrainingWindow(document, number, window.spans, 1 / len(windows))
 
-    def _parts(self, windows: list[Window], tokens: int) -> Iterator[list[Window]]:
+    def _parts(self, windows: list[TrainingWindow], tokens: int) -> Iterator[list[TrainingWindow]]:
         size = self.config.block_size
-        part: list[Window] = []
+        part: list[TrainingWindow] = []
         held = 0
         for window in windows:
             rows = -(-window.n_tokens // size) * size
@@ -128,12 +130,12 @@ class Batcher:
         if part:
             yield part
 
-    def _ids(self, examples: Examples, window: Window) -> Ids:
+    def _ids(self, examples: TokenizedDocuments, window: TrainingWindow) -> Ids:
         ids = examples.ids(window.document)
         body = [ids[start:stop] for start, stop in window.spans]
         return np.concatenate([[self.cls_id], *body, [self.sep_id]]).astype(np.int64)
 
-    def _hide(self, ids: Ids, window: Window, share: float, seed: tuple[int, ...]) -> Ids:
+    def _hide(self, ids: Ids, window: TrainingWindow, share: float, seed: tuple[int, ...]) -> Ids:
         """A share of the tokens, [CLS] and [SEP] never."""
         if not share:
             return ids

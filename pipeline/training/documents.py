@@ -30,8 +30,8 @@ from pipeline.training.settings import TrainJob
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-Bools = npt.NDArray[np.bool_]
-NOTHING = TrainingDocuments.of(digests(b""), digests(b""), complete=True)
+BoolArray = npt.NDArray[np.bool_]
+NO_DOCUMENTS = TrainingDocuments.of(digests(b""), digests(b""), complete=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Documents:
     """
 
     source: "Source"
-    used: Mapping[Split, Bools]
+    used: Mapping[Split, BoolArray]
     labels: Mapping[Split, list[Label]]
     trained_on: TrainingDocuments  # here and before
     left_out: int  # documents of no split
@@ -83,10 +83,10 @@ class Source:
         Raises CorpusError: none trains, or none validates.
         """
         labels, found, left_out = self._read()
-        before = (earlier or NOTHING).by_use
+        before = (earlier or NO_DOCUMENTS).by_use
         train = pa.concat_arrays([found["train"], before["train"]])
         validation = pa.concat_arrays([found["validation"], before["validation"]])
-        used: dict[Split, Bools] = {
+        used: dict[Split, BoolArray] = {
             "train": np.ones(len(found["train"]), bool),
             "validation": _not_in(found["validation"], train),
             "test": _not_in(found["test"], pa.concat_arrays([train, validation])),
@@ -150,7 +150,7 @@ class Source:
         return "train"
 
 
-def _not_in(documents: pa.Array, known: pa.Array) -> Bools:
+def _not_in(documents: pa.Array, known: pa.Array) -> BoolArray:
     return np.asarray(pc.invert(pc.is_in(documents, known)), bool)
 
 

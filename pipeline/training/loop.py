@@ -14,24 +14,24 @@ import torch
 from torch import nn
 
 from pipeline.training import state
-from pipeline.training.batches import Batcher, Window
+from pipeline.training.batches import Batcher, TrainingWindow
 from pipeline.training.dropout import seed_dropouts
-from pipeline.training.evaluate import Evaluation
-from pipeline.training.examples import Examples
 from pipeline.training.gradients import Gradients
 from pipeline.training.replicas import Threads, Trained, replicated
 from pipeline.training.schedule import optimizer_for, rate_factor
 from pipeline.training.settings import TrainingSettings
+from pipeline.training.token_store import TokenizedDocuments
+from pipeline.training.validate import SplitScore
 from pipeline.training.workers import Workers
 
-STATE, BEST = "state.pt", "best.pt"
+STATE, BEST_WEIGHTS = "state.pt", "best.pt"
 REPORT_EVERY_S = 5.0
 
 Report = Callable[[dict[str, Any]], None]
 
 
 @dataclass(slots=True)
-class Place:
+class TrainingProgress:
     """How far training is: steps of this epoch, and steps and tokens of all."""
 
     epoch: int = 0
@@ -50,15 +50,15 @@ class Loop:
     phase: str
     settings: TrainingSettings
     batcher: Batcher
-    examples: Examples
+    examples: TokenizedDocuments
     workers: Workers
     threads: Threads
     folder: Path
     state_every_s: float
     report: Report
-    evaluate: Callable[[], Evaluation] | None = None
+    validate: Callable[[], SplitScore] | None = None
 
-    def run(self, model: Trained) -> Place:
+    def run(self, model: Trained) -> TrainingProgress:
         """Trains; afterwards the module has the best weights, and they lie in the folder as `best.pt`."""
         models = replicated(model, self.threads.count)
         gradients = [_gradients(replica) for replica in models]
@@ -66,12 +66,12 @@ class Loop:
         place = self._restore(model.module, optimizer)
         while not self._is_done(place):
             self._epoch(models, optimizer, gradients, place)
-        best = state.read(self.folder / BEST)
+        best = state.read_state(self.folder / BEST_WEIGHTS)
         assert best is not None
         model.module.load_state_dict(best)
         return place
 
-    def _is_done(self, place: Place) -> bool:
+    def _is_done(self, place: TrainingProgress) -> bool:
         patience = self.settings.patience
         hopeless = patience is not None and place.epoch - place.best_epoch >= patience
         return hopeless or place.epoch >= self.settings.epochs
@@ -81,11 +81,11 @@ class Loop:
         models: list[Trained],
         optimizer: torch.optim.Optimizer,
         gradients: list[Gradients],
-        place: Place,
+        place: TrainingProgress,
     ) -> None:
         model = models[0]
         steps = self.batcher.steps(self.examples, self.settings, place.epoch)
-        meter = Meter(self.phase, self.report if self.workers.rank == 0 else None)
+        meter = EpochMeter(self.phase, self.report if self.workers.rank == 0 else None)
         saved = time.monotonic()
         for replica in models:
             replica.begin()
@@ -109,8 +109,8 @@ class Loop:
         models: list[Trained],
         optimizer: torch.optim.Optimizer,
         gradients: list[Gradients],
-        packs: list[list[Window]],
-        place: Place,
+        packs: list[list[TrainingWindow]],
+        place: TrainingProgress,
         progress: float,
     ) -> float:
         settings, own_packs = self.settings, packs[self.workers.rank :: self.workers.count]
@@ -133,35 +133,35 @@ class Loop:
         optimizer.step()
         return loss
 
-    def _finish_epoch(self, model: Trained, place: Place, meter: "Meter") -> None:
+    def _finish_epoch(self, model: Trained, place: TrainingProgress, meter: "EpochMeter") -> None:
         record: dict[str, Any] = {"epoch": place.epoch + 1, "loss": meter.mean_loss}
         place.epoch, place.step = place.epoch + 1, 0
-        evaluation = self.evaluate() if self.evaluate else None
-        loss = meter.mean_loss if evaluation is None else evaluation.loss
-        if evaluation is not None:
-            record["validation"] = asdict(evaluation)
+        split_score = self.validate() if self.validate else None
+        loss = meter.mean_loss if split_score is None else split_score.loss
+        if split_score is not None:
+            record["validation"] = asdict(split_score)
         place.history.append(record)
-        if evaluation is None or loss < place.best_loss or not place.best_epoch:
+        if split_score is None or loss < place.best_loss or not place.best_epoch:
             place.best_loss, place.best_epoch = loss, place.epoch
             if self.workers.rank == 0:
-                state.write(self.folder / BEST, model.module.state_dict())
+                state.write_state(self.folder / BEST_WEIGHTS, model.module.state_dict())
         if self.workers.rank == 0:
             self.report({"kind": "epoch", "phase": self.phase, "epochs": self.settings.epochs} | record)  # fmt: skip
 
-    def _restore(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> Place:
+    def _restore(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingProgress:
         self.folder.mkdir(parents=True, exist_ok=True)
-        held = state.read(self.folder / STATE)
+        held = state.read_state(self.folder / STATE)
         self.workers.wait()  # nobody writes a state before all have read this one
         if held is None:
-            return Place()
+            return TrainingProgress()
         module.load_state_dict(held["module"])
         optimizer.load_state_dict(held["optimizer"])
-        place = Place(**held["place"])
+        place = TrainingProgress(**held["place"])
         if self.workers.rank == 0:
             self._report_resumed(place, held["saved_at"])
         return place
 
-    def _report_resumed(self, place: Place, saved_at: float) -> None:
+    def _report_resumed(self, place: TrainingProgress, saved_at: float) -> None:
         done = self._is_done(place)
         self.report(
             {
@@ -176,18 +176,18 @@ class Loop:
             }
         )
 
-    def _save(self, module: nn.Module, optimizer: torch.optim.Optimizer, place: Place) -> None:
+    def _save(self, module: nn.Module, optimizer: torch.optim.Optimizer, place: TrainingProgress) -> None:
         if self.workers.rank == 0:
             held = {"module": module.state_dict(), "optimizer": optimizer.state_dict()}
             now = {"place": asdict(place), "saved_at": time.time()}
-            state.write(self.folder / STATE, held | now)
+            state.write_state(self.folder / STATE, held | now)
 
 
 def _gradients(model: Trained) -> Gradients:
     return Gradients(p for p in model.module.parameters() if p.requires_grad)
 
 
-class Meter:
+class EpochMeter:
     """Loss and speed of an epoch, reported every few seconds."""
 
     def __init__(self, phase: str, report: Report | None) -> None:
@@ -201,7 +201,7 @@ class Meter:
     def mean_loss(self) -> float:
         return sum(self.losses) / max(1, len(self.losses))
 
-    def add(self, n_tokens: int, loss: float, place: Place, steps: int, epochs: int) -> None:
+    def add(self, n_tokens: int, loss: float, place: TrainingProgress, steps: int, epochs: int) -> None:
         self.losses.append(loss)
         self.tokens += n_tokens
         now = time.monotonic()

@@ -2,7 +2,7 @@
 
 <output>.work/
   start/            the checkpoint's tokenizer, or the vocabulary that was trained
-  train/  validation/  test/  pretraining/   token ids and targets (examples.py)
+  train/  validation/  test/  pretraining/   token ids and targets (token_store.py)
   training_documents.parquet   digests of what trains and validates, here and in the checkpoint's training before
   prepared.json     what was found, and a digest of the settings that decide the weights; written last
   states/           of training's phases (loop.py)
@@ -30,11 +30,11 @@ from pipeline.text.tokenizer import Tokenizer
 from pipeline.text.vocabulary import train_vocabulary
 from pipeline.training.class_weights import class_weights
 from pipeline.training.documents import SPLITS, Documents, Source, Split, plain_texts
-from pipeline.training.examples import ExamplesWriter, write_texts
 from pipeline.training.settings import HeadSettings, TrainJob
+from pipeline.training.token_store import TokenWriter, write_texts
 
 # Of the work folder: raise it when what lies there, or what is drawn from a seed, changes.
-VERSION = 3
+WORK_VERSION = 3
 STATES = "states"
 # They decide where and how fast, not what comes out.
 UNDECISIVE: dict[str, Any] = {"ray": True, "storage": True, "compute": True, "output": {"state_every_s"}}  # fmt: skip
@@ -100,12 +100,12 @@ def prepare(job: TrainJob) -> Prepared:
     earlier = marker.stat().st_mtime if marker.exists() else None
     if earlier is None:
         work.mkdir(parents=True, exist_ok=True)
-        facts = _prepare(job, work) | {"job": digest, "version": VERSION}
+        facts = _prepare(job, work) | {"job": digest, "version": WORK_VERSION}
         partial = marker.with_suffix(".partial")
         partial.write_text(json.dumps(facts))
         partial.replace(marker)
     facts = json.loads(marker.read_text())
-    if facts.get("version") != VERSION:
+    if facts.get("version") != WORK_VERSION:
         raise ConfigError(
             f"{work}: holds the state of a run of another version of Rookery, which this one can't go on from; remove that folder "
             "to train anew"
@@ -152,7 +152,7 @@ def _prepare(job: TrainJob, work: Path) -> dict[str, Any]:
         tokenizer.check_fits(folder.encoder.vocab_size, folder.path)
     if job.training.hidden_tokens or job.pretraining:
         _require_mask(tokenizer, start)
-    writers = {split: ExamplesWriter(work / split, tokenizer) for split in SPLITS}
+    writers = {split: TokenWriter(work / split, tokenizer) for split in SPLITS}
     for split, document in documents:
         writers[split].add(document.text)
     for split in SPLITS:

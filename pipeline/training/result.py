@@ -13,11 +13,11 @@ from pipeline.bigbird.folder import tokenizer_files
 from pipeline.corpus.training_documents import NAME as TRAINING_DOCUMENTS
 from pipeline.training import state
 from pipeline.training.documents import SPLITS
-from pipeline.training.loop import BEST
+from pipeline.training.loop import BEST_WEIGHTS
 from pipeline.training.prepare import STATES, job_digest
 from pipeline.training.run import RESULT, Run
 
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
+STORED_DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 
 
 def finish(run: Run) -> dict[str, Any]:
@@ -27,10 +27,10 @@ def finish(run: Run) -> dict[str, Any]:
     partial = output.path.with_name(output.path.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     classifier = Classifier(run.prepared.encoder, run.prepared.head)
-    best = state.read(work / STATES / "training" / BEST)
+    best = state.read_state(work / STATES / "training" / BEST_WEIGHTS)
     assert best is not None
     classifier.load_state_dict(best)
-    save(classifier, partial, dtype=DTYPES[output.dtype], settings={"windows": _windows(run)})
+    save(classifier, partial, dtype=STORED_DTYPES[output.dtype], settings={"windows": _windows(run)})
     for name, file in tokenizer_files(run.prepared.start).items():
         shutil.copyfile(file, partial / name)
     shutil.copyfile(work / TRAINING_DOCUMENTS, partial / TRAINING_DOCUMENTS)

@@ -18,8 +18,6 @@ from pipeline.text.windows import WindowPolicy
 from pipeline.training.batches import Batcher
 from pipeline.training.class_weights import class_weights
 from pipeline.training.dropout import replace_dropouts
-from pipeline.training.evaluate import Evaluation, evaluate
-from pipeline.training.examples import Examples
 from pipeline.training.loop import Loop, Report
 from pipeline.training.masked import MaskedModel, new_head, pretrained_head
 from pipeline.training.model import Model
@@ -27,6 +25,8 @@ from pipeline.training.objective import Objective
 from pipeline.training.prepare import STATES, Prepared
 from pipeline.training.replicas import Threads, started
 from pipeline.training.settings import PretrainingSettings, TrainJob
+from pipeline.training.token_store import TokenizedDocuments
+from pipeline.training.validate import Validator
 from pipeline.training.workers import Workers
 
 PROGRESS = "progress.jsonl"
@@ -59,14 +59,12 @@ def work(run: Run, workers: Workers, report: Report) -> None:
 
 def _work(run: Run, workers: Workers, threads: Threads, report: Report) -> None:
     batcher = batcher_of(run)
-    splits = {name: Examples.load(run.prepared.work / name) for name in ("train", "validation", "test")}  # fmt: skip
+    splits = {name: TokenizedDocuments.load(run.prepared.work / name) for name in ("train", "validation", "test")}  # fmt: skip
     classifier = starting_classifier(run)
     if run.job.pretraining is not None:
         _pretrain(run, run.job.pretraining, classifier, batcher, workers, threads, report)
     model = _model(run, classifier, splits["train"])
-
-    def measured(split: str) -> Evaluation:
-        return evaluate(model, batcher, splits[split], run.aggregation, workers, threads)
+    validator = Validator(model=model, batcher=batcher, aggregation=run.aggregation, workers=workers, threads=threads)
 
     loop = Loop(
         phase="training",
@@ -78,10 +76,10 @@ def _work(run: Run, workers: Workers, threads: Threads, report: Report) -> None:
         folder=run.prepared.work / STATES / "training",
         state_every_s=run.job.output.state_every_s,
         report=report,
-        evaluate=lambda: measured("validation"),
+        validate=lambda: validator.validate(splits["validation"]),
     )
     place = loop.run(model)
-    scores = {name: asdict(measured(name)) for name in ("validation", "test") if len(splits[name])}
+    scores = {name: asdict(validator.validate(splits[name])) for name in ("validation", "test") if len(splits[name])}
     if workers.rank == 0:
         result = {"scores": scores, "epochs": place.history, "best_epoch": place.best_epoch}
         (run.prepared.work / RESULT).write_text(json.dumps(result))
@@ -109,7 +107,7 @@ def _pretrain(
         phase="pretraining",
         settings=job.training.model_copy(update=changed),
         batcher=batcher,
-        examples=Examples.load(run.prepared.work / "pretraining"),
+        examples=TokenizedDocuments.load(run.prepared.work / "pretraining"),
         workers=workers,
         threads=threads,
         folder=run.prepared.work / STATES / "pretraining",
@@ -140,7 +138,7 @@ def batcher_of(run: Run) -> Batcher:
     )
 
 
-def _model(run: Run, classifier: Classifier, train: Examples) -> Model:
+def _model(run: Run, classifier: Classifier, train: TokenizedDocuments) -> Model:
     job, head = run.job, run.prepared.head
     weight_L = class_weights(job.training.class_weights, head.problem_type, head.labels, train.target)
     objective = Objective(head.problem_type, None if weight_L is None else torch.from_numpy(weight_L))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 
-def write(path: Path, state: dict[str, Any]) -> None:
+def write_state(path: Path, state: dict[str, Any]) -> None:
     """Complete or not at all."""
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as file:
@@ -20,7 +20,7 @@ def write(path: Path, state: dict[str, Any]) -> None:
     partial.replace(path)
 
 
-def read(path: Path) -> dict[str, Any] | None:
+def read_state(path: Path) -> dict[str, Any] | None:
     """None if there is none."""
     if not path.exists():
         return None

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from pipeline.text.windows import WindowPolicy
-from pipeline.training.batches import Batcher, Window
-from pipeline.training.examples import Examples
+from pipeline.training.batches import Batcher, TrainingWindow
 from pipeline.training.settings import TrainingSettings
+from pipeline.training.token_store import TokenizedDocuments
 from tests.bigbird.configs import encoder_config
 
 CLS, SEP, MASK = 1, 2, 3
@@ -17,13 +17,13 @@ BATCHER = Batcher(
 )  # fmt: skip
 
 
-def examples(lengths: list[int] = LENGTHS) -> Examples:
+def examples(lengths: list[int] = LENGTHS) -> TokenizedDocuments:
     start = np.concatenate([[0], np.cumsum(lengths)])
     tokens = np.arange(10, 10 + start[-1]) % 480 + 10
-    return Examples(tokens.astype(np.uint16), start, np.arange(len(lengths)))
+    return TokenizedDocuments(tokens.astype(np.uint16), start, np.arange(len(lengths)))
 
 
-def windows_of(steps: list[list[list[Window]]]) -> list[Window]:
+def windows_of(steps: list[list[list[TrainingWindow]]]) -> list[TrainingWindow]:
     return [window for step in steps for pack in step for window in pack]
 
 

@@ -13,13 +13,13 @@ import numpy.typing as npt
 
 from pipeline.text.tokenizer import Tokenizer
 
-TEXTS_AT_A_TIME = 64  # tokenized per call
+TEXTS_PER_CALL = 64  # tokenized per call
 
 Ids = npt.NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Examples:
+class TokenizedDocuments:
     """Document d has the ids token_N[start_D[d] : start_D[d + 1]]. `target` is that of tasks/targets.py, its first axis D."""
 
     token_N: Ids
@@ -38,14 +38,14 @@ class Examples:
         return self.token_N[self.start_D[document] : self.start_D[document + 1]]
 
     @classmethod
-    def load(cls, folder: Path) -> "Examples":
+    def load(cls, folder: Path) -> "TokenizedDocuments":
         arrays = np.load(folder / "documents.npz")
         path, dtype = folder / "tokens.bin", arrays["token_type"].dtype
         token_N = np.memmap(path, dtype, "r") if path.stat().st_size else np.empty(0, dtype)
         return cls(token_N, arrays["start"], arrays["target"])
 
 
-class ExamplesWriter:
+class TokenWriter:
     """Tokenizes documents one by one into a folder."""
 
     def __init__(self, folder: Path, tokenizer: Tokenizer) -> None:
@@ -59,10 +59,10 @@ class ExamplesWriter:
 
     def add(self, text: str) -> None:
         self._waiting.append(text)
-        if len(self._waiting) == TEXTS_AT_A_TIME:
+        if len(self._waiting) == TEXTS_PER_CALL:
             self._flush()
 
-    def finish(self, target: npt.NDArray[Any]) -> Examples:
+    def finish(self, target: npt.NDArray[Any]) -> TokenizedDocuments:
         """Writes what is left; `target` has one entry for each document."""
         self._flush()
         assert len(target) == len(self.lengths)
@@ -73,7 +73,7 @@ class ExamplesWriter:
             target=target,
             token_type=np.empty(0, self.dtype),
         )
-        return Examples.load(self.folder)
+        return TokenizedDocuments.load(self.folder)
 
     def _flush(self) -> None:
         with (self.folder / "tokens.bin").open("ab") as file:
@@ -83,9 +83,10 @@ class ExamplesWriter:
         self._waiting = []
 
 
-def write_texts(folder: Path, tokenizer: Tokenizer, texts: Iterable[str]) -> Examples:
-    """Documents without targets, for the masked-language-model phase."""
-    writer = ExamplesWriter(folder, tokenizer)
-    for text in texts:
+def write_texts(folder: Path, tokenizer: Tokenizer, texts: Iterable[str]) -> TokenizedDocuments:
+    """Writes documents without targets, for the masked-language-model phase; their target has the shape [D, 0]."""
+    writer = TokenWriter(folder, tokenizer)
+    count = 0
+    for count, text in enumerate(texts, 1):  # noqa: B007
         writer.add(text)
-    return writer.finish(np.zeros((len(writer.lengths) + len(writer._waiting), 0), np.float32))
+    return writer.finish(np.zeros((count, 0), np.float32))
