@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from pipeline.bigbird.cache import at_once
-from pipeline.bigbird.layout import Group, Layout
+from pipeline.bigbird.layout import AttentionGroup, Layout
 
 # How many scores are computed at once (see cache.py).
 SCORES_AT_ONCE_CPU = 2_000_000
@@ -87,7 +87,7 @@ def _heads_first(x_TX: Tensor, count: int, heads: int, block_size: int) -> tuple
     return x_BbcHE.permute(2, 0, 3, 1, 4).contiguous().unbind()
 
 
-def _parts(group: Group, heads: int, x: Tensor) -> Iterator[Group]:
+def _parts(group: AttentionGroup, heads: int, x: Tensor) -> Iterator[AttentionGroup]:
     """The group in parts, of whole problems or, where one is too large, of some of its query blocks."""
     row_scores = heads * group.bias_GS.shape[1]
     block_scores = row_scores * (group.bias_GS.shape[1] // group.key_block_GK.shape[1])
@@ -97,10 +97,10 @@ def _parts(group: Group, heads: int, x: Tensor) -> Iterator[Group]:
             yield replace(part, query_block_GQ=query_block_GQ)
 
 
-def _problems(group: Group, count: int) -> Iterator[Group]:
+def _problems(group: AttentionGroup, count: int) -> Iterator[AttentionGroup]:
     tensors = (group.window_G, group.query_block_GQ, group.key_block_GK, group.bias_GS)
     for part in zip(*(torch.split(tensor, max(1, count)) for tensor in tensors), strict=True):
-        yield Group(*part)
+        yield AttentionGroup(*part)
 
 
 def _gather(x_BHbE: Tensor, block_GK: Tensor) -> Tensor:

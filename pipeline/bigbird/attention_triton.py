@@ -28,7 +28,7 @@ LOG2_E = math.log2(math.e)
 # From compiling for sm_80 to sm_90, not from timing: up to a head size of 128 nothing spills, and
 # with 2 stages as many programs fit on a multiprocessor as can (notes/encoder-speed.md, 2.2).
 TILE_BYTES = 128  # a tile has up to 64 queries, or keys, of bfloat16, and 32 of float32
-STAGES = 2
+PIPELINE_STAGES = 2
 FIRST_ROWS_ELEMENTS = 4096  # of keys, in one step of a `first_rows` program
 
 
@@ -106,7 +106,7 @@ def every_row(qkv_TX: Tensor, layout: Layout, heads: int) -> Tensor:
         layout.block_size,
         tile,
         num_warps=warps(tile, qkv_TX.element_size()),
-        num_stages=STAGES,
+        num_stages=PIPELINE_STAGES,
     )
     return context_TD
 

@@ -27,7 +27,7 @@ from pipeline.bigbird.config import EncoderConfig
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class AttentionGroup:
     """G attention problems of one shape: Q query blocks that all see the same K key blocks.
 
     `bias_GS`, float32, is added to the scores: 0, ln(1 + r), or -inf for a key that is not seen.
@@ -39,8 +39,8 @@ class Group:
     key_block_GK: Tensor
     bias_GS: Tensor
 
-    def to(self, device: torch.device | str) -> "Group":
-        return Group(
+    def to(self, device: torch.device | str) -> "AttentionGroup":
+        return AttentionGroup(
             self.window_G.to(device),
             self.query_block_GQ.to(device),
             self.key_block_GK.to(device),
@@ -108,7 +108,7 @@ class Layout:
         return torch.repeat_interleave(rows_W, output_size=self.rows)  # without it a GPU is waited for
 
     @cached_property
-    def wide(self) -> tuple[Group, ...]:
+    def wide(self) -> tuple[AttentionGroup, ...]:
         """A group for each number of blocks that windows have: the blocks that see all of their window.
 
         Those are all blocks of a short window, the first and the last of a long one. Computed only for an attention that asks.
@@ -116,13 +116,13 @@ class Layout:
         return tuple(group.to(self.length_W.device) for group in self.windows.wide_groups())
 
     @cached_property
-    def middle(self) -> Group | None:
+    def middle(self) -> AttentionGroup | None:
         """The other blocks of long windows, one problem each; None if there are none."""
         group = self.windows.middle_group()
         return None if group is None else group.to(self.length_W.device)
 
     @property
-    def groups(self) -> tuple[Group, ...]:
+    def groups(self) -> tuple[AttentionGroup, ...]:
         return self.wide if self.middle is None else (*self.wide, self.middle)
 
     def spread(self, token_ids_N: Tensor) -> Tensor:
@@ -162,7 +162,7 @@ class _Windows:
     def is_long_W(self) -> Tensor:
         return self.length_W > self.config.full_attention_limit
 
-    def wide_groups(self) -> tuple[Group, ...]:
+    def wide_groups(self) -> tuple[AttentionGroup, ...]:
         """One group for each number of blocks, so that few products serve many windows.
 
         The limit is a whole number of blocks, so windows of one group are all long or all short.
@@ -173,19 +173,19 @@ class _Windows:
             for blocks in torch.unique(self.blocks_W).tolist()
         )
 
-    def _wide_group(self, window_G: Tensor) -> Group:
+    def _wide_group(self, window_G: Tensor) -> AttentionGroup:
         blocks = int(self.blocks_W[window_G[0]])
         queries = [0, blocks - 1] if bool(self.is_long_W[window_G[0]]) else range(blocks)
         first_G1 = self.first_block_W[window_G, None]
         key_GK = torch.arange(blocks).expand(len(window_G), -1)
-        return Group(
+        return AttentionGroup(
             window_G=window_G,
             query_block_GQ=first_G1 + torch.tensor(queries),
             key_block_GK=first_G1 + key_GK,
             bias_GS=self._bias(window_G, key_GK, torch.zeros(blocks)),
         )
 
-    def middle_group(self) -> Group | None:
+    def middle_group(self) -> AttentionGroup | None:
         middle_W = torch.where(self.is_long_W, self.blocks_W - 2, 0)
         window_G = torch.repeat_interleave(middle_W)
         if not len(window_G):
@@ -199,7 +199,7 @@ class _Windows:
         key_GK[i_G + 1 == last_G, 3] = _UNUSED
         bias_K = torch.tensor([math.log(1 + self.config.random_blocks), 0, 0, 0, 0])
         first_G1 = self.first_block_W[window_G, None]
-        return Group(
+        return AttentionGroup(
             window_G=window_G,
             query_block_GQ=first_G1 + i_G[:, None],
             key_block_GK=first_G1 + key_GK.clamp(min=0),

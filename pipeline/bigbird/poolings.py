@@ -46,7 +46,7 @@ class Max(nn.Module):
         return window_maxima(hidden_TD.float(), layout)
 
 
-class Attention(nn.Module):
+class AttentionPooling(nn.Module):
     """Each token's weight is the softmax, over its window, of its score: linear, or dense, tanh, linear."""
 
     def __init__(self, size: int, inner_size: int | None) -> None:
@@ -64,7 +64,7 @@ class Attention(nn.Module):
         return window_sums(weight_T1 * hidden_TD, layout) / window_sums(weight_T1, layout)
 
 
-class Tokens(nn.Module):
+class EveryToken(nn.Module):
     def forward(self, hidden_TD: Tensor, layout: Layout) -> Tensor:
         return hidden_TD[layout.row_N].float()
 
@@ -101,6 +101,6 @@ def build_pooling(encoder: EncoderConfig, head: HeadConfig) -> nn.Module:
         case "max":
             return Max()
         case "attention":
-            return Attention(encoder.hidden_size, head.attention_size)
+            return AttentionPooling(encoder.hidden_size, head.attention_size)
         case "tokens":
-            return Tokens()
+            return EveryToken()

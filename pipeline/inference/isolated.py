@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from pipeline.apart import DEATHS, Apart, ProcessEnded
 from pipeline.inference.dtype import Dtype
-from pipeline.inference.predictor import Lengths, Logits, Predictor, Tokens, halves
+from pipeline.inference.predictor import Lengths, Logits, Predictor, TokenIds, halves
 
 Loaded = tuple[Path, str, Dtype, int]  # checkpoint, device, dtype, threads
 
@@ -37,7 +37,7 @@ class IsolatedPredictor:
         self._per_token = per_token
         self._apart = Apart(_load, self._loaded)
 
-    def predict_all(self, packs: Iterable[tuple[Tokens, Lengths]]) -> Iterator[tuple[Logits, npt.NDArray[np.bool_]]]:
+    def predict_all(self, packs: Iterable[tuple[TokenIds, Lengths]]) -> Iterator[tuple[Logits, npt.NDArray[np.bool_]]]:
         """For each pack its logits, [R, L], and which of its windows [W] ended the process: theirs are NaN.
 
         Raises:
@@ -51,7 +51,7 @@ class IsolatedPredictor:
         """Ends the process; the next pack starts another."""
         self._apart.close()
 
-    def _predict(self, tokens: Tokens, lengths: Lengths, deaths: int) -> tuple[Logits, npt.NDArray[np.bool_]]:
+    def _predict(self, tokens: TokenIds, lengths: Lengths, deaths: int) -> tuple[Logits, npt.NDArray[np.bool_]]:
         for _ in range(DEATHS if len(lengths) == 1 else deaths):
             try:
                 (logits_RL,) = self._apart.run(_compute, self._loaded, tokens, lengths)
@@ -76,5 +76,5 @@ def _load(loaded: Loaded) -> Iterator[None]:
     yield
 
 
-def _compute(loaded: Loaded, tokens: Tokens, lengths: Lengths) -> Iterator[Logits]:
+def _compute(loaded: Loaded, tokens: TokenIds, lengths: Lengths) -> Iterator[Logits]:
     yield _predictor(loaded).predict(tokens, lengths)

@@ -33,7 +33,7 @@ from pipeline.inference.memory import keep_freed_memory
 
 log = logging.getLogger(__name__)
 
-Tokens = npt.NDArray[np.integer]
+TokenIds = npt.NDArray[np.integer]
 Lengths = npt.NDArray[np.integer]
 Logits = npt.NDArray[np.float32]
 
@@ -74,11 +74,11 @@ class Predictor:
         predictor.classifier.encoder.to(_torch_dtype(dtype))
         return predictor
 
-    def predict(self, tokens: Tokens, lengths: Lengths) -> Logits:
+    def predict(self, tokens: TokenIds, lengths: Lengths) -> Logits:
         """The logits of one pack, [R, L]; see `predict_all`."""
         return next(self.predict_all([(tokens, lengths)]))
 
-    def predict_all(self, packs: Iterable[tuple[Tokens, Lengths]]) -> Iterator[Logits]:
+    def predict_all(self, packs: Iterable[tuple[TokenIds, Lengths]]) -> Iterator[Logits]:
         """For each pack, in order, the outputs of `Classifier.forward`, [R, L]; not finite where the computation was not.
 
         `tokens` [N] are the ids of W windows end to end, `lengths` [W] how many each has. A pack that is too large for the
@@ -99,7 +99,7 @@ class Predictor:
             for future in in_flight:
                 future.cancel()
 
-    def _submit(self, tokens: Tokens, lengths: Lengths) -> Future[list[Running]]:
+    def _submit(self, tokens: TokenIds, lengths: Lengths) -> Future[list[Running]]:
         if self._threads is not None:
             return self._threads.submit(self._start, tokens, lengths)
         started: Future[list[Running]] = Future()  # a GPU computes beside this thread by itself
@@ -107,7 +107,7 @@ class Predictor:
         return started
 
     @torch.inference_mode()
-    def _start(self, tokens: Tokens, lengths: Lengths) -> list[Running]:
+    def _start(self, tokens: TokenIds, lengths: Lengths) -> list[Running]:
         """Starts a pack, in halves if it is larger than the device can hold."""
         if len(tokens) > self.token_budget and len(lengths) > 1:
             return [run for half in halves(tokens, lengths) for run in self._start(*half)]
@@ -128,7 +128,7 @@ class Predictor:
         self.device.free_cached_memory()
         return self._start(tokens, lengths)
 
-    def _start_whole(self, tokens: Tokens, lengths: Lengths) -> Running:
+    def _start_whole(self, tokens: TokenIds, lengths: Lengths) -> Running:
         config = self.classifier.encoder_config
         layout = Layout.of(lengths, config)
         _check_tokens(tokens, len(layout.row_N), config.vocab_size)
@@ -145,7 +145,7 @@ def _logits(halves: list[Running]) -> Logits:
     return np.concatenate([half.logits() for half in halves])
 
 
-def halves(tokens: Tokens, lengths: Lengths) -> tuple[tuple[Tokens, Lengths], ...]:
+def halves(tokens: TokenIds, lengths: Lengths) -> tuple[tuple[TokenIds, Lengths], ...]:
     """Cut where about half of the tokens are on each side, between two windows."""
     ends = np.cumsum(lengths)
     first = int(np.clip(np.searchsorted(ends, len(tokens) / 2, side="right"), 1, len(lengths) - 1))
@@ -153,7 +153,7 @@ def halves(tokens: Tokens, lengths: Lengths) -> tuple[tuple[Tokens, Lengths], ..
     return (tokens[:cut], lengths[:first]), (tokens[cut:], lengths[first:])
 
 
-def _check_tokens(tokens: Tokens, count: int, vocab_size: int) -> None:
+def _check_tokens(tokens: TokenIds, count: int, vocab_size: int) -> None:
     if tokens.shape != (count,):
         raise ValueError(f"tokens has shape {tokens.shape}; expected ({count},), as lengths say")
     if tokens.min() < 0 or tokens.max() >= vocab_size:

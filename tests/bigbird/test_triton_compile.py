@@ -77,7 +77,7 @@ def compiled_every_row(architecture: int, dtype: str, block: int, head_size: int
         {"H": 12, "E": head_size, "BLOCK": block, "TILE": tile},
         {
             "num_warps": triton_attention.warps(tile, element_size),
-            "num_stages": triton_attention.STAGES,
+            "num_stages": triton_attention.PIPELINE_STAGES,
         },
         architecture,
     )

@@ -10,7 +10,7 @@ import pytest
 from transformers import BigBirdForTokenClassification
 
 from pipeline.inference.isolated import IsolatedPredictor
-from pipeline.inference.predictor import Lengths, Predictor, Tokens
+from pipeline.inference.predictor import Lengths, Predictor, TokenIds
 from tests.checkpoints import random_tokens, random_transformers_model, save_folder
 
 LENGTHS = [70, 300, 64, 130, 20]
@@ -34,7 +34,7 @@ def deaths(killing: Callable[[str, str], Path]) -> Path:
     return killing("TOKENS", str(KILLER))
 
 
-def pack(*killers: int) -> tuple[Tokens, Lengths]:
+def pack(*killers: int) -> tuple[TokenIds, Lengths]:
     """Windows of LENGTHS; those numbered `killers` end with KILLER."""
     windows = [np.where(ids == KILLER, KILLER + 1, ids) for ids in random_tokens(LENGTHS)]
     for number in killers:
