@@ -3,9 +3,6 @@
 An `Attention` has two functions. `every_row` serves all layers but the last. `first_rows` serves
 the last layer of a head that looks at a window's first token only: that token is in a global
 block, so it sees its whole window, without bias, and nothing else of the layer is needed.
-
-Shapes: T rows of the pack, W windows, D = H * E hidden, H heads, E head size, B blocks of the
-pack, b block size; G, Q, K, S as in layout.py.
 """
 
 from collections.abc import Iterator
@@ -56,13 +53,13 @@ def sdpa_every_row(qkv_TX: Tensor, layout: Layout, heads: int) -> Tensor:
                 _gather(v_BHbE, part.key_block_GK),
                 part.bias_GS,
             )
-            context_LbHE = context_GHqE.transpose(1, 2).reshape(-1, *context_BbHE.shape[1:])
-            context_BbHE.index_copy_(0, part.query_block_GQ.flatten(), context_LbHE)
+            context_YbHE = context_GHqE.transpose(1, 2).reshape(-1, *context_BbHE.shape[1:])
+            context_BbHE.index_copy_(0, part.query_block_GQ.flatten(), context_YbHE)
     return context_BbHE.view(layout.rows, -1)
 
 
 def sdpa_first_rows(q_WD: Tensor, kv_TX: Tensor, layout: Layout, heads: int) -> Tensor:
-    """The same for the first row of each window; needs the windows' wide groups only."""
+    """Attends from the first row of each window to all of it; needs the windows' wide groups only. Gives context_WD."""
     k_BHbE, v_BHbE = _heads_first(kv_TX, 2, heads, layout.block_size)
     q_WH1E = q_WD.view(len(q_WD), heads, 1, -1)
     context_WH1E = torch.empty_like(q_WH1E)
@@ -108,14 +105,14 @@ def _gather(x_BHbE: Tensor, block_GK: Tensor) -> Tensor:
     heads = x_BHbE.shape[1]
     head_H = torch.arange(heads, device=block_GK.device)
     row_GHK = block_GK[:, None] * heads + head_H[:, None]
-    x_LbE = x_BHbE.flatten(0, 1).index_select(0, row_GHK.flatten())  # faster than x[...], both ways
-    return x_LbE.view(len(block_GK), heads, -1, x_BHbE.shape[-1])
+    x_YbE = x_BHbE.flatten(0, 1).index_select(0, row_GHK.flatten())  # faster than x[...], both ways
+    return x_YbE.view(len(block_GK), heads, -1, x_BHbE.shape[-1])
 
 
 def _attend(q_GHqE: Tensor, k_GHSE: Tensor, v_GHSE: Tensor, bias_GS: Tensor) -> Tensor:
     """softmax(q k / sqrt(E) + bias) v. The bias is added before the product is rounded, which is why it goes into it."""
-    q_NqE, k_NSE, v_NSE = (x.flatten(0, 1) for x in (q_GHqE, k_GHSE, v_GHSE))
+    q_YqE, k_YSE, v_YSE = (x.flatten(0, 1) for x in (q_GHqE, k_GHSE, v_GHSE))
     heads, head_size = q_GHqE.shape[1], q_GHqE.shape[-1]
-    bias_N1S = bias_GS.to(q_NqE.dtype).repeat_interleave(heads, 0)[:, None]
-    score_NqS = torch.baddbmm(bias_N1S, q_NqE, k_NSE.mT, alpha=head_size**-0.5)
-    return torch.bmm(torch.softmax(score_NqS, -1), v_NSE).view_as(q_GHqE)
+    bias_Y1S = bias_GS.to(q_YqE.dtype).repeat_interleave(heads, 0)[:, None]
+    score_YqS = torch.baddbmm(bias_Y1S, q_YqE, k_YSE.mT, alpha=head_size**-0.5)
+    return torch.bmm(torch.softmax(score_YqS, -1), v_YSE).view_as(q_GHqE)

@@ -1,7 +1,7 @@
 """The attention with a dense mask, written from the rule alone: obviously right, for tests only.
 
 It reads from the layout what a window is and how long, not who attends to whom. Memory is quadratic
-in the pack. Shapes: T rows of the pack, W windows, H heads, E head size, D = H * E.
+in the pack.
 """
 
 import math

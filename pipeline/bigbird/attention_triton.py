@@ -7,9 +7,6 @@ that they don't end last. `first_rows` has one program for each head and window.
 
 The softmax runs online, in float32 and to the base 2. bfloat16 uses the tensor cores; float32 is
 multiplied as float32 ("ieee"), never as TF32.
-
-Shapes: T rows of the pack, W windows, N tiles of queries, D = H * E hidden, H heads, E head size,
-X outputs of the projection; within a program Q queries of its tile and K keys of one step.
 """
 
 import math
@@ -26,7 +23,7 @@ from pipeline.bigbird.layout import Layout
 LOG2_E = math.log2(math.e)
 
 # From compiling for sm_80 to sm_90, not from timing: up to a head size of 128 nothing spills, and
-# with 2 stages as many programs fit on a multiprocessor as can (notes/encoder-speed.md, 2.2).
+# with 2 stages as many programs fit on a multiprocessor as can (docs/encoder.md).
 TILE_BYTES = 128  # a tile has up to 64 queries, or keys, of bfloat16, and 32 of float32
 PIPELINE_STAGES = 2
 FIRST_ROWS_ELEMENTS = 4096  # of keys, in one step of a `first_rows` program
@@ -50,33 +47,33 @@ def every_row_kernel(  # type: ignore[no-untyped-def]
     blocks = 1 + (high - low + 1) + tl.where(high < last, 1, 0)
     bias = tl.where(wide, 0.0, first_block_bias)
 
-    offset_Q, offset_E = tl.arange(0, TILE), tl.arange(0, E)
-    query_row_Q = (first_row + first_query + offset_Q).to(tl.int64)
-    q_QE = tl.load(qkv_ptr + query_row_Q[:, None] * (3 * H * E) + head * E + offset_E[None, :])
-    top_Q = tl.full([TILE], float("-inf"), tl.float32)
-    norm_Q = tl.zeros([TILE], tl.float32)
-    context_QE = tl.zeros([TILE, E], tl.float32)
+    offset_q, offset_E = tl.arange(0, TILE), tl.arange(0, E)
+    query_row_q = (first_row + first_query + offset_q).to(tl.int64)
+    q_qE = tl.load(qkv_ptr + query_row_q[:, None] * (3 * H * E) + head * E + offset_E[None, :])
+    top_q = tl.full([TILE], float("-inf"), tl.float32)
+    norm_q = tl.zeros([TILE], tl.float32)
+    context_qE = tl.zeros([TILE, E], tl.float32)
     for step in tl.range(0, blocks * (BLOCK // TILE)):
         j = step // (BLOCK // TILE)
         block = tl.where(j == 0, 0, tl.where(low + j - 1 <= high, low + j - 1, last))
-        key_K = block * BLOCK + step % (BLOCK // TILE) * TILE + offset_Q
-        key_row_K = (first_row + key_K).to(tl.int64)
-        k_EK = tl.load(qkv_ptr + key_row_K[None, :] * (3 * H * E) + (H + head) * E + offset_E[:, None])
-        v_KE = tl.load(qkv_ptr + key_row_K[:, None] * (3 * H * E) + (2 * H + head) * E + offset_E[None, :])
-        score_QK = tl.dot(q_QE, k_EK, input_precision="ieee") * scale + tl.where(j == 0, bias, 0.0)
-        # The first step has a real key always, so `top_Q` is finite from there on.
-        score_QK = tl.where(key_K[None, :] < length, score_QK, float("-inf"))
-        new_top_Q = tl.maximum(top_Q, tl.max(score_QK, 1))
-        p_QK = tl.exp2(score_QK - new_top_Q[:, None])
-        shrink_Q = tl.exp2(top_Q - new_top_Q)
-        norm_Q = norm_Q * shrink_Q + tl.sum(p_QK, 1)
-        context_QE = context_QE * shrink_Q[:, None]
-        context_QE += tl.dot(p_QK.to(v_KE.dtype), v_KE, input_precision="ieee")
-        top_Q = new_top_Q
-    context_QE = context_QE / norm_Q[:, None]
+        key_k = block * BLOCK + step % (BLOCK // TILE) * TILE + offset_q
+        key_row_k = (first_row + key_k).to(tl.int64)
+        k_Ek = tl.load(qkv_ptr + key_row_k[None, :] * (3 * H * E) + (H + head) * E + offset_E[:, None])
+        v_kE = tl.load(qkv_ptr + key_row_k[:, None] * (3 * H * E) + (2 * H + head) * E + offset_E[None, :])
+        score_qk = tl.dot(q_qE, k_Ek, input_precision="ieee") * scale + tl.where(j == 0, bias, 0.0)
+        # The first step has a real key always, so `top_q` is finite from there on.
+        score_qk = tl.where(key_k[None, :] < length, score_qk, float("-inf"))
+        new_top_q = tl.maximum(top_q, tl.max(score_qk, 1))
+        p_qk = tl.exp2(score_qk - new_top_q[:, None])
+        shrink_q = tl.exp2(top_q - new_top_q)
+        norm_q = norm_q * shrink_q + tl.sum(p_qk, 1)
+        context_qE = context_qE * shrink_q[:, None]
+        context_qE += tl.dot(p_qk.to(v_kE.dtype), v_kE, input_precision="ieee")
+        top_q = new_top_q
+    context_qE = context_qE / norm_q[:, None]
     tl.store(
-        context_ptr + query_row_Q[:, None] * (H * E) + head * E + offset_E[None, :],
-        context_QE.to(context_ptr.dtype.element_ty),
+        context_ptr + query_row_q[:, None] * (H * E) + head * E + offset_E[None, :],
+        context_qE.to(context_ptr.dtype.element_ty),
     )
 
 
@@ -92,12 +89,12 @@ def every_row(qkv_TX: Tensor, layout: Layout, heads: int) -> Tensor:
     _check(qkv_TX)
     head_size = qkv_TX.shape[1] // (3 * heads)
     tile = tile_size(layout.block_size, qkv_TX.element_size())
-    tile_N3 = _tiles_of_queries(layout, tile)
+    tile_A3 = _tiles_of_queries(layout, tile)
     context_TD = qkv_TX.new_empty(layout.rows, heads * head_size)
-    every_row_kernel[(len(tile_N3) * heads,)](
+    every_row_kernel[(len(tile_A3) * heads,)](
         qkv_TX,
         context_TD,
-        tile_N3,
+        tile_A3,
         layout.full_attention_limit,
         head_size**-0.5 * LOG2_E,
         layout.first_block_bias * LOG2_E,
@@ -113,22 +110,22 @@ def every_row(qkv_TX: Tensor, layout: Layout, heads: int) -> Tensor:
 
 @lru_cache(maxsize=1)  # every layer of a pass asks for the same layout
 def _tiles_of_queries(layout: Layout, tile: int) -> Tensor:
-    """tile_N3, int32: first row and length of the window, and the tile's first query in it.
+    """tile_A3, int32: first row and length of the window, and the tile's first query in it.
 
     Computed where the layout is, without waiting for the device; the costliest first.
     """
     count = layout.rows // tile
     tiles_W = layout.blocks_W * (layout.block_size // tile)
-    window_N = torch.repeat_interleave(tiles_W, output_size=count)
-    first_row_N = layout.first_row_W[window_N]
-    length_N = layout.length_W[window_N]
-    blocks_N = layout.blocks_W[window_N]
-    first_query_N = torch.arange(count, device=tiles_W.device) * tile - first_row_N
-    i_N = first_query_N // layout.block_size
-    wide_N = (length_N <= layout.full_attention_limit) | (i_N == 0) | (i_N == blocks_N - 1)
-    cost_N = torch.where(wide_N, blocks_N, 5)
-    order_N = cost_N.argsort(descending=True, stable=True)
-    return torch.stack([first_row_N, length_N, first_query_N], dim=1)[order_N].int()
+    window_A = torch.repeat_interleave(tiles_W, output_size=count)
+    first_row_A = layout.first_row_W[window_A]
+    length_A = layout.length_W[window_A]
+    blocks_A = layout.blocks_W[window_A]
+    first_query_A = torch.arange(count, device=tiles_W.device) * tile - first_row_A
+    i_A = first_query_A // layout.block_size
+    wide_A = (length_A <= layout.full_attention_limit) | (i_A == 0) | (i_A == blocks_A - 1)
+    cost_A = torch.where(wide_A, blocks_A, 5)
+    order_A = cost_A.argsort(descending=True, stable=True)
+    return torch.stack([first_row_A, length_A, first_query_A], dim=1)[order_A].int()
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -136,31 +133,31 @@ def first_rows_kernel(  # type: ignore[no-untyped-def]
     q_ptr, kv_ptr, context_ptr, first_row_ptr, length_ptr, scale,
     H: tl.constexpr, E: tl.constexpr, KEYS: tl.constexpr,
 ):  # fmt: skip
-    """Each of the K lanes has a softmax of its own over every K-th key; they are merged at the end."""
+    """Each of the k lanes has a softmax of its own over every k-th key; they are merged at the end."""
     window, head = tl.program_id(0) // H, tl.program_id(0) % H
     first_row, length = tl.load(first_row_ptr + window), tl.load(length_ptr + window)
-    offset_K, offset_E = tl.arange(0, KEYS), tl.arange(0, E)
+    offset_k, offset_E = tl.arange(0, KEYS), tl.arange(0, E)
     query_E = tl.program_id(0).to(tl.int64) * E + offset_E
     q_E = tl.load(q_ptr + query_E).to(tl.float32) * scale
-    top_K = tl.full([KEYS], -1e38, tl.float32)  # finite, for lanes that never see a key
-    norm_K = tl.zeros([KEYS], tl.float32)
-    context_KE = tl.zeros([KEYS, E], tl.float32)
+    top_k = tl.full([KEYS], -1e38, tl.float32)  # finite, for lanes that never see a key
+    norm_k = tl.zeros([KEYS], tl.float32)
+    context_kE = tl.zeros([KEYS, E], tl.float32)
     for first_key in tl.range(0, length, KEYS):
-        key_K = first_key + offset_K
-        seen_K = key_K < length
-        key_row_K = (first_row + key_K).to(tl.int64)
-        row_ptr_KE = kv_ptr + key_row_K[:, None] * (2 * H * E) + head * E + offset_E[None, :]
-        k_KE = tl.load(row_ptr_KE, mask=seen_K[:, None], other=0.0).to(tl.float32)
-        v_KE = tl.load(row_ptr_KE + H * E, mask=seen_K[:, None], other=0.0).to(tl.float32)
-        score_K = tl.where(seen_K, tl.sum(k_KE * q_E[None, :], 1), float("-inf"))
-        new_top_K = tl.maximum(top_K, score_K)
-        p_K = tl.exp2(score_K - new_top_K)
-        shrink_K = tl.exp2(top_K - new_top_K)
-        norm_K = norm_K * shrink_K + p_K
-        context_KE = context_KE * shrink_K[:, None] + p_K[:, None] * v_KE
-        top_K = new_top_K
-    weight_K = tl.exp2(top_K - tl.max(top_K, 0))
-    context_E = tl.sum(context_KE * weight_K[:, None], 0) / tl.sum(norm_K * weight_K, 0)
+        key_k = first_key + offset_k
+        seen_k = key_k < length
+        key_row_k = (first_row + key_k).to(tl.int64)
+        row_ptr_kE = kv_ptr + key_row_k[:, None] * (2 * H * E) + head * E + offset_E[None, :]
+        k_kE = tl.load(row_ptr_kE, mask=seen_k[:, None], other=0.0).to(tl.float32)
+        v_kE = tl.load(row_ptr_kE + H * E, mask=seen_k[:, None], other=0.0).to(tl.float32)
+        score_k = tl.where(seen_k, tl.sum(k_kE * q_E[None, :], 1), float("-inf"))
+        new_top_k = tl.maximum(top_k, score_k)
+        p_k = tl.exp2(score_k - new_top_k)
+        shrink_k = tl.exp2(top_k - new_top_k)
+        norm_k = norm_k * shrink_k + p_k
+        context_kE = context_kE * shrink_k[:, None] + p_k[:, None] * v_kE
+        top_k = new_top_k
+    weight_k = tl.exp2(top_k - tl.max(top_k, 0))
+    context_E = tl.sum(context_kE * weight_k[:, None], 0) / tl.sum(norm_k * weight_k, 0)
     tl.store(context_ptr + query_E, context_E.to(context_ptr.dtype.element_ty))
 
 

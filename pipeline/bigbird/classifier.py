@@ -1,7 +1,4 @@
-"""Encoder, pooling and head: token ids and a layout in, logits out: a row for each window, or for each token.
-
-Shapes: T rows of the pack, N real tokens, W windows, L outputs.
-"""
+"""Encoder, pooling and head: token ids and a layout in, logits out: a row for each window, or for each token."""
 
 from typing import Self
 

@@ -3,8 +3,6 @@
 Parameters are ours; checkpoint.py knows what transformers calls them. Its dropouts are places that drop
 nothing: training puts its own there (training/dropout.py). Train mode changes nothing else:
 transformers draws its random blocks in train mode, we do not.
-
-Shapes: T rows of the pack, W windows, D hidden size, F intermediate size.
 """
 
 import math

@@ -1,7 +1,4 @@
-"""What turns pooled hidden states into logits.
-
-Shapes: R rows (one for each window, or for each token), D hidden size, L outputs, F intermediate size, V words.
-"""
+"""What turns pooled hidden states into logits."""
 
 import torch
 import torch.nn.functional as F

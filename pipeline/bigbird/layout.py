@@ -1,6 +1,6 @@
 """Who attends to whom in one pack, as integers: computed once per pack, used by every layer.
 
-The rule is BigBird's in eval mode (notes/encoder-speed.md, section 1), each window as if alone:
+The rule is BigBird's in eval mode (docs/encoder.md), each window as if alone:
   * a window of at most `full_attention_limit` tokens: every token sees every token;
   * otherwise the window's first and last block see every token, and block i sees the distinct
     blocks of {0, i-1, i, i+1, last}, with ln(1 + r) added to the scores of block 0, because in
@@ -8,9 +8,6 @@ The rule is BigBird's in eval mode (notes/encoder-speed.md, section 1), each win
   * keys past the window's end are seen by none.
 
 Windows lie end to end, each rounded up to whole blocks.
-
-Shapes: T rows of the pack, N real tokens, W windows, G problems of a group, Q query blocks and
-K key blocks of one problem, S = K * block_size keys of one problem.
 """
 
 import math

@@ -1,7 +1,4 @@
-"""The products with weights; one signature for every implementation, so callers never branch.
-
-Shapes: R rows, I inputs, O outputs (a range of them where one is given).
-"""
+"""The products with weights; one signature for every implementation, so callers never branch."""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -20,7 +17,7 @@ class Product(Protocol):
         """The product x @ weight.T + bias -> y_RO, of some outputs only if asked for."""
 
     def activated(self, x_RI: Tensor, activation: Activation) -> Tensor:
-        """The same of all outputs, through the activation."""
+        """Computes activation(x @ weight.T + bias) -> y_RO, of all outputs."""
 
 
 class MakeProduct(Protocol):

@@ -2,8 +2,6 @@
 
 On CUDA `_addmm_activation` computes the tanh form (pytorch PR 104061). On a CPU the same call computes the erf form, so it is used
 on CUDA only.
-
-Shapes: as in linear.py.
 """
 
 from collections.abc import Iterable

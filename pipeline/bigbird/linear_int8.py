@@ -3,8 +3,6 @@
 The weight is rounded once, with a scale for each output. Each row of the input is rounded when it comes ("dynamic"), with a
 scale of its own, so that a row's result does not depend on its neighbours; torch's own dynamic quantisation has one scale for the
 whole batch. Symmetric, and inputs travel as uint8 with zero point 128, because oneDNN has no fast kernel for int8 ones.
-
-Shapes: as in linear.py.
 """
 
 import math

@@ -1,7 +1,4 @@
-"""What the encoder normalises, with the sums before it; one signature for every implementation.
-
-Shapes: T rows of the pack, R rows (T, or one for each window), D hidden size, V words, P positions.
-"""
+"""What the encoder normalises, with the sums before it; one signature for every implementation."""
 
 from dataclasses import dataclass
 from typing import Protocol

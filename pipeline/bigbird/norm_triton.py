@@ -2,8 +2,6 @@
 
 Both are bound by memory, so each reads its inputs once and writes once. One program for each row;
 sums and statistics are float32 whatever the tensors are.
-
-Shapes: as in norm.py.
 """
 
 import torch

@@ -2,8 +2,6 @@
 
 All in float32, whatever the encoder's dtype. Rows are reduced in each block, then the blocks of each window in their order: a
 window's result does not hang on its neighbours, and no atomic addition makes it vary. Padding rows never enter.
-
-Shapes: T rows of the pack, N real tokens, W windows, B blocks, b rows of a block, D hidden size, X any.
 """
 
 import torch

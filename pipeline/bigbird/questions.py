@@ -1,7 +1,4 @@
-"""Where in a window the question ends: windows are [CLS] question [SEP] context [SEP], as transformers assumes.
-
-Shapes: T rows of the pack, N real tokens, W windows.
-"""
+"""Where in a window the question ends: windows are [CLS] question [SEP] context [SEP], as transformers assumes."""
 
 import torch
 from torch import Tensor

@@ -1,6 +1,6 @@
 """Packs to a device and logits back. On a GPU nothing here waits for it but `Running.logits`.
 
-Shapes: T rows of the pack, R rows of outputs (one for each window, or for each token), L outputs.
+Letters of shapes: pipeline/bigbird/__init__.py.
 """
 
 import os

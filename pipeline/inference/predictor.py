@@ -6,7 +6,7 @@ operation, and spin while they wait: beside any other load each waits for the on
 process 331,000 and 134,000, beside three 220,000 and 52,000. One pack is computed by one thread whatever their number, so its
 bytes repeat.
 
-Shapes: N tokens of a pack without padding, W windows, R rows of outputs (W, or N where the head looks at every token), L outputs.
+Letters of shapes: pipeline/bigbird/__init__.py.
 """
 
 import logging

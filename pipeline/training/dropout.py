@@ -14,7 +14,7 @@ LOWEST = -(2**63)  # of an int64
 
 
 class Dropout(nn.Dropout):
-    """The same distribution; torch's own where it is fast.
+    """Drops elements with the probability of nn.Dropout; torch's own code where that is fast.
 
     On a CPU it draws from `generator` where it has one: torch's is one for all threads, which would take turns by chance.
     """

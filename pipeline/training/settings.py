@@ -27,9 +27,11 @@ OpenShare = Annotated[float, Field(ge=0, lt=1)]
 class SplitSettings(Settings):
     """Which documents are for what. Test documents are read once, at the end, for the model card."""
 
-    train: Name = Field(default="train", description="Its name in corpus.split_column.")
-    validation: Name = Field(default="validation", description="Likewise.")
-    test: Name = Field(default="test", description="Likewise; such documents need not be there.")
+    train: Name = Field(default="train", description="The training split's name in corpus.split_column.")
+    validation: Name = Field(default="validation", description="The validation split's name in corpus.split_column.")
+    test: Name = Field(
+        default="test", description="The test split's name in corpus.split_column; such documents need not be there."
+    )
     validation_share: Annotated[float, Field(gt=0, lt=1)] = Field(
         default=0.1,
         description="Of the training documents, by a hash of their ids, where nothing else says which validate.",
@@ -176,7 +178,10 @@ class TrainJob(Settings):
     validation: LabelledCorpusSettings | None = Field(
         default=None, description="A corpus of its own; otherwise documents of `corpus` validate."
     )
-    test: LabelledCorpusSettings | None = Field(default=None, description="Likewise.")
+    test: LabelledCorpusSettings | None = Field(
+        default=None,
+        description="A corpus of its own; otherwise documents of `corpus` test, where split_column names some.",
+    )
     splits: SplitSettings = SplitSettings()
     checkpoint: CheckpointSettings | None = Field(default=None, description="Where to start; this, or `init`.")
     init: InitSettings | None = Field(default=None, description="Start from scratch.")

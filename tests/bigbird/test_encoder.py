@@ -1,4 +1,4 @@
-"""Hidden states and logits against transformers' BigBird, each window alone (DESIGN.md, promise 1).
+"""Hidden states and logits against transformers' BigBird, each window alone (docs/encoder.md).
 
 The tolerance is 1e-4. Worst measured over everything below: 1.0e-5 for hidden states (up to 4.6),
 6.4e-6 for logits (up to 3.6), alone and in a pack alike; 8.5e-6 for logits of 12 layers at base

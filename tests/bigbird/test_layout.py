@@ -30,7 +30,7 @@ def seen_blocks(layout: Layout) -> dict[int, dict[int, float]]:
 
 
 def rule(lengths: list[int], config: EncoderConfig) -> dict[int, dict[int, float]]:
-    """The same from the definition (DESIGN.md, BigBird), one window and one block at a time."""
+    """What `seen_blocks` gives, from the rule (docs/encoder.md), one window and one block at a time."""
     seen: dict[int, dict[int, float]] = {}
     first = 0
     for length in lengths:
