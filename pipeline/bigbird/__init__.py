@@ -1,6 +1,7 @@
 """BigBird: a checkpoint folder, who attends to whom, the encoder and its heads.
 
-`config` and `folder` never import torch, so that a planner can read a checkpoint without it. The rule and the kernels: docs/encoder.md.
+`config` and `folder` never import torch, so that a planner can read a checkpoint without it. The rule and the kernels:
+docs/encoder.md.
 
 A tensor's name ends with its shape, a letter for each axis; these letters mean the same in every file here and in
 pipeline/inference:

@@ -110,7 +110,7 @@ def _gather(x_BHbE: Tensor, block_GK: Tensor) -> Tensor:
 
 
 def _attend(q_GHqE: Tensor, k_GHSE: Tensor, v_GHSE: Tensor, bias_GS: Tensor) -> Tensor:
-    """softmax(q k / sqrt(E) + bias) v. The bias is added before the product is rounded, which is why it goes into it."""
+    """Computes softmax(q k / sqrt(E) + bias) v; the bias goes into the product, to be added before that is rounded."""
     q_YqE, k_YSE, v_YSE = (x.flatten(0, 1) for x in (q_GHqE, k_GHSE, v_GHSE))
     heads, head_size = q_GHqE.shape[1], q_GHqE.shape[-1]
     bias_Y1S = bias_GS.to(q_YqE.dtype).repeat_interleave(heads, 0)[:, None]

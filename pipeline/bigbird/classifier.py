@@ -47,12 +47,10 @@ class Classifier(nn.Module):
     def forward(self, token_id_T: Tensor, layout: Layout) -> Tensor:
         """The head's outputs, float32, before any softmax or sigmoid.
 
-        task                  outputs
-        classification        logits_WL, an output for each label
-        embedding             pooled_WL, an output for each hidden unit
-        token_classification  logits_NL, an output for each label; the N tokens are those of the windows, end to end
-        question_answering    logits_NL, outputs start and end; 1e6 less in the question, up to the window's first separator
-        masked_lm             logits_NL, an output for each word
+        task                  outputs classification        logits_WL, an output for each label embedding
+        pooled_WL, an output for each hidden unit token_classification  logits_NL, an output for each label; the N
+        tokens are those of the windows, end to end question_answering    logits_NL, outputs start and end; 1e6 less in
+        the question, up to the window's first separator masked_lm             logits_NL, an output for each word
 
         token_id_T is on the classifier's device, as is the layout; `Layout.spread` makes it.
         """

@@ -20,7 +20,7 @@ class LinearHead(nn.Module):
 
 
 class DenseHead(nn.Module):
-    """Dense, activation, projection; with the encoder's own activation it is transformers' BigBirdClassificationHead."""
+    """Dense, activation, projection: transformers' BigBirdClassificationHead, if the activation is the encoder's."""
 
     def __init__(self, size: int, inner_size: int, outputs: int, activation: Activation) -> None:
         super().__init__()

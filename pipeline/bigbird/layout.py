@@ -108,7 +108,8 @@ class Layout:
     def wide(self) -> tuple[AttentionGroup, ...]:
         """A group for each number of blocks that windows have: the blocks that see all of their window.
 
-        Those are all blocks of a short window, the first and the last of a long one. Computed only for an attention that asks.
+        Those are all blocks of a short window, the first and the last of a long one. Computed only for an attention
+        that asks.
         """
         return tuple(group.to(self.length_W.device) for group in self.windows.wide_groups())
 

@@ -1,7 +1,7 @@
 """The products with weights on a GPU: bias and tanh-GELU in the epilogue of cuBLASLt, no gradients.
 
-On CUDA `_addmm_activation` computes the tanh form (pytorch PR 104061). On a CPU the same call computes the erf form, so it is used
-on CUDA only.
+On CUDA `_addmm_activation` computes the tanh form (pytorch PR 104061). On a CPU the same call computes the erf form, so
+it is used on CUDA only.
 """
 
 from collections.abc import Iterable

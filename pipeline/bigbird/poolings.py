@@ -1,7 +1,8 @@
 """What of the hidden states a head gets: one row for each window, or one for each token.
 
-All in float32, whatever the encoder's dtype. Rows are reduced in each block, then the blocks of each window in their order: a
-window's result does not hang on its neighbours, and no atomic addition makes it vary. Padding rows never enter.
+All in float32, whatever the encoder's dtype. Rows are reduced in each block, then the blocks of each window in their
+order: a window's result does not hang on its neighbours, and no atomic addition makes it vary. Padding rows never
+enter.
 """
 
 import torch

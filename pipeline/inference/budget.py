@@ -1,14 +1,15 @@
 """How many tokens one pack may have.
 
-What a forward pass needs beside the weights grows linearly with the pack. Measured with BigBird-base on a CPU, where it is the difference of the
-process's resident memory between packs of 16,384 and 32,768 tokens:
+What a forward pass needs beside the weights grows linearly with the pack. Measured with BigBird-base on a CPU, where it
+is the difference of the process's resident memory between packs of 16,384 and 32,768 tokens:
 
     bfloat16   23 kB per token    15 * hidden_size elements
     float32    47 kB per token    15 * hidden_size elements
 
-Speed asks for little of it. On a CPU packs of 4,096 to 32,768 tokens take the same time per token (within 3 %), so the default is
-the least that holds two full windows. A GPU needs tens of thousands of tokens for its launches to cost nothing (docs/measurements.md: 84
-launches are 0.7 ms, 65,536 tokens are 22 ms on an H200); that figure is a model's, not yet a measurement.
+Speed asks for little of it. On a CPU packs of 4,096 to 32,768 tokens take the same time per token (within 3 %), so the
+default is the least that holds two full windows. A GPU needs tens of thousands of tokens for its launches to cost
+nothing (docs/measurements.md: 84 launches are 0.7 ms, 65,536 tokens are 22 ms on an H200); that figure is a model's,
+not yet a measurement.
 """
 
 from pipeline.bigbird.config import EncoderConfig

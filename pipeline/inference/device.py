@@ -16,7 +16,7 @@ from pipeline.bigbird.layout import Layout
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A pack that is being computed. It holds the inputs: freed sooner, their memory could be given to another stream."""
+    """A pack that is being computed. It holds the inputs: freed sooner, another stream could get their memory."""
 
     inputs: tuple[Tensor, Layout]
     logits_RL: Tensor

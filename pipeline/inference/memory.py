@@ -4,8 +4,8 @@ glibc maps each block above 32 MiB anew and gives it back when it is freed: a fo
 on page faults. With both limits raised it reuses what it has. Measured on 2 cores, BigBird-base, bf16: 1,600 tokens/s
 instead of 1,350, a tenth of the page faults.
 
-The limits hold for malloc's main arena. A thread that is not the main one has another, unless the process was started with
-MALLOC_ARENA_MAX=1: without it 1,500 tokens/s.
+The limits hold for malloc's main arena. A thread that is not the main one has another, unless the process was started
+with MALLOC_ARENA_MAX=1: without it 1,500 tokens/s.
 """
 
 import ctypes

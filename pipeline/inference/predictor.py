@@ -1,10 +1,10 @@
 """Loads a checkpoint once, then turns packs into logits.
 
 On a CPU each of several threads computes a whole pack alone. Threads that share one pack wait for each other at every
-operation, and spin while they wait: beside any other load each waits for the one that was put off. Measured on 2 cores by
-`python -m jobs.load`, 2 layers of 128, bf16: 519,000 tokens/s with a pack each and 480,000 with one shared; beside one busy
-process 331,000 and 134,000, beside three 220,000 and 52,000. One pack is computed by one thread whatever their number, so its
-bytes repeat.
+operation, and spin while they wait: beside any other load each waits for the one that was put off. Measured on 2 cores
+by `python -m jobs.load`, 2 layers of 128, bf16: 519,000 tokens/s with a pack each and 480,000 with one shared; beside
+one busy process 331,000 and 134,000, beside three 220,000 and 52,000. One pack is computed by one thread whatever their
+number, so its bytes repeat.
 
 Letters of shapes: pipeline/bigbird/__init__.py.
 """
@@ -42,7 +42,7 @@ PACKS_AHEAD = 2  # that a GPU has beside the one whose logits are waited for
 
 class Predictor:
     def __init__(self, classifier: Classifier, device: str, *, threads: int = 1, int8: bool = False) -> None:
-        """Takes `classifier` over: it serves inference only from now on. `threads` compute on a CPU, each a pack of its own."""
+        """Takes `classifier` over, for inference only; `threads` compute on a CPU, each a pack of its own."""
         self.classifier = classifier.to(device).eval()
         operators = fastest_operators(classifier.encoder_config, device, int8=int8)
         self.classifier.use(operators)
@@ -79,10 +79,10 @@ class Predictor:
         return next(self.predict_all([(tokens, lengths)]))
 
     def predict_all(self, packs: Iterable[tuple[TokenIds, Lengths]]) -> Iterator[Logits]:
-        """For each pack, in order, the outputs of `Classifier.forward`, [R, L]; not finite where the computation was not.
+        """Yields each pack's `Classifier.forward`, [R, L], in order; not finite where the computation was not.
 
-        `tokens` [N] are the ids of W windows end to end, `lengths` [W] how many each has. A pack that is too large for the
-        device's memory is halved until it fits. The next packs are under way while one is waited for.
+        `tokens` [N] are the ids of W windows end to end, `lengths` [W] how many each has. A pack that is too large for
+        the device's memory is halved until it fits. The next packs are under way while one is waited for.
 
         Raises:
             ValueError: the two do not fit together, or do not fit the encoder.
@@ -118,7 +118,8 @@ class Predictor:
                 raise
             if len(lengths) == 1:
                 raise ConfigError(
-                    f"a window of {len(tokens)} tokens does not fit the memory of {self.device.name}; set text.max_tokens lower"
+                    f"a window of {len(tokens)} tokens does not fit the memory of "
+                    f"{self.device.name}; set text.max_tokens lower"
                 ) from error
         self.token_budget = len(tokens) // 2
         log.warning(

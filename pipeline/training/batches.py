@@ -1,7 +1,7 @@
 """What each step reads: windows, packs, and which worker has which.
 
-An epoch's steps are a function of the examples, the settings and the epoch's number. They do not depend on the number of
-workers: each takes some of a step's packs, so that one worker and several make the same step.
+An epoch's steps are a function of the examples, the settings and the epoch's number. They do not depend on the number
+of workers: each takes some of a step's packs, so that one worker and several make the same step.
 
 Shapes: N tokens of a pack without padding, W windows.
 """
@@ -62,9 +62,9 @@ class Batcher:
         """The epoch's steps, each a list of packs."""
         random = np.random.default_rng([settings.seed, epoch])
         order = random.permutation(len(examples)).tolist()
-        length_D = examples.length_D.tolist()
+        length_C = examples.length_C.tolist()
         windows = [
-            w for document in order for w in self._windows(document, length_D[document], settings, random)
+            w for document in order for w in self._windows(document, length_C[document], settings, random)
         ]  # fmt: skip
         return [self.packs(part) for part in self._parts(windows, settings.tokens_per_step)]
 
@@ -72,7 +72,7 @@ class Batcher:
         """As labelling reads the documents."""
         return [
             window
-            for document, length in enumerate(examples.length_D.tolist())
+            for document, length in enumerate(examples.length_C.tolist())
             for window in self._all(document, length)
         ]
 
@@ -82,7 +82,11 @@ class Batcher:
         return [[windows[i] for i in members] for members in packs]
 
     def batch(
-        self, examples: TokenizedDocuments, windows: list[TrainingWindow], hidden: float = 0.0, seed: tuple[int, ...] = ()
+        self,
+        examples: TokenizedDocuments,
+        windows: list[TrainingWindow],
+        hidden: float = 0.0,
+        seed: tuple[int, ...] = (),
     ) -> Batch:  # fmt: skip
         """A pack's tensors; a share `hidden` of the tokens is replaced by [MASK], the same for a window in any pack."""
         ids = [self._ids(examples, window) for window in windows]

@@ -1,8 +1,9 @@
 """The job's documents, and which of them train, validate and test.
 
-A text is for one of them only: what was trained on would be known by heart where it is measured, and what chose the weights
-would flatter them. So a document of the validation split is left out where its text is among those that train, and one of the
-test split where it trains or validates, here or in the training that the checkpoint had before. Training keeps all of its own.
+A text is for one of them only: what was trained on would be known by heart where it is measured, and what chose the
+weights would flatter them. So a document of the validation split is left out where its text is among those that train,
+and one of the test split where it trains or validates, here or in the training that the checkpoint had before. Training
+keeps all of its own.
 """
 
 import hashlib
@@ -78,7 +79,7 @@ class Source:
         )
 
     def choose(self, earlier: TrainingDocuments | None, *, complete: bool) -> Documents:
-        """Reads all once; `earlier` is what the checkpoint was trained on before, which is not `complete` where that is unknown.
+        """Reads all once; `earlier` is what the checkpoint was trained on before, `complete` whether that is known.
 
         Raises CorpusError: none trains, or none validates.
         """
@@ -130,8 +131,8 @@ class Source:
     def _nothing_else_for_validation(self, documents: int) -> CorpusError:
         before = ", or was trained on before by the checkpoint" if self.job.checkpoint else ""
         return CorpusError(
-            f"splits.validation: the text of each of its {documents:,} documents is among those that train{before}; what is known by "
-            "heart validates nothing: give others"
+            f"splits.validation: the text of each of its {documents:,} documents is among those that train{before}; "
+            "what is known by heart validates nothing: give others"
         )
 
     def __iter__(self) -> Iterator[tuple[Split | None, LabelledDocument]]:

@@ -1,4 +1,4 @@
-"""nn.Dropout, faster on a CPU: there torch draws a number of 53 bits for each element, one after the other in one thread.
+"""nn.Dropout, faster on a CPU: there torch draws a number of 53 bits for each element, one by one, in one thread.
 
 Here four elements share one draw of 64 bits, so that the share is one of 65,536ths.
 """
@@ -16,7 +16,8 @@ LOWEST = -(2**63)  # of an int64
 class Dropout(nn.Dropout):
     """Drops elements with the probability of nn.Dropout; torch's own code where that is fast.
 
-    On a CPU it draws from `generator` where it has one: torch's is one for all threads, which would take turns by chance.
+    On a CPU it draws from `generator` where it has one: torch's is one for all threads, which would take turns by
+    chance.
     """
 
     generator: torch.Generator | None = None
@@ -43,7 +44,7 @@ def replace_dropouts(module: nn.Module, p: float) -> None:
 
 
 def seed_dropouts(module: nn.Module, seed: Sequence[int]) -> None:
-    """From here on the draws of every Dropout below `module` follow from `seed` alone, on whatever device and in whatever thread."""
+    """Makes the draws of every Dropout below `module` follow from `seed` alone, on any device, in any thread."""
     (state,) = np.random.SeedSequence(list(seed)).generate_state(1, np.uint64)
     number = int(state) % 2**63
     generator = torch.Generator().manual_seed(number)

@@ -1,7 +1,8 @@
 """The loop of one worker: epochs of steps, evaluated after each, stopped when it no longer helps, kept as it goes.
 
-A step is the sum over its packs: over the workers, which each take some of them, and over a worker's threads. The state is written after each epoch
-and every so often within one; a run that was killed goes on there and ends with the same weights.
+A step is the sum over its packs: over the workers, which each take some of them, and over a worker's threads. The state
+is written after each epoch and every so often within one; a run that was killed goes on there and ends with the same
+weights.
 """
 
 import time

@@ -1,7 +1,7 @@
 """The masked-language-model phase: an encoder learns to guess the tokens that it does not see.
 
-On top of the encoder is the network's own MaskedLmHead. It is thrown away afterwards: what training makes is a classifier, and
-a folder that holds a second head's weights is none that can be loaded.
+On top of the encoder is the network's own MaskedLmHead. It is thrown away afterwards: what training makes is a
+classifier, and a folder that holds a second head's weights is none that can be loaded.
 
 Letters as in pipeline/bigbird/__init__.py; M tokens that are hidden.
 """

@@ -1,7 +1,8 @@
 """The classifier on its device, and what it computes a pack's loss with.
 
-Weights are float32 always. Where products are in bf16 it is autocast that rounds their operands: as fast as bf16 weights
-on a CPU (2 layers of 96: 38,000 tokens/s of a core, forward and backward; fp32 20,000), and no second copy is kept.
+Weights are float32 always. Where products are in bf16 it is autocast that rounds their operands: as fast as bf16
+weights on a CPU (2 layers of 96: 38,000 tokens/s of a core, forward and backward; fp32 20,000), and no second copy is
+kept.
 """
 
 from contextlib import AbstractContextManager

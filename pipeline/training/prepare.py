@@ -42,7 +42,7 @@ UNDECISIVE: dict[str, Any] = {"ray": True, "storage": True, "compute": True, "ou
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What training starts from; the same whether it was prepared now or, at `earlier` (seconds of 1970), by a run before."""
+    """What training starts from, prepared now or, at `earlier` (seconds since 1970), by a run before."""
 
     work: Path
     earlier: float | None
@@ -66,7 +66,7 @@ class Prepared:
 
     @property
     def repeats(self) -> str:
-        """Which documents were left out because their text is for something else already, in words; empty if none were."""
+        """Says which documents were left out because their text is for something else already; empty if none were."""
         found = [f"{n:,} of {split}" for split, n in self.repeated.items() if n]
         why = "whose text trains or validates already, here or in the checkpoint's training before"
         return f"{' and '.join(found)}, {why}" if found else ""
@@ -107,12 +107,13 @@ def prepare(job: TrainJob) -> Prepared:
     facts = json.loads(marker.read_text())
     if facts.get("version") != WORK_VERSION:
         raise ConfigError(
-            f"{work}: holds the state of a run of another version of Rookery, which this one can't go on from; remove that folder "
-            "to train anew"
+            f"{work}: holds the state of a run of another version of Rookery, which this one can't go on from; remove "
+            "that folder to train anew"
         )
     if facts["job"] != digest:
         raise ConfigError(
-            f"{work}: holds the state of a run with other settings; remove that folder to train anew, or give another output.folder"
+            f"{work}: holds the state of a run with other settings; remove that folder to train anew, or "
+            "give another output.folder"
         )
     head = facts["head"] | {"labels": tuple(facts["head"]["labels"])}
     return Prepared(
@@ -186,7 +187,8 @@ def _documents(source: Source, folder: CheckpointFolder | None) -> Documents:
 def _require_mask(tokenizer: Tokenizer, start: Path) -> None:
     if tokenizer.mask_id is None:
         raise CheckpointError(
-            f"{start}: the vocabulary has no [MASK], which training.hidden_tokens and pretraining need; set hidden_tokens to 0"
+            f"{start}: the vocabulary has no [MASK], which training.hidden_tokens and pretraining need; set "
+            "hidden_tokens to 0"
         )
 
 

@@ -1,8 +1,8 @@
 """Packs of one step, computed side by side by threads of one process.
 
-Each thread has a replica of the model: parameters that share the model's own memory, and gradients and dropout draws apart.
-So no thread waits for another before the step's end. Threads that share one pack meet at every operation and spin there:
-beside any other load a worker of two fell to a twentieth of its speed.
+Each thread has a replica of the model: parameters that share the model's own memory, and gradients and dropout draws
+apart. So no thread waits for another before the step's end. Threads that share one pack meet at every operation and
+spin there: beside any other load a worker of two fell to a twentieth of its speed.
 
 A replica costs its gradients, 4 bytes for each parameter. More replicas than a step has packs would be idle.
 """

@@ -62,8 +62,10 @@ def card(run: Run, result: dict[str, Any]) -> str:
         [
             f"# {run.job.output.path.name}",
             "",
-            f"A BigBird classifier ({head.problem_type}) made by `rookery train`: {encoder.layers} layers of {encoder.hidden_size}, "
-            f"{encoder.heads} heads, a vocabulary of {encoder.vocab_size:,}, windows of up to {run.policy.max_tokens:,} tokens; "
+            f"A BigBird classifier ({head.problem_type}) made by `rookery train`: "
+            f"{encoder.layers} layers of {encoder.hidden_size}, "
+            f"{encoder.heads} heads, a vocabulary of {encoder.vocab_size:,}, "
+            f"windows of up to {run.policy.max_tokens:,} tokens; "
             f"pooling {head.pooling}, head {head.head}. It says: {', '.join(labels)}.",
             "",
             "## Data",
@@ -85,7 +87,8 @@ def card(run: Run, result: dict[str, Any]) -> str:
                 for split, s in result["scores"].items()
             ),
             "",
-            f"The weights are those after epoch {result['best_epoch']} of {len(result['epochs'])}, chosen on the validation split"
+            f"The weights are those after epoch {result['best_epoch']} of {len(result['epochs'])}, chosen "
+            "on the validation split"
             + ("; the test split was read once, after that." if "test" in result["scores"] else "."),
             "",
             "| epoch | loss | on validation | score |",

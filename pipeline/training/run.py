@@ -17,6 +17,7 @@ from pipeline.storage import Storage
 from pipeline.text.windows import WindowPolicy
 from pipeline.training.batches import Batcher
 from pipeline.training.class_weights import class_weights
+from pipeline.training.documents import SPLITS
 from pipeline.training.dropout import replace_dropouts
 from pipeline.training.loop import Loop, Report
 from pipeline.training.masked import MaskedModel, new_head, pretrained_head
@@ -59,7 +60,7 @@ def work(run: Run, workers: Workers, report: Report) -> None:
 
 def _work(run: Run, workers: Workers, threads: Threads, report: Report) -> None:
     batcher = batcher_of(run)
-    splits = {name: TokenizedDocuments.load(run.prepared.work / name) for name in ("train", "validation", "test")}  # fmt: skip
+    splits = {name: TokenizedDocuments.load(run.prepared.work / name) for name in SPLITS}
     classifier = starting_classifier(run)
     if run.job.pretraining is not None:
         _pretrain(run, run.job.pretraining, classifier, batcher, workers, threads, report)
@@ -79,7 +80,7 @@ def _work(run: Run, workers: Workers, threads: Threads, report: Report) -> None:
         validate=lambda: validator.validate(splits["validation"]),
     )
     place = loop.run(model)
-    scores = {name: asdict(validator.validate(splits[name])) for name in ("validation", "test") if len(splits[name])}
+    scores = {name: asdict(validator.validate(splits[name])) for name in SPLITS[1:] if len(splits[name])}
     if workers.rank == 0:
         result = {"scores": scores, "epochs": place.history, "best_epoch": place.best_epoch}
         (run.prepared.work / RESULT).write_text(json.dumps(result))
@@ -160,7 +161,7 @@ def starting_classifier(run: Run) -> Classifier:
 
 
 def starting_masked_model(run: Run, classifier: Classifier) -> MaskedModel:
-    """The encoder of `classifier` below the checkpoint's masked-language-model head, or below a new one where it has none."""
+    """Puts the checkpoint's masked-language-model head, or a new one where it has none, on `classifier`'s encoder."""
     encoder, folder = classifier.encoder, _checkpoint(run.job)
     if folder is not None and folder.head.task == "masked_lm":
         head = pretrained_head(folder, encoder.embeddings.word)

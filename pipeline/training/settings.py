@@ -138,8 +138,8 @@ class WorkerSettings(Settings):
     num_cpus: int | None = Field(
         default=None,
         ge=1,
-        description="CPU threads per worker, each of which computes packs of its own; default: 1 with a GPU, an equal part of "
-        "this machine's cores without.",
+        description="CPU threads per worker, each of which computes packs of its own; default: 1 with a GPU, an equal "
+        "part of this machine's cores without.",
     )
     dtype: Literal["auto", "bf16", "fp32"] = Field(
         default="auto",

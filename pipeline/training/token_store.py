@@ -20,22 +20,22 @@ Ids = npt.NDArray[np.integer[Any]]
 
 @dataclass(frozen=True, slots=True)
 class TokenizedDocuments:
-    """Document d has the ids token_N[start_D[d] : start_D[d + 1]]. `target` is that of tasks/targets.py, its first axis D."""
+    """Document c has the ids token_N[start_C[c] : start_C[c + 1]]; `target`, [C, …]: tasks/targets.py."""
 
     token_N: Ids
-    start_D: npt.NDArray[np.int64]
+    start_C: npt.NDArray[np.int64]
     target: npt.NDArray[Any]
 
     def __len__(self) -> int:
-        return len(self.start_D) - 1
+        return len(self.start_C) - 1
 
     @property
-    def length_D(self) -> npt.NDArray[np.int64]:
+    def length_C(self) -> npt.NDArray[np.int64]:
         """Tokens of each document, without [CLS] and [SEP]."""
-        return np.diff(self.start_D)
+        return np.diff(self.start_C)
 
     def ids(self, document: int) -> Ids:
-        return self.token_N[self.start_D[document] : self.start_D[document + 1]]
+        return self.token_N[self.start_C[document] : self.start_C[document + 1]]
 
     @classmethod
     def load(cls, folder: Path) -> "TokenizedDocuments":
@@ -66,10 +66,10 @@ class TokenWriter:
         """Writes what is left; `target` has one entry for each document."""
         self._flush()
         assert len(target) == len(self.lengths)
-        start_D = np.concatenate([[0], np.cumsum(self.lengths, dtype=np.int64)])
+        start_C = np.concatenate([[0], np.cumsum(self.lengths, dtype=np.int64)])
         np.savez(
             self.folder / "documents.npz",
-            start=start_D,
+            start=start_C,
             target=target,
             token_type=np.empty(0, self.dtype),
         )
@@ -84,7 +84,7 @@ class TokenWriter:
 
 
 def write_texts(folder: Path, tokenizer: Tokenizer, texts: Iterable[str]) -> TokenizedDocuments:
-    """Writes documents without targets, for the masked-language-model phase; their target has the shape [D, 0]."""
+    """Writes documents without targets, for the masked-language-model phase; their target has the shape [C, 0]."""
     writer = TokenWriter(folder, tokenizer)
     count = 0
     for count, text in enumerate(texts, 1):  # noqa: B007

@@ -30,7 +30,7 @@ class SplitScore:
 
 @dataclass(frozen=True, slots=True)
 class Validator:
-    """Measures a model as it is now. Each worker computes its part of the packs, and each of its threads a part of those."""
+    """Measures a model as it is now: each worker computes a part of the packs, each of its threads a part of those."""
 
     model: Model
     batcher: Batcher

@@ -133,7 +133,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(corpus: Path, tmp_pat
         with pytest.raises(KeyboardInterrupt):
             work(run, Workers(), lambda _: None)
     longest = run.policy.body  # of a stretch, without [CLS] and [SEP]
-    lengths = TokenizedDocuments.load(run.prepared.work / "train").length_D
+    lengths = TokenizedDocuments.load(run.prepared.work / "train").length_C
     _, _, reports = train(made)
     assert {r["epoch"] for r in reports} == {2}
     resumed = reports[0]
