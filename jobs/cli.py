@@ -1,14 +1,9 @@
 """`rookery`: the command line."""
 
-import sys
-
 import typer
 
 from jobs import config, errors, evaluate, import_checkpoint, label, train
-from jobs.interruption import Interrupted, interruptible
-from jobs.show import printable
-from pipeline.errors import RookeryError
-from pipeline.processes import end_children
+from jobs.exits import run
 
 app = typer.Typer(
     help="Label corpora of long documents with BigBird, on Ray.",
@@ -30,31 +25,14 @@ app.command("config")(config.config)
 )
 def benchmark(context: typer.Context) -> None:
     """Measure the encoder on this machine, beside transformers and beside what the machine allows."""
-    from jobs.benchmark.command import (
-        main,
-    )  # it imports torch, and has its own options: it runs without typer
+    from jobs.measure.benchmark.command import main as run_benchmark  # it imports torch, and has its own options
 
-    main(context.args)
+    run_benchmark(context.args)
 
 
 def main() -> None:
     """Runs a command; a RookeryError ends it with the error's own exit code."""
     run(app)
-
-
-def run(command: typer.Typer) -> None:
-    """Runs a typer app, turning errors that users can act on into one message and an exit code."""
-    try:
-        with interruptible():
-            command()
-    except RookeryError as error:
-        lines = [printable(line) for line in str(error).splitlines()]
-        typer.secho("error: " + "\n".join(lines), fg="red", err=True)
-        sys.exit(error.exit_code)
-    except Interrupted as interrupted:
-        end_children()  # of Ray, whose processes may take longer than this one
-        typer.secho("stopped; finished units are kept: run again to go on", fg="yellow", err=True)
-        sys.exit(interrupted.exit_code)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Annotated
 import pyarrow as pa
 import typer
 
-from jobs import show
+from jobs.terminal.errors_output import FAILURES_SHOWN, print_failed_documents, print_failure_counts
 from pipeline.config import Job, load_job
 from pipeline.dataflow.plan import Plan, make_plan
 from pipeline.tables import failures
@@ -26,14 +26,14 @@ def errors(
     ] = None,
     every: Annotated[
         bool,
-        typer.Option("--all", help=f"List every document, not the first {show.FAILURES_SHOWN}."),
+        typer.Option("--all", help=f"List every document, not the first {FAILURES_SHOWN}."),
     ] = False,
 ) -> None:
     """Count the documents that could not be labelled by reason, then list them."""
     show_errors(load_job(job_file, overrides), reason, file, every=every)
 
 
-def command(job_file: Path, overrides: list[str] | None) -> str:
+def errors_command(job_file: Path, overrides: list[str] | None) -> str:
     """The command line that lists the errors of a job."""
     settings = [part for override in overrides or [] for part in ("--set", override)]
     return shlex.join(["rookery", "errors", "--config", str(job_file), *settings])
@@ -51,10 +51,10 @@ def show_errors(job: Job, reason: str | None = None, file: str | None = None, *,
         for table in failures.chosen(_failures(plan, published), reason, file)
         for failure in failures.counted(table)
     )
-    show.failures(plan, published, counts, [("reason", reason), ("file", file)])
+    print_failure_counts(plan, published, counts, [("reason", reason), ("file", file)])
     if counts:
         found = failures.chosen(_failures(plan, published), reason, file)
-        show.failed_documents(found, failures.total(counts), every=every)
+        print_failed_documents(found, failures.total(counts), every=every)
 
 
 def _published(plan: Plan) -> Manifest | None:

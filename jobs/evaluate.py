@@ -20,6 +20,6 @@ def evaluate(
     ] = False,
 ) -> None:
     """Measure a checkpoint on labelled documents; write metrics.json and report.html."""
-    from jobs.evaluation.run import run_evaluation  # imports scikit-learn, which takes a second
+    from jobs.evaluation_run import run_evaluation  # imports scikit-learn, which takes a second
 
     run_evaluation(load_settings(EvaluationJob, job_file, overrides or []), fitting=fit)

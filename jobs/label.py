@@ -14,7 +14,9 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs import errors, show
+from jobs.errors import errors_command
+from jobs.terminal import label_output
+from jobs.terminal.label_progress import LabelledWork, LabelProgress
 from pipeline.config import Job, load_job
 from pipeline.dataflow.cluster import cluster_address, is_connected, ray_cluster
 from pipeline.dataflow.plan import Plan, check_table_writable, make_plan
@@ -39,7 +41,7 @@ def label(
     ] = None,
 ) -> None:
     """Make a prediction table true: label what is missing, publish one complete snapshot."""
-    listing = errors.command(job_file, overrides)
+    listing = errors_command(job_file, overrides)
     run_job(load_job(job_file, overrides), dry_run=dry_run, limit=limit, listing=listing)
 
 
@@ -74,7 +76,7 @@ def _connecting_first(job: Job, stack: contextlib.ExitStack) -> Mapped:
 
 def _make_true(plan: Plan, started: float, *, dry_run: bool, listing: str) -> Manifest | None:
     current = is_current(plan.snapshots, plan.publication)
-    show.plan(plan, current)
+    label_output.print_plan(plan, current)
     if dry_run:
         return None
     plan.sweep()
@@ -82,7 +84,7 @@ def _make_true(plan: Plan, started: float, *, dry_run: bool, listing: str) -> Ma
         with _listed_by(listing):
             check_current(plan.snapshots, plan.fragments, plan.publication, current)
         plan.snapshots.point_to_latest()
-        show.up_to_date(current, listing)
+        label_output.print_up_to_date(current, listing)
         return current
     check_checkpoint(plan)
     check_table_writable(plan)
@@ -92,20 +94,20 @@ def _make_true(plan: Plan, started: float, *, dry_run: bool, listing: str) -> Ma
 
         work = label_missing(plan, run_id)
         plan = plan.cut_streams()
-        with show.publishing(), _listed_by(listing):
+        with label_output.publishing_status(), _listed_by(listing):
             run = run_record(plan, started)
             manifest = publish(plan.snapshots, plan.fragments, plan.publication, run, map_on_ray)
     if manifest.run == run:
-        show.summary(plan, manifest, work, time.time() - started, listing)
+        label_output.print_summary(plan, manifest, work, time.time() - started, listing)
     else:
-        show.up_to_date(manifest, listing, "another run was first, and")
+        label_output.print_up_to_date(manifest, listing, "another run was first, and")
     return manifest
 
 
 def connected(job: Job) -> contextlib.AbstractContextManager[None]:
     """A connection to the job's cluster; says where it goes, for it may take a minute where nobody answers."""
     if (address := cluster_address(job.ray)) and not is_connected():
-        show.connecting(address)
+        label_output.print_connecting(address)
     return ray_cluster(job)
 
 
@@ -141,11 +143,11 @@ def _listed_by(listing: str) -> Iterator[None]:
         ) from error
 
 
-def label_missing(plan: Plan, run: str) -> show.Work:
+def label_missing(plan: Plan, run: str) -> LabelledWork:
     """Labels the units that have no fragment, and shows progress. Needs `running`, which gives `run`."""
     if not plan.missing:
-        return show.Work()
-    with show.Progress(plan) as progress:
+        return LabelledWork()
+    with LabelProgress(plan) as progress:
         from pipeline.dataflow.graph import label_units
 
         for unit in label_units(plan, run, progress.tell):
@@ -177,7 +179,7 @@ def run_record(plan: Plan, started: float) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    from jobs.cli import run
+    from jobs.exits import run
 
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(label)

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from jobs.label import run_job
 from jobs.sample import CHECKPOINT, CORPUS
-from jobs.show import console
+from jobs.terminal.console import console
 from pipeline.config import Job, load_job
 from pipeline.storage import Storage
 from pipeline.tables.snapshots import Manifest, Snapshots

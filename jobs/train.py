@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs import show_training
+from jobs.terminal import train_output
 from pipeline.corpus.files import discover
 from pipeline.dataflow.cluster import check_cores, cluster_address, connection
 from pipeline.errors import ConfigError
@@ -28,21 +28,21 @@ def train(
     ] = None,
 ) -> None:
     """Train a classifier from a labelled corpus; run again to go on after a crash."""
-    run_job(load_train_job(job_file, overrides))
+    run_training(load_train_job(job_file, overrides))
 
 
-def run_job(job: TrainJob) -> dict[str, Any] | None:
+def run_training(job: TrainJob) -> dict[str, Any] | None:
     """Prepares, trains, writes the checkpoint folder; returns its scores by split, or None where it was there already."""
     if job.output.path.exists():
         _refuse_other_output(job)
-        show_training.done_already(job)
+        train_output.print_done_already(job)
         return None
     storage = Storage(job.storage)
     check_places(storage, job)
     if not is_prepared(job):
-        show_training.corpora({name: discover(storage, c) for name, c in corpora(job).items()})
+        train_output.print_corpora({name: discover(storage, c) for name, c in corpora(job).items()})
     prepared = prepare(job)
-    show_training.prepared(job, prepared)
+    train_output.print_prepared(job, prepared)
     n_threads = job.compute.workers * threads(job.compute)
     if not cluster_address(job.ray):
         workers = f"{job.compute.workers} training workers" if job.compute.workers > 1 else "training"
@@ -52,9 +52,9 @@ def run_job(job: TrainJob) -> dict[str, Any] | None:
         from pipeline.training.result import finish
 
         run = make_run(job, prepared)
-        fit(run, show_training.progress, show_training.tell)
+        fit(run, train_output.print_training_progress, train_output.print_waiting)
     scores = finish(run)
-    show_training.summary(job, scores)
+    train_output.print_scores(job, scores)
     return scores
 
 
@@ -69,14 +69,14 @@ def _refuse_other_output(job: TrainJob) -> None:
 def _made_by(folder: Path) -> Any:
     """The digest of the job that trained a folder; None where no job did."""
     try:
-        found = json.loads((folder / "training.json").read_bytes())
+        record = json.loads((folder / "training.json").read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: not JSON
         return None
-    return found.get("job") if isinstance(found, dict) else None
+    return record.get("job") if isinstance(record, dict) else None
 
 
 if __name__ == "__main__":
-    from jobs.cli import run
+    from jobs.exits import run
 
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(train)

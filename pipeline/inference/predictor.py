@@ -2,7 +2,7 @@
 
 On a CPU each of several threads computes a whole pack alone. Threads that share one pack wait for each other at every
 operation, and spin while they wait: beside any other load each waits for the one that was put off. Measured on 2 cores
-by `python -m jobs.load`, 2 layers of 128, bf16: 519,000 tokens/s with a pack each and 480,000 with one shared; beside
+by `python -m jobs.measure.load`, 2 layers of 128, bf16: 519,000 tokens/s with a pack each and 480,000 with one shared; beside
 one busy process 331,000 and 134,000, beside three 220,000 and 52,000. One pack is computed by one thread whatever their
 number, so its bytes repeat.
 

@@ -17,9 +17,9 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from jobs import evaluation_run as run
 from jobs.cli import app
-from jobs.evaluation import run
-from jobs.evaluation.run import run_evaluation
+from jobs.evaluation_run import run_evaluation
 from jobs.label import run_job
 from jobs.sample import CHECKPOINT, CORPUS
 from pipeline.config import EvaluationJob, parse_job, parse_settings
@@ -275,7 +275,7 @@ def test_more_failures_than_the_file_allows_are_refused(tmp_path: Path, limit: s
     found = examples(np.zeros((1, 2)), np.eye(2)[:1])
     joined = Joined(found, Counter(null_text=failed))
     with pytest.raises(ErrorBudgetError, match="null_text") if refused else nullcontext():
-        run.check_failures(evaluation(tmp_path, f"max_errors={limit}"), joined)
+        run.check_error_budget(evaluation(tmp_path, f"max_errors={limit}"), joined)
 
 
 def test_the_command_line_names_what_is_wrong(tmp_path: Path):

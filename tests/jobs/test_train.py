@@ -16,10 +16,10 @@ import pytest
 import torch
 import yaml
 
-from jobs import show_training
-from jobs.evaluation.run import run_evaluation
+from jobs.evaluation_run import run_evaluation
 from jobs.label import run_job as run_label
-from jobs.train import run_job
+from jobs.terminal import train_output
+from jobs.train import run_training
 from pipeline.config import EvaluationJob, parse_job, parse_settings
 from pipeline.errors import ConfigError, CorpusError
 from pipeline.processes import family
@@ -67,7 +67,7 @@ def test_two_workers_make_the_same_steps_and_listen_on_loopback(
     listener = threading.Thread(target=listen)
     listener.start()
     try:
-        run_job(training_job(corpus, tmp_path / "model", workers=2))
+        run_training(training_job(corpus, tmp_path / "model", workers=2))
     finally:
         ended.set()
         listener.join()
@@ -104,7 +104,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_weights(
         os.kill(pid, signal.SIGKILL)
     process.wait()
     assert state.exists()
-    assert run_job(made) is not None
+    assert run_training(made) is not None
     shown = capsys.readouterr().out
     assert re.search(r"going on    with what an earlier run read .* ago: .*model\.work\n", shown)
     assert re.search(r"training  (going on from|was ended .* after) step \d+ \(epoch [12] of 2, [\d,]+ tokens\), saved \d+ s ago", shown)  # fmt: skip
@@ -185,9 +185,9 @@ def evaluating_leaves_out_what_it_was_trained_on(
 
 
 def test_a_finished_job_has_nothing_to_do_and_another_is_refused(trained: Path, corpus: Path):
-    assert run_job(training_job(corpus, trained)) is None
+    assert run_training(training_job(corpus, trained)) is None
     with pytest.raises(ConfigError, match="was not made by this job"):
-        run_job(job(corpus, trained))
+        run_training(job(corpus, trained))
 
 
 @pytest.mark.parametrize("made_by", ["", "[]", "not {digest}", '{{"job": null, "resumed": "{digest}"}}', None])
@@ -196,25 +196,14 @@ def test_a_folder_that_somebody_else_made_is_refused(corpus: Path, tmp_path: Pat
     if made_by is not None:
         (tmp_path / "training.json").write_text(made_by.format(digest=job_digest(made)))
     with pytest.raises(ConfigError, match="was not made by this job"):
-        run_job(made)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "ago"),
-    [(0, "0 s"), (-5, "0 s"), (119, "119 s"), (120, "2 min"), (7_199, "119 min"), (7_200, "2 h"), (200_000, "2 days")],
-)  # fmt: skip
-def test_an_age_is_said_in_its_largest_unit(seconds: float, ago: str):
-    record = {"phase": "pretraining", "done": False, "steps": 1_200, "epoch": 3, "epochs": 9, "tokens": 5}  # fmt: skip
-    assert show_training.resumed(record | {"saved_at": time.time() - seconds}) == (
-        f"pretraining  going on from step 1,200 (epoch 3 of 9, 5 tokens), saved {ago} ago"
-    )
+        run_training(made)
 
 
 def test_what_was_prepared_without_a_state_is_said_to_begin(
     corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     made = training_job(corpus, tmp_path / "model")
-    show_training.prepared(made, prepare(made))
+    train_output.print_prepared(made, prepare(made))
     assert "going on" not in capsys.readouterr().out
-    show_training.prepared(made, prepare(made))
+    train_output.print_prepared(made, prepare(made))
     assert "it left no state of training, which begins with the first step" in capsys.readouterr().out  # fmt: skip

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.benchmark import __path__ as benchmark
+from jobs.measure.benchmark import __path__ as benchmark
 from jobs.sample import FOLDER
 from pipeline.config import EvaluationJob, load_settings, parse_settings
 from pipeline.errors import ConfigError

@@ -1,4 +1,4 @@
-"""What the job costs beside the encoder: `python -m jobs.overhead --corpus 'folder/*.parquet'`.
+"""What the job costs beside the encoder: `python -m jobs.measure.overhead --corpus 'folder/*.parquet'`.
 
 Labels the same documents twice with a BigBird-base-shaped checkpoint (random weights, the sample's vocabulary): once with
 the predictor alone, in this process, on packs made beforehand; once through the whole job, whose labelling phase reads,
@@ -18,7 +18,7 @@ import pyarrow as pa
 import typer
 
 from jobs.sample import CHECKPOINT
-from jobs.show import console
+from jobs.terminal.console import console
 from pipeline.bigbird.checkpoint import save
 from pipeline.bigbird.classifier import Classifier
 from pipeline.bigbird.config import EncoderConfig, HeadConfig

@@ -1,4 +1,4 @@
-"""What the job holds in memory: `python -m jobs.memory`.
+"""What the job holds in memory: `python -m jobs.measure.memory`.
 
 Generates what can't be cut beforehand, a compressed stream and a Parquet file with one row group, labels both in a process
 of its own, and watches the most that the driver and each of Ray's processes had resident (VmHWM, which counts the pages of
@@ -22,7 +22,7 @@ import typer
 from rich.table import Column, Table
 
 from jobs.sample import CHECKPOINT, CORPUS
-from jobs.show import console
+from jobs.terminal.console import console
 from pipeline.processes import family
 
 DRIVER_BYTES, WORKER_BYTES = 1_000_000_000, 2_500_000_000
@@ -43,7 +43,7 @@ def memory(
         started = time.perf_counter()
         peaks = watched([*LABEL, *settings(folder)])
         console.print(f"labelled in {time.perf_counter() - started:.0f} s")
-    show(peaks)
+    print_peaks(peaks)
     driver, worker = peaks.pop("driver"), max(peaks.values())
     if driver > DRIVER_BYTES or worker > WORKER_BYTES:
         raise typer.Exit(1)
@@ -123,7 +123,7 @@ def _peak(process: int) -> int:
     return int(status.split("VmHWM:")[1].split()[0]) * 1024 if "VmHWM:" in status else 0
 
 
-def show(peaks: dict[str, int]) -> None:
+def print_peaks(peaks: dict[str, int]) -> None:
     """Prints each kind of process with its peak."""
     table = Table("process", Column("peak, MB", justify="right"), Column("limit", justify="right"))
     for kind, peak in sorted(peaks.items(), key=lambda item: -item[1]):

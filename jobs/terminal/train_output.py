@@ -1,11 +1,11 @@
-"""What the person at the terminal sees of training: the data, a line every few seconds, the scores."""
+"""What `rookery train` shows: the data, a line every few seconds, the scores."""
 
 import time
 from typing import Any
 
 from rich.console import Console
 
-from jobs.show import corpus_notes, files
+from jobs.terminal.console import corpus_notes, file_count
 from pipeline.corpus.files import Corpus
 from pipeline.training.documents import SPLITS
 from pipeline.training.prepare import Prepared
@@ -14,14 +14,14 @@ from pipeline.training.settings import TrainJob
 console = Console(highlight=False, soft_wrap=True)
 
 
-def corpora(found: dict[str, Corpus]) -> None:
+def print_corpora(corpora: dict[str, Corpus]) -> None:
     """What is read of each corpus, and what its folders hold beside that."""
-    for name, corpus in found.items():
-        said = "; ".join([files(len(corpus.files)), *corpus_notes(corpus)])
-        console.print(f"{name:10}  {said}", markup=False)
+    for name, corpus in corpora.items():
+        notes = "; ".join([file_count(len(corpus.files)), *corpus_notes(corpus)])
+        console.print(f"{name:10}  {notes}", markup=False)
 
 
-def prepared(job: TrainJob, prepared: Prepared) -> None:
+def print_prepared(job: TrainJob, prepared: Prepared) -> None:
     """The data, before the first step, and whether it was there already."""
     if prepared.earlier is not None:
         console.print(
@@ -47,11 +47,11 @@ def prepared(job: TrainJob, prepared: Prepared) -> None:
     )
 
 
-def progress(record: dict[str, Any]) -> None:
+def print_training_progress(record: dict[str, Any]) -> None:
     """One report of a worker."""
     epoch = f"{record['phase']}  epoch {record['epoch']}/{record['epochs']}"
     if record["kind"] == "resumed":
-        console.print(resumed(record))
+        console.print(resumption(record))
     elif record["kind"] == "step":
         console.print(
             f"{epoch}  step {record['step']}/{record['steps']}  loss {record['loss']:.4f}  {record['tokens_per_s']:,.0f} tokens/s"
@@ -61,12 +61,12 @@ def progress(record: dict[str, Any]) -> None:
         console.print(f"{epoch}  validation loss {found['loss']:.4f}, {found['name']} {found['score']:.4f}")
 
 
-def tell(line: str) -> None:
+def print_waiting(line: str) -> None:
     """What training waits for."""
     console.print(line, style="yellow", markup=False)
 
 
-def resumed(record: dict[str, Any]) -> str:
+def resumption(record: dict[str, Any]) -> str:
     """From where an earlier run's state lets a phase go on."""
     place = (
         f"step {record['steps']:,} (epoch {record['epoch']} of {record['epochs']}, {record['tokens']:,} tokens), "
@@ -86,7 +86,7 @@ def _ago(when: float) -> str:
     return f"{seconds} s ago"
 
 
-def summary(job: TrainJob, scores: dict[str, Any]) -> None:
+def print_scores(job: TrainJob, scores: dict[str, Any]) -> None:
     """Where the checkpoint is, and how good."""
     console.print(f"\n[bold green]Trained[/] {job.output.folder}")
     for split, found in scores.items():
@@ -95,6 +95,6 @@ def summary(job: TrainJob, scores: dict[str, Any]) -> None:
         )
 
 
-def done_already(job: TrainJob) -> None:
+def print_done_already(job: TrainJob) -> None:
     """A run with nothing to do."""
     console.print(f"[green]Nothing to do:[/] this job has already made {job.output.folder}.")

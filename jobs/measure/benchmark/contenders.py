@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from jobs.benchmark.documents import BLOCK_SIZE, Window, in_order, packs, tokens
+from jobs.measure.benchmark.documents import BLOCK_SIZE, Window, in_order, packs, tokens
 from pipeline.errors import ConfigError
 from pipeline.inference.budget import default_budget
 from pipeline.inference.dtype import DeviceKind, Dtype

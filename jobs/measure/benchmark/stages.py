@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jobs.benchmark.documents import MAX_TOKENS
-from jobs.benchmark.machine import Shape, copy_bandwidth, gemm_rate, shapes
-from jobs.benchmark.timing import micro_medians
+from jobs.measure.benchmark.documents import MAX_TOKENS
+from jobs.measure.benchmark.machine import Shape, copy_bandwidth, gemm_rate, shapes
+from jobs.measure.benchmark.timing import micro_medians
 from pipeline.bigbird.cache import at_once
 from pipeline.bigbird.config import EncoderConfig
 from pipeline.bigbird.encoder import ROWS_AT_ONCE, ROWS_AT_ONCE_CPU, Layer

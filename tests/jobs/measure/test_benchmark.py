@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from jobs.benchmark import documents, machine, report, stages
-from jobs.benchmark.contenders import Rookery, Transformers
+from jobs.measure.benchmark import documents, machine, report, stages
+from jobs.measure.benchmark.contenders import Rookery, Transformers
 from jobs.sample import CORPUS
 from tests.checkpoints import random_transformers_model, save_folder, transformers_logits
 
@@ -22,7 +22,7 @@ PROGRAM = """
 import sys
 for name in ("ray", "pydantic", "typer", "rich", "fsspec", "s3fs"):
     sys.modules[name] = None
-from jobs.benchmark import command, stages
+from jobs.measure.benchmark import command, stages
 from tests.checkpoints import random_transformers_model
 command.random_model = lambda: random_transformers_model(vocab_size=8000)
 command.LENGTHS, command.TOKENS, command.STAGE_WINDOWS = (512, 1024), {"cpu": 2048}, {"cpu": 1}

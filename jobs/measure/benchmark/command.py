@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from jobs.benchmark import agreement, documents, machine, report, stages
-from jobs.benchmark.contenders import LARGEST_BATCH, Contender, Rookery, Transformers, random_model
-from jobs.benchmark.documents import MAX_TOKENS, Window
-from jobs.benchmark.timing import medians, seconds
+from jobs.measure.benchmark import agreement, documents, machine, report, stages
+from jobs.measure.benchmark.contenders import LARGEST_BATCH, Contender, Rookery, Transformers, random_model
+from jobs.measure.benchmark.documents import MAX_TOKENS, Window
+from jobs.measure.benchmark.timing import medians, seconds
 from jobs.sample import CHECKPOINT
 from pipeline.errors import ConfigError
 from pipeline.inference.dtype import DeviceKind, Dtype, resolve_dtype

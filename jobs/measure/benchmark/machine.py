@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from jobs.benchmark.timing import micro_medians
+from jobs.measure.benchmark.timing import micro_medians
 from pipeline.bigbird.linear import Linear
 from pipeline.bigbird.operators import Operators
 

@@ -1,11 +1,11 @@
-"""What the person at the terminal sees of an evaluation."""
+"""What `rookery evaluate` shows: what is to be measured, then the figures."""
 
 from rich import box
 from rich.table import Column, Table
 from rich.text import Text
 
-from jobs.evaluation.files import Outcome, documents
-from jobs.show import console, corpus_notes, new_grid, printable
+from jobs.evaluation_outcome import EvaluationOutcome, documents_in_words
+from jobs.terminal.console import console, corpus_notes, new_grid, printable
 from pipeline.dataflow.plan import Plan
 from pipeline.dataflow.splits import Split, Splits, classification, in_words
 from pipeline.evaluation.evaluation import Evaluation
@@ -16,7 +16,7 @@ LABELS_SHOWN = 10
 BAR_WIDTH = 16
 
 
-def plan(plan: Plan, splits: Splits) -> None:
+def print_evaluation_plan(plan: Plan, splits: Splits) -> None:
     """What is to be measured, and how much of it is computed already."""
     grid = new_grid()
     grid.add_row("measured", _split(splits.measured))
@@ -39,7 +39,7 @@ def _split(split: Split) -> Text:
     return Text(printable(f"{len(split):,} documents of {split.title}{left_out}"))
 
 
-def summary(outcome: Outcome, notes: list[str]) -> None:
+def print_figures(outcome: EvaluationOutcome, notes: list[str]) -> None:
     """The figures, what should be known of them, and where the files are."""
     found = outcome.found
     console.print(f"\n[bold green]Measured[/] {len(outcome.joined.examples):,} documents")
@@ -51,7 +51,7 @@ def summary(outcome: Outcome, notes: list[str]) -> None:
     for note in notes:
         console.print(Text(printable(note)), soft_wrap=True)
     grid = new_grid()
-    grid.add_row("documents", Text(printable(documents(outcome))))
+    grid.add_row("documents", Text(printable(documents_in_words(outcome))))
     if outcome.fit:
         task = outcome.fit.task
         thresholds = f", thresholds of {len(task.thresholds):,} labels" if task.thresholds else ""

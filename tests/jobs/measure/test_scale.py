@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 import s3fs
 
-from jobs.sample import CHECKPOINT
-from jobs.scale import (
+from jobs.measure.scale import (
     CHANGED,
     UNITS_PER_FILE,
     Cost,
@@ -20,6 +19,7 @@ from jobs.scale import (
     label,
     measure,
 )
+from jobs.sample import CHECKPOINT
 from pipeline.config import parse_job
 from pipeline.dataflow.plan import Plan, make_plan
 from pipeline.tables.publish import is_current, publish

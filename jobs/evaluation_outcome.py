@@ -18,11 +18,11 @@ from pipeline.evaluation.metrics import RegressionMetrics
 from pipeline.evaluation.report import Heading, classification_report, regression_report
 from pipeline.tasks.classification import Classification
 
-VERSION = 2  # of metrics.json: raise it when a field changes its meaning
+METRICS_VERSION = 2  # of metrics.json: raise it when a field changes its meaning
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class EvaluationOutcome:
     """What was measured on what. `own_windows`: long documents were cut as the checkpoint itself wants it."""
 
     job: EvaluationJob
@@ -45,7 +45,7 @@ class Outcome:
         return f"{self.job.evaluation.output.rstrip('/')}/{name}"
 
 
-def write(outcome: Outcome) -> None:
+def write_outcome(outcome: EvaluationOutcome) -> None:
     """Puts both files into the output folder."""
     now = datetime.now(UTC)
     figures = json.dumps(_figures(outcome, now), indent=1, ensure_ascii=False, allow_nan=False)
@@ -54,12 +54,12 @@ def write(outcome: Outcome) -> None:
     put(outcome.uri("report.html"), _report(outcome, now).encode())
 
 
-def notes(outcome: Outcome) -> list[str]:
+def outcome_notes(outcome: EvaluationOutcome) -> list[str]:
     """What people should know before they believe the figures, in whole sentences."""
     return list(_notes(outcome))
 
 
-def _notes(outcome: Outcome) -> Iterator[str]:
+def _notes(outcome: EvaluationOutcome) -> Iterator[str]:
     if outcome.fit:
         yield from outcome.fit.notes
         if not outcome.own_windows:
@@ -88,7 +88,7 @@ def _left_out(splits: Splits) -> Iterator[str]:
         )
 
 
-def documents(outcome: Outcome) -> str:
+def documents_in_words(outcome: EvaluationOutcome) -> str:
     """What became of the split's documents; the parts add up."""
     split, measured = outcome.split, len(outcome.joined.examples)
     others = Counter(split.left_out) + Counter(
@@ -99,10 +99,10 @@ def documents(outcome: Outcome) -> str:
     return f"{measured:,} measured of {split.documents:,} in {split.title}; the others: {in_words(others)}"
 
 
-def _figures(outcome: Outcome, now: datetime) -> dict[str, Any]:
+def _figures(outcome: EvaluationOutcome, now: datetime) -> dict[str, Any]:
     found, task, plan = outcome.found, outcome.task, outcome.plan
     figures: dict[str, Any] = {
-        "version": VERSION,
+        "version": METRICS_VERSION,
         "rookery": version("rookery"),
         "evaluated_at": now.isoformat(timespec="seconds"),
         "problem_type": task.problem_type,
@@ -117,7 +117,7 @@ def _figures(outcome: Outcome, now: datetime) -> dict[str, Any]:
         "scoring_key": plan.scoring.key,
         "decision_key": task.key,
         "fit": None,
-        "notes": notes(outcome),
+        "notes": outcome_notes(outcome),
     }
     if outcome.fit:
         assert outcome.splits.fitted is not None
@@ -139,12 +139,12 @@ def _keys(left_out: Mapping[str, int]) -> dict[str, int]:
     return {reason.replace(" ", "_"): count for reason, count in left_out.items()}
 
 
-def _report(outcome: Outcome, now: datetime) -> str:
+def _report(outcome: EvaluationOutcome, now: datetime) -> str:
     found, examples = outcome.found, outcome.joined.examples
     heading = Heading(
         title=outcome.job.checkpoint.uri.rstrip("/").rpartition("/")[2],
         subtitle=f"{len(examples):,} of {outcome.split.documents:,} documents of {outcome.split.title}",
-        notes=notes(outcome),
+        notes=outcome_notes(outcome),
         facts=_facts(outcome, now),
     )
     if isinstance(found, RegressionMetrics):
@@ -152,14 +152,14 @@ def _report(outcome: Outcome, now: datetime) -> str:
     return classification_report(heading, found)
 
 
-def _facts(outcome: Outcome, now: datetime) -> dict[str, str]:
+def _facts(outcome: EvaluationOutcome, now: datetime) -> dict[str, str]:
     job, plan, task = outcome.job, outcome.plan, outcome.task
     policy = plan.scoring.policy
     facts = {
         "checkpoint": job.checkpoint.uri,
         "corpus": ", ".join(job.corpus.uris),
         "label column": job.corpus.label_column,
-        "documents": documents(outcome),
+        "documents": documents_in_words(outcome),
         "problem type": f"{task.problem_type}, {len(task.labels):,} outputs",
         "windows": f"{policy.long_documents}, at most {policy.max_tokens:,} tokens, overlap {policy.overlap:,}, "
         f"aggregated by {plan.scoring.aggregation}",

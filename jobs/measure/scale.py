@@ -1,11 +1,11 @@
-"""What planning and publishing cost on a large corpus: `python -m jobs.scale`.
+"""What planning and publishing cost on a large corpus: `python -m jobs.measure.scale`.
 
 The store is simulated: a filesystem whose listings are computed, 10 units and 10,000 documents to a file. Every footer is one
 real footer, every fragment is made up when it is read, nothing holds text. All that the driver does is real: listing, footers,
 units, ids, groups, digests, claims, copies, checks and manifest. The data files' contents, which tasks write, are not
 written; one full group is, and a line says what that costs.
 
-Requests are counted as s3fs would send them (tests/jobs/test_scale.py holds the two together).
+Requests are counted as s3fs would send them (tests/jobs/measure/test_scale.py holds the two together).
 """
 
 import contextlib

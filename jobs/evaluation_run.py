@@ -6,9 +6,9 @@ evaluation computes nothing, and a crash costs the units in flight.
 
 from pathlib import Path
 
-from jobs.evaluation import show
-from jobs.evaluation.files import Outcome, notes, write
+from jobs.evaluation_outcome import EvaluationOutcome, outcome_notes, write_outcome
 from jobs.label import check_checkpoint, label_missing, running
+from jobs.terminal import evaluate_output
 from pipeline.bigbird.decision import NAME, with_decision
 from pipeline.bigbird.folder import CheckpointFolder
 from pipeline.config import EvaluationJob, TextSettings
@@ -25,7 +25,7 @@ from pipeline.storage import Storage
 from pipeline.tables.failures import excess
 
 
-def run_evaluation(job: EvaluationJob, *, fitting: bool = False) -> Outcome:
+def run_evaluation(job: EvaluationJob, *, fitting: bool = False) -> EvaluationOutcome:
     """Labels what has no logits yet, fits if asked to, measures, writes; shows each on the terminal."""
     storage, output = Storage(job.storage), job.evaluation.output
     check_apart(storage, {"corpus.uris": job.corpus}, {"evaluation.output": output}, job.checkpoint)
@@ -36,7 +36,7 @@ def run_evaluation(job: EvaluationJob, *, fitting: bool = False) -> Outcome:
     fitted = settings.validation if fitting else None
     splits = read_splits(plan, job.corpus, settings.test, fitted)
     plan = only(plan, splits.all)
-    show.plan(plan, splits)
+    evaluate_output.print_evaluation_plan(plan, splits)
     plan.sweep()
     check_checkpoint(plan)
     check_table_writable(plan)
@@ -47,11 +47,11 @@ def run_evaluation(job: EvaluationJob, *, fitting: bool = False) -> Outcome:
     if plan.missing:
         with running(plan) as run:
             label_missing(plan, run)
-    outcome = measure(job, plan, splits, fit(plan, splits.fitted) if splits.fitted else None)
+    outcome = measure_split(job, plan, splits, fit_split(plan, splits.fitted) if splits.fitted else None)
     if outcome.fit:
-        store(plan, outcome.fit)
-    write(outcome)
-    show.summary(outcome, notes(outcome))
+        store_decision(plan, outcome.fit)
+    write_outcome(outcome)
+    evaluate_output.print_figures(outcome, outcome_notes(outcome))
     return outcome
 
 
@@ -78,21 +78,21 @@ def check_can_fit(job: EvaluationJob, plan: Plan) -> None:
         )
 
 
-def fit(plan: Plan, split: Split) -> Fit:
+def fit_split(plan: Plan, split: Split) -> Fit:
     """What fits a split whose units have fragments."""
     examples = join(plan, split).examples
     check_measurable(examples, classification(plan).problem_type, split.title)
     return fit_examples(classification(plan), examples)
 
 
-def measure(job: EvaluationJob, plan: Plan, splits: Splits, fitted: Fit | None) -> Outcome:
+def measure_split(job: EvaluationJob, plan: Plan, splits: Splits, fitted: Fit | None) -> EvaluationOutcome:
     """Figures of documents whose units have fragments."""
     joined = join(plan, splits.measured)
-    check_failures(job, joined)
+    check_error_budget(job, joined)
     task = fitted.task if fitted else classification(plan)
     check_measurable(joined.examples, task.problem_type, splits.measured.title)
     own_windows = window_policy(job.text, plan.checkpoint) == window_policy(TextSettings(), plan.checkpoint)
-    return Outcome(
+    return EvaluationOutcome(
         job=job,
         plan=plan,
         splits=splits,
@@ -105,7 +105,7 @@ def measure(job: EvaluationJob, plan: Plan, splits: Splits, fitted: Fit | None) 
     )
 
 
-def check_failures(job: EvaluationJob, joined: Joined) -> None:
+def check_error_budget(job: EvaluationJob, joined: Joined) -> None:
     """Raises ErrorBudgetError where more documents failed than `max_errors` allows."""
     failed = joined.failed.total()
     if said := excess(job.max_errors, failed, failed + len(joined.examples)):
@@ -113,7 +113,7 @@ def check_failures(job: EvaluationJob, joined: Joined) -> None:
         raise ErrorBudgetError(f"{said}: {reasons}; repair them or raise max_errors")
 
 
-def store(plan: Plan, fitted: Fit) -> None:
+def store_decision(plan: Plan, fitted: Fit) -> None:
     """Replaces the checkpoint's rookery.json. The decision key changes, the scoring key does not."""
     folder, task = plan.checkpoint.path, fitted.task
     if CheckpointFolder.open(folder).weights_digest() != plan.scoring.weights_digest:

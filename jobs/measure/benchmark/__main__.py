@@ -1,6 +1,6 @@
 import sys
 
-from jobs.benchmark.command import main
+from jobs.measure.benchmark.command import main
 from pipeline.errors import RookeryError
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What is left of the speed beside other load: `python -m jobs.load`.
+"""What is left of the speed beside other load: `python -m jobs.measure.load`.
 
 Measures the predictor and training, each in a process of its own with as many threads as it may have cores: alone, beside busy
 processes, and under a control group's quota of one core. `shared` is the predictor as torch would have it: all threads in one pack.
@@ -20,7 +20,7 @@ import typer
 from rich.table import Column, Table
 
 from jobs.sample import CHECKPOINT, CORPUS
-from jobs.show import console
+from jobs.terminal.console import console
 from pipeline.machine import CGROUPS, cores
 
 TOKENS = 8192  # of a pack
@@ -45,10 +45,10 @@ def load(
             for name in WORK:
                 with entered():
                     measured.setdefault((name, condition), []).append(in_a_process(name, seconds))
-    console.print(table(measured, list(conditions)))
+    console.print(speeds_table(measured, list(conditions)))
 
 
-def table(measured: Measured, conditions: list[str]) -> Table:
+def speeds_table(measured: Measured, conditions: list[str]) -> Table:
     shown = Table("tokens/s", *(Column(condition, justify="right") for condition in conditions))
     for name in WORK:
         medians = [statistics.median(measured[name, condition]) for condition in conditions]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from jobs.benchmark.contenders import Rookery
-from jobs.benchmark.documents import Window
+from jobs.measure.benchmark.contenders import Rookery
+from jobs.measure.benchmark.documents import Window
 from jobs.sample import CHECKPOINT
 from pipeline.inference.dtype import DeviceKind, Dtype
 

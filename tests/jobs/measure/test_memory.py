@@ -6,7 +6,7 @@ import pytest
 import typer
 import zstandard
 
-from jobs.memory import documents, watched, write_row_group, write_stream
+from jobs.measure.memory import documents, watched, write_row_group, write_stream
 
 CHILD = "import subprocess, sys; data = bytearray(200_000_000); subprocess.run([sys.executable, '-c', sys.argv[1]])"
 GRANDCHILD = "import time; data = bytearray(300_000_000); time.sleep(2)"

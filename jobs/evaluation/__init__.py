@@ -1,1 +1,0 @@
-"""`rookery evaluate`, but for its command line."""

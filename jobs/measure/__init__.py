@@ -1,0 +1,1 @@
+"""The laboratory: what labelling costs in time and memory, each measured by `python -m jobs.measure.NAME`."""

@@ -1,0 +1,53 @@
+"""The console that every command prints on, and how counts, names and corpora are spelled there."""
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.corpus.files import Corpus
+
+LEFT_OUT_SHOWN = 3
+
+console = Console(highlight=False)
+
+
+def printable(text: str) -> str:
+    """Ids and file names are the corpus's: what would command a terminal is shown escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def new_grid() -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    return grid
+
+
+def corpus_notes(corpus: Corpus) -> list[str]:
+    """What a folder held beside the corpus, and which version of a table was read."""
+    notes = [f"version {version} of the Delta table" for _, version in corpus.delta_tables]
+    if corpus.left_out:
+        names = [printable(uri.rpartition("/")[2]) for uri in corpus.left_out[:LEFT_OUT_SHOWN]]
+        more = ["…"] if len(corpus.left_out) > len(names) else []
+        notes.append(f"{file_count(len(corpus.left_out))} left out: {', '.join([*names, *more])}")
+    return notes
+
+
+def file_count(count: int) -> str:
+    """How many, in words."""
+    return f"{count:,} file{'' if count == 1 else 's'}"
+
+
+def outcome_count(predictions: int, errors: int) -> str:
+    return f"{predictions:,} prediction{'' if predictions == 1 else 's'}, {error_count(errors)}"
+
+
+def error_count(count: int) -> str:
+    return f"{count:,} error{'' if count == 1 else 's'}"
+
+
+def byte_count(count: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
+        if count < 1000 or unit == "TB":
+            return f"{count:,.0f} {unit}" if unit == "bytes" else f"{count:,.1f} {unit}"
+        count /= 1000
+    raise AssertionError("unreachable")

@@ -1,0 +1,173 @@
+"""What `rookery label` shows: the plan, and what was published."""
+
+from collections.abc import Iterator
+
+from rich.status import Status
+from rich.table import Table
+from rich.text import Text
+
+from jobs.terminal.console import (
+    byte_count,
+    console,
+    corpus_notes,
+    file_count,
+    new_grid,
+    outcome_count,
+    printable,
+)
+from jobs.terminal.label_progress import LabelledWork
+from pipeline.dataflow.plan import Plan
+from pipeline.tables.rules import told
+from pipeline.tables.snapshots import Manifest
+
+LABELS_SHOWN = 10
+BAR_WIDTH = 24
+
+
+def print_plan(plan: Plan, current: Manifest | None) -> None:
+    """The plan: files, units, documents where known, what is done already."""
+    corpus = plan.corpus
+    n_bytes = sum(file.stored.size for file in corpus.files)
+    grid = new_grid()
+    grid.add_row(
+        "corpus",
+        Text("; ".join([f"{file_count(len(corpus.files))}, {byte_count(n_bytes)}, {_documents(plan)}", *corpus_notes(corpus)])),
+    )  # fmt: skip
+    grid.add_row(
+        "checkpoint",
+        f"{plan.job.checkpoint.uri}  ({plan.checkpoint.head.task.replace('_', ' ')}, {plan.scoring.dtype})",
+    )
+    grid.add_row("table", plan.job.table.uri)
+    grid.add_row("units", _units(plan))
+    grid.add_row("keys", f"scoring {plan.scoring.key}, decision {plan.task.key}")
+    if plan.limit is not None:
+        grid.add_row("limit", f"first {plan.limit:,} documents: the snapshot will be marked as partial")
+    state = f"snapshot {current.snapshot} is current" if current else "a new snapshot will be published"
+    grid.add_row("table state", state)
+    console.print(grid)
+
+
+def print_up_to_date(current: Manifest, listing: str, why: str = "") -> None:
+    """A run with nothing to do, or nothing to publish, because of `why`. `listing`: the command that lists errors."""
+    counts = current.counts
+    reasons = ", ".join(f"{f.reason} {f.documents:,}" for f in current.failures)
+    listed = f": {reasons}; `{listing}`" if reasons else ""
+    what = f"{why} snapshot {current.snapshot} already holds these".strip()
+    console.print(
+        Text.assemble(
+            ("Nothing to do:", "green"),
+            f" {what} {counts['documents']:,} documents ({outcome_count(counts['predictions'], counts['errors'])}{listed}). "
+            "Nothing was published.",
+        ),
+        soft_wrap=True,
+    )
+
+
+def print_summary(plan: Plan, manifest: Manifest, work: LabelledWork, seconds: float, listing: str) -> None:
+    """What was done and where it is. `listing`: the command that lists errors."""
+    counts = manifest.counts
+    console.print(f"\n[bold green]Published[/] {plan.job.table.uri}")
+    for name, line in _summary(plan, manifest, work, seconds, listing):
+        # not folded: paths are there to be copied
+        console.print(Text.assemble((f"{name:<9}  ", "bold"), printable(line)), soft_wrap=True)
+    if manifest.labels or counts["unlabelled"]:
+        one_each = "label" in _columns(plan)
+        if not one_each:
+            console.print("documents with each of these, of which one may have several:")
+        console.print(_label_bars(manifest, one_each=one_each))
+
+
+def print_connecting(address: str) -> None:
+    """Before what may take a minute, where nobody answers."""
+    console.print(Text(f"connecting to the Ray cluster at {printable(address)} …"), soft_wrap=True)
+
+
+def publishing_status() -> Status:
+    """Something to look at while files are written; nothing where nobody looks."""
+    return console.status("publishing …")
+
+
+def _summary(
+    plan: Plan, manifest: Manifest, work: LabelledWork, seconds: float, listing: str
+) -> Iterator[tuple[str, str]]:
+    counts = manifest.counts
+    partial = " (partial)" if manifest.partial else ""
+    added = sum(file.state == "added" for file in manifest.files)
+    files = f"{added} added, {len(manifest.files) - added} kept, {len(manifest.removed)} removed"
+    yield "snapshot", f"{manifest.snapshot}{partial}: files: {files}"
+    documents = outcome_count(counts["predictions"], counts["errors"])
+    yield "documents", f"{counts['documents']:,}: {documents}"
+    for number, line in enumerate(told(manifest.failures)):
+        yield "" if number else "errors", line
+    if manifest.failures:
+        yield "", f"all of them: {listing}"
+    if counts["unlabelled"]:
+        yield "no label", f"{counts['unlabelled']:,} of the predictions: {_unlabelled(plan)}"
+    if ids := counts["duplicate_ids"]:
+        are = "1 id is" if ids == 1 else f"{ids:,} ids are"
+        yield "ids", f"{are} on several documents each (corpus.duplicate_ids: keep)"
+    yield "this run", _this_run(work, counts["documents"])
+    if work.tokens:
+        yield "", f"{work.tokens:,} tokens in {work.windows:,} windows"
+        rates = f"{work.tokens / work.seconds:,.0f} tokens/s, {work.documents / work.seconds:,.1f} documents/s"
+        yield "speed", f"{rates} over {work.seconds:.1f} s, Ray's start included"
+    for note in corpus_notes(plan.corpus):
+        yield "corpus", note
+    yield "time", f"{seconds:.1f} s in all"
+    folder = plan.snapshots.folder("data", manifest.snapshot)
+    yield "read it", f"{plan.snapshots.uri(folder)}**/*.parquet"
+
+
+def _this_run(work: LabelledWork, documents: int) -> str:
+    """What this run computed and, if that is not all of the table's documents, how many others there are."""
+    units = f"{work.units:,} unit{'' if work.units == 1 else 's'}"
+    done = outcome_count(work.documents - work.errors, work.errors)
+    others = documents - work.documents
+    before = f"; the other {others:,} were done before" if others > 0 else ""
+    return f"{work.documents:,} documents in {units}: {done}{before}"
+
+
+def _columns(plan: Plan) -> list[str]:
+    return [field.name for field in plan.task.fields]
+
+
+def _unlabelled(plan: Plan) -> str:
+    """What it means that a prediction has none."""
+    columns = _columns(plan)
+    if "entities" in columns:
+        return "no entity was found in them"
+    if "answers" in columns:
+        return "none of the questions has an answer in them"
+    return "the most probable label" + (" is" if "label" in columns else " too is") + " below its threshold"
+
+
+def _units(plan: Plan) -> str:
+    cut = len(plan.units) - plan.streams
+    done = f"{cut:,}, of which {len(plan.units) - len(plan.missing):,} are done"
+    return f"{done}; {file_count(plan.streams)} more to be cut while read" if plan.streams else done
+
+
+def _documents(plan: Plan) -> str:
+    """The number of documents, as far as footers tell."""
+    known = [unit.documents for unit in plan.units if unit.documents is not None]
+    if not known:
+        return "documents counted when read"
+    return f"{'' if len(known) == len(plan.units) else 'at least '}{sum(known):,} documents"
+
+
+def _label_bars(manifest: Manifest, *, one_each: bool) -> Table:
+    """Documents by label; where each has one label at most, the rows add up to the predictions."""
+    ordered = sorted(manifest.labels.items(), key=lambda item: -item[1])
+    rows, rest = ordered[:LABELS_SHOWN], ordered[LABELS_SHOWN:]
+    unlabelled = manifest.counts["unlabelled"]
+    table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(justify="right")
+    most = max([*manifest.labels.values(), unlabelled])
+    for label, count in [*rows, *([("(none)", unlabelled)] if unlabelled else [])]:
+        bar = Text("█" * max(1, round(BAR_WIDTH * count / most)), style="cyan")
+        table.add_row(Text(f"  {printable(label)}"), f"{count:,}", bar)
+    if rest:
+        others = f"{sum(count for _, count in rest):,}" if one_each else ""
+        table.add_row(f"  and {len(rest)} more labels", others)
+    return table
