@@ -1,9 +1,13 @@
 """`rookery`: the command line."""
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from jobs import config, errors, evaluate, import_checkpoint, label, train
 from jobs.exits import run
+from jobs.version import print_version
 
 app = typer.Typer(
     help="Label corpora of long documents with BigBird, on Ray.",
@@ -17,6 +21,22 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("errors")(errors.errors)
 app.command("import")(import_checkpoint.import_checkpoint)
 app.command("config")(config.config)
+app.command("version")(print_version)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"rookery {version('rookery')}")
+        raise typer.Exit
+
+
+@app.callback()
+def rookery(
+    asked: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Label corpora of long documents with BigBird, on Ray."""
 
 
 @app.command(

@@ -122,6 +122,10 @@ class Storage:
         filesystem, path = self._at(uri)
         return str(filesystem.unstrip_protocol(path))
 
+    def filesystem(self, uri: str) -> tuple[Any, str]:
+        """Gives the fsspec filesystem of a URI and the path there, for libraries that read by themselves."""
+        return self._at(uri)
+
     def find(self, uri: str) -> list[StoredFile]:
         """Files that a URI means: a file, everything in a folder, or a glob. Sorted; empty if there are none.
 

@@ -153,7 +153,7 @@ def make_plan(job: Job, limit: int | None = None, mapped: Mapped = map) -> Plan:
     policy, aggregation = window_policy(job.text, checkpoint)
     task = make_task(job.task, checkpoint, aggregation)
     check_questions(task, checkpoint, tokenizer, policy)
-    scoring = _scoring(job, checkpoint, policy, aggregation, task)
+    scoring = scoring_for(job, checkpoint, policy, aggregation, task)
     corpus = discover(storage, job.corpus)
     layout = _layout(job, corpus.files, task)
     units = cut(storage, corpus.files, job.corpus, job.units.text_bytes, mapped)
@@ -204,7 +204,8 @@ def chosen_policy(settings: TextSettings, own: WindowConfig, longest: int) -> tu
     return policy, settings.aggregation or own.aggregation or "mean"
 
 
-def _scoring(job: Job, checkpoint: CheckpointFolder, policy: WindowPolicy, aggregation: str, task: Task) -> Scoring:
+def scoring_for(job: Job, checkpoint: CheckpointFolder, policy: WindowPolicy, aggregation: str, task: Task) -> Scoring:
+    """Names all that decides the scores, by the job's settings and the checkpoint. Raises ConfigError for a dtype that can't be."""
     on_gpu = job.compute.num_gpus > 0
     dtype = resolve_dtype(job.compute.dtype, "cuda" if on_gpu else "cpu")
     weights_digest, tokenizer_digest = checkpoint.weights_digest(), checkpoint.tokenizer_digest()

@@ -1,0 +1,89 @@
+"""Texts scored in this process, without Ray and without a table: by the packer, the predictor and the task of `rookery label`."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.bigbird.folder import CheckpointFolder
+from pipeline.config import Job
+from pipeline.dataflow.cluster import threads
+from pipeline.dataflow.plan import Scoring, scoring_for, window_policy
+from pipeline.dataflow.task import check_questions, make_task
+from pipeline.schema import DOCUMENTS, ERROR_FIELDS, LOGITS, predictions_schema
+from pipeline.storage import Storage
+from pipeline.tables.fragments import fragment
+from pipeline.tasks.task import Task
+from pipeline.text.tokenizer import Tokenizer
+from pipeline.text.units import Packer
+
+TEXTS_AT_ONCE = 1000  # packed and computed together: bounds what is held beside the texts
+
+
+def score_texts(job: Job, texts: Sequence[str | None]) -> pa.Table:
+    """Scores N texts with the job's checkpoint, windows, task and dtype; its corpus and table are not looked at.
+
+    Returns N rows in the order of `texts`: the columns that predictions have but those of a corpus, then why a text has none.
+    Raises ConfigError, CheckpointError, StorageError.
+    """
+    from pipeline.dataflow.encoder import split_packs  # imports torch
+    from pipeline.inference.predictor import Predictor
+
+    storage = Storage(job.storage)
+    checkpoint = CheckpointFolder.open(storage.fetch_folder(job.checkpoint.uri))
+    tokenizer = Tokenizer.open(checkpoint.path)
+    tokenizer.check_fits(checkpoint.encoder.vocab_size, checkpoint.path)
+    policy, aggregation = window_policy(job.text, checkpoint)
+    task = make_task(job.task, checkpoint, aggregation)
+    check_questions(task, checkpoint, tokenizer, policy)
+    scoring = scoring_for(job, checkpoint, policy, aggregation, task)
+    packer = Packer(
+        tokenizer=tokenizer,
+        policy=policy,
+        budget=scoring.token_budget,
+        block_size=checkpoint.encoder.block_size,
+        located=scoring.located,
+        questions=scoring.questions,
+    )
+    device = "cuda" if job.compute.num_gpus > 0 else "cpu"
+    predictor = Predictor.load(checkpoint.path, device=device, dtype=scoring.dtype, threads=threads(job.compute))
+    parts = [_schema(task).empty_table()]
+    for documents in _documents(texts):
+        packs = packer.packs("texts", documents)
+        windows = [logits_RL.ravel() for logits_RL in predictor.predict_all(split_packs(packs))]
+        logits = pa.array([np.concatenate([np.empty(0, np.float32), *windows])], LOGITS.field("logits").type)
+        parts.append(_rows(packs.append_column(LOGITS.field("logits"), logits), task, scoring))
+    return pa.concat_tables(parts)
+
+
+def _documents(texts: Sequence[str | None]) -> Iterator[pa.Table]:
+    for start in range(0, len(texts), TEXTS_AT_ONCE):
+        some = texts[start : start + TEXTS_AT_ONCE]
+        rows = [{"id": None, "position": start + n, "text": text} for n, text in enumerate(some)]
+        yield pa.Table.from_pylist(rows, schema=DOCUMENTS)
+
+
+def _schema(task: Task) -> pa.Schema:
+    predictions = predictions_schema(task.fields, [])
+    of_corpus = ("id", "source_uri", "source_position")
+    fields = [field.with_nullable(True) for field in predictions if field.name not in of_corpus]
+    return pa.schema([*fields, *ERROR_FIELDS])
+
+
+def _rows(logits: pa.Table, task: Task, scoring: Scoring) -> pa.Table:
+    """LOGITS of N texts -> N rows; a text without a prediction has null in the task's columns."""
+    records = pa.Table.from_struct_array(logits["documents"].chunk(0).flatten())
+    rows = fragment(records, task.outputs(logits), task.output)
+    rows = rows.append_column("scoring_key", pa.repeat(scoring.key, len(rows)))
+    rows = rows.append_column("decision_key", pa.repeat(task.key, len(rows)))
+    predicted = pc.is_null(rows["reason"])
+    outputs = rows[task.output.name].filter(predicted).combine_chunks()
+    # the row of `outputs` that a text's prediction is; null where it has none
+    places = pc.if_else(predicted, pc.subtract(pc.cumulative_sum(predicted.cast(pa.int64())), 1), None)
+    decisions = task.decide(outputs) if len(outputs) else [pa.nulls(0, field.type) for field in task.fields]
+    rows = rows.drop_columns([task.output.name])
+    for field, values in zip(task.fields, decisions, strict=True):
+        rows = rows.append_column(field.name, values.take(places.combine_chunks()))
+    schema = _schema(task)
+    return rows.select(schema.names).cast(schema)
