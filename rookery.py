@@ -5,8 +5,8 @@
     open_table   a table's newest snapshot as a pyarrow dataset
     score        label some texts in this process, without Ray and without a table
 
-Importing it loads neither torch nor Ray. Functions raise a RookeryError of the kind that says what to do, where the commands
-exit with its `exit_code`:
+Importing it loads neither torch nor Ray. Functions raise a RookeryError of the kind that says what to do, where the
+commands exit with its `exit_code`:
 
     RookeryError                 1   a fault of ours: report it
     ├── ConfigError              2   change the job file or the settings
@@ -164,8 +164,9 @@ def plan(job: JobSource, overrides: Sequence[str] = (), *, limit: int | None = N
 def label(job: JobSource, overrides: Sequence[str] = (), *, limit: int | None = None) -> LabelSummary:
     """Labels what is missing and publishes a snapshot, as `rookery label` does; prints what it prints.
 
-    Where everything is published already nothing is done, and the summary is of the snapshot that is there. Ray is started in
-    this process where the job names no cluster; import `rookery` before `ray`, so that it listens on loopback only.
+    Where everything is published already nothing is done, and the summary is of the snapshot that is there. Ray is
+    started in this process where the job names no cluster; import `rookery` before `ray`, so that it listens on
+    loopback only.
 
     Args:
         job: the job file's path, or its contents.
@@ -249,17 +250,20 @@ def open_table(
 
 
 def score(checkpoint: str | Path, texts: Sequence[str | None], overrides: Sequence[str] = ()) -> pa.Table:
-    """Labels texts in this process with the code of `rookery label`: no Ray, no table. Loads the checkpoint at each call.
+    """Labels texts in this process, with the code of `rookery label` but without Ray and without a table.
+
+    The checkpoint is loaded at each call: give many texts at once. A text that ends the process ends this one.
 
     Args:
         checkpoint: a folder, a URI or a hub's `owner/name`.
         texts: N texts.
-        overrides: settings of the job's sections text, task, compute and storage, each `path=value`: `text.max_tokens=512`.
+        overrides: settings of the job's sections text, task, compute and storage, each `path=value`:
+            `text.max_tokens=512`.
 
     Returns:
-        N rows in the order of `texts`: the columns of the prediction table without those that name a document of a corpus (id,
-        source_uri, source_position); then stage, reason and message, which are null where the text has a prediction. A text
-        without one (null, or nothing but white space) has null in the task's columns.
+        N rows in the order of `texts`: the columns of the prediction table without those that name a document of a
+        corpus (id, source_uri, source_position); then stage, reason and message, which are null where the text has a
+        prediction. A text without one (null, or nothing but white space) has null in the task's columns.
 
     Raises:
         ConfigError: a setting is wrong, or does not suit the checkpoint.

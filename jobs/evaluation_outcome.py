@@ -64,7 +64,8 @@ def _notes(outcome: EvaluationOutcome) -> Iterator[str]:
         yield from outcome.fit.notes
         if not outcome.own_windows:
             yield (
-                "What was fitted holds for labelling with this section `text`: the checkpoint itself asks for other windows."
+                "What was fitted holds for labelling with this section `text`: the checkpoint itself asks for "
+                "other windows."
             )
     yield from _left_out(outcome.splits)
     if outcome.split.skipped:
@@ -73,17 +74,20 @@ def _notes(outcome: EvaluationOutcome) -> Iterator[str]:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in failed.most_common())
         yield f"{failed.total():,} documents could not be labelled and were left out: {reasons}."
     if outcome.split.astray:
-        yield f"{outcome.split.astray:,} documents can't be read, so that nobody knows whether they are in {outcome.split.title}."
+        title = outcome.split.title
+        yield f"{outcome.split.astray:,} documents can't be read, so that nobody knows whether they are in {title}."
 
 
 def _left_out(splits: Splits) -> Iterator[str]:
     if found := splits.measured.left_out:
         yield f"{found.total():,} documents were left out, because the checkpoint knows them: {in_words(found)}."
     if splits.fitted and (found := splits.fitted.left_out):
-        yield f"{found.total():,} documents of {splits.fitted.title} were left out of what was fitted: {in_words(found)}."
+        title = splits.fitted.title
+        yield f"{found.total():,} documents of {title} were left out of what was fitted: {in_words(found)}."
     if splits.untold:
         yield (
-            f"Nobody knows all that the checkpoint was trained on, for {splits.untold}: some of these documents may be among that, "
+            f"Nobody knows all that the checkpoint was trained on, for {splits.untold}: some of these documents "
+            f"may be among that, "
             "and then the figures are too good."
         )
 

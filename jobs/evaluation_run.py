@@ -1,7 +1,7 @@
 """Label, join, fit, measure, store, write.
 
-Documents are labelled by the same pipeline as in `rookery label` and their logits are kept in the same fragments, so that a second
-evaluation computes nothing, and a crash costs the units in flight.
+Documents are labelled by the same pipeline as in `rookery label` and their logits are kept in the same fragments, so
+that a second evaluation computes nothing, and a crash costs the units in flight.
 """
 
 from pathlib import Path
@@ -68,12 +68,14 @@ def check_can_fit(job: EvaluationJob, plan: Plan) -> None:
         )
     if settings.validation == settings.test:
         raise ConfigError(
-            f"evaluation.validation {settings.validation!r}: is evaluation.test too; expected another split, because what is "
+            f"evaluation.validation {settings.validation!r}: is evaluation.test too; expected another split, "
+            f"because what is "
             "fitted on the documents that are measured looks better than it is"
         )
     if not Path(uri.removeprefix("file://")).is_dir():
         raise ConfigError(
-            f"checkpoint.uri {uri}: --fit stores what it fits in {NAME}, and can do so in a local folder only; copy the "
+            f"checkpoint.uri {uri}: --fit stores what it fits in {NAME}, and can do so in a local folder only; "
+            f"copy the "
             "checkpoint to one"
         )
 

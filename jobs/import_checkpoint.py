@@ -62,14 +62,15 @@ def import_checkpoint(
     refuse_adapter(told.weights)
     files = told.tokenizer_files()
     beside = next(iter(files.values())).parent
-    vocabulary = Tokenizer.load(files.get("spiece.model"), files.get("tokenizer.json"), declared(beside))  # fmt: skip
+    vocabulary = Tokenizer.load(files.get("spiece.model"), files.get("tokenizer.json"), declared(beside))
     vocabulary.check_fits(EncoderConfig.from_json(told.config_file()).vocab_size, beside)
     recognised, folder = convert(told, target)
     head = folder.head
     console.print(f"recognised  {_layers(recognised)}", soft_wrap=True, markup=False)
     if recognised.left_out:
         console.print(f"left out    {', '.join(recognised.left_out)}", soft_wrap=True, markup=False)
-    console.print(f"imported    {head.task}: pooling {head.pooling}, head {head.head}, {head.problem_type}", soft_wrap=True)  # fmt: skip
+    imported = f"{head.task}: pooling {head.pooling}, head {head.head}, {head.problem_type}"
+    console.print(f"imported    {imported}", soft_wrap=True)
     if head.labels:
         console.print(f"labels      {', '.join(head.labels)}", soft_wrap=True, markup=False)
     console.print(f"written     {target}", soft_wrap=True, markup=False)

@@ -27,7 +27,7 @@ class Interrupted(BaseException):
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Within it the first signal raises Interrupted in the main thread; the next, or 30 s, end all processes at once."""
+    """Raises Interrupted in the main thread at the first signal; the next, or 30 s, end all processes at once."""
     stderr = os.dup(2)  # which leads nowhere for as long as Ray starts
 
     def first(number: int, frame: FrameType | None) -> None:

@@ -1,7 +1,7 @@
 """`rookery label`: make a prediction table true. Also `python -m jobs.label`, for `ray job submit`.
 
-There is no separate resume or re-label: the plan says what is missing, the units without a fragment are labelled, and one
-complete snapshot is published.
+There is no separate resume or re-label: the plan says what is missing, the units without a fragment are labelled, and
+one complete snapshot is published.
 """
 
 import contextlib
@@ -115,7 +115,8 @@ def connected(job: Job) -> contextlib.AbstractContextManager[None]:
 def running(plan: Plan) -> Iterator[str]:
     """The plan's cluster, and a run that others know to be alive: its id.
 
-    What it gives up when somebody ends it is no suspect for the next run: its marks go when Ray is down and makes no new ones.
+    What it gives up when somebody ends it is no suspect for the next run: its marks go when Ray is down and makes no
+    new ones.
     """
     with _alive(plan) as run:
         try:

@@ -1,4 +1,4 @@
-"""Texts scored in this process, without Ray and without a table: by the packer, the predictor and the task of `rookery label`."""
+"""Texts scored in this process by what `rookery label` uses, without Ray and without a table."""
 
 from collections.abc import Iterator, Sequence
 
@@ -24,8 +24,8 @@ TEXTS_AT_ONCE = 1000  # packed and computed together: bounds what is held beside
 def score_texts(job: Job, texts: Sequence[str | None]) -> pa.Table:
     """Scores N texts with the job's checkpoint, windows, task and dtype; its corpus and table are not looked at.
 
-    Returns N rows in the order of `texts`: the columns that predictions have but those of a corpus, then why a text has none.
-    Raises ConfigError, CheckpointError, StorageError.
+    Returns N rows in the order of `texts`: the columns that predictions have but those of a corpus, then why a text
+    has none. Raises ConfigError, CheckpointError, StorageError.
     """
     from pipeline.dataflow.encoder import split_packs  # imports torch
     from pipeline.inference.predictor import Predictor

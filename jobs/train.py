@@ -1,7 +1,7 @@
 """`rookery train`: a labelled corpus in, a checkpoint folder out. Also `python -m jobs.train`, for `ray job submit`.
 
-There is no separate resume: what an earlier run of the same job prepared and learnt lies beside the output folder, and is
-gone on from.
+There is no separate resume: what an earlier run of the same job prepared and learnt lies beside the output folder,
+and is gone on from.
 """
 
 import json
@@ -32,7 +32,7 @@ def train(
 
 
 def run_training(job: TrainJob) -> dict[str, Any] | None:
-    """Prepares, trains, writes the checkpoint folder; returns its scores by split, or None where it was there already."""
+    """Prepares, trains, writes the checkpoint folder; returns its scores by split, or None where it was there."""
     if job.output.path.exists():
         _refuse_other_output(job)
         train_output.print_done_already(job)

@@ -1,4 +1,4 @@
-"""The wheel that `pip wheel` makes of the checkout, installed into an environment of its own that borrows the libraries."""
+"""The wheel that `pip wheel` makes of the checkout, installed where only the libraries are borrowed."""
 
 import shutil
 import subprocess
@@ -31,8 +31,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--no-deps",
         "--no-build-isolation",
         "-w",
-        folder,
-        source,
+        str(folder),
+        str(source),
     ]
     subprocess.run(command, check=True)
     (built,) = folder.glob("rookery-*.whl")

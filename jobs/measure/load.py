@@ -1,8 +1,9 @@
 """What is left of the speed beside other load: `python -m jobs.measure.load`.
 
-Measures the predictor and training, each in a process of its own with as many threads as it may have cores: alone, beside busy
-processes, and under a control group's quota of one core. `shared` is the predictor as torch would have it: all threads in one pack.
-The model is small, so that threads would meet often: 2 layers of 128, random weights; packs of random tokens.
+Measures the predictor and training, each in a process of its own with as many threads as it may have cores: alone,
+beside busy processes, and under a control group's quota of one core. `shared` is the predictor as torch would have
+it: all threads in one pack. The model is small, so that threads would meet often: 2 layers of 128, random weights;
+packs of random tokens.
 """
 
 import contextlib
@@ -186,14 +187,19 @@ def training(seconds: float) -> float:
     with tempfile.TemporaryDirectory() as scratch:
         job = TrainJob.model_validate(
             {
-                "corpus": {"uris": f"{CORPUS}/*.parquet", "id_column": "id", "label_column": "label", "split_column": "split"},
+                "corpus": {
+                    "uris": f"{CORPUS}/*.parquet",
+                    "id_column": "id",
+                    "label_column": "label",
+                    "split_column": "split",
+                },
                 "output": {"folder": f"{scratch}/model"},
                 "init": {"vocabulary": 2000, "hidden_size": 128, "layers": 2, "heads": 2, "intermediate_size": 256},
                 "head": {"pooling": "mean", "kind": "linear"},
                 "training": {"epochs": 1000, "tokens_per_step": 32768},
             },
             strict=False,
-        )  # fmt: skip
+        )
         with contextlib.suppress(_EnoughError):
             work(make_run(job, prepare(job)), Workers(), report)
     return reports[-1][1]

@@ -1,9 +1,9 @@
 """What the job holds in memory: `python -m jobs.measure.memory`.
 
-Generates what can't be cut beforehand, a compressed stream and a Parquet file with one row group, labels both in a process
-of its own, and watches the most that the driver and each of Ray's processes had resident (VmHWM, which counts the pages of
-Ray's shared object store too). Documents are labelled by their beginning only, so nearly all of the work is to read and to
-tokenize. Fails above the limits.
+Generates what can't be cut beforehand, a compressed stream and a Parquet file with one row group, labels both in a
+process of its own, and watches the most that the driver and each of Ray's processes had resident (VmHWM, which counts
+the pages of Ray's shared object store too). Documents are labelled by their beginning only, so nearly all of the work
+is to read and to tokenize. Fails above the limits.
 """
 
 import itertools

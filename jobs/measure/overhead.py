@@ -1,9 +1,9 @@
 """What the job costs beside the encoder: `python -m jobs.measure.overhead --corpus 'folder/*.parquet'`.
 
-Labels the same documents twice with a BigBird-base-shaped checkpoint (random weights, the sample's vocabulary): once with
-the predictor alone, in this process, on packs made beforehand; once through the whole job, whose labelling phase reads,
-tokenizes, packs, moves, encodes, aggregates and writes fragments. Ray's start is left out and shown apart; the encoder
-actor's start and its loading of the weights are inside the phase.
+Labels the same documents twice with a BigBird-base-shaped checkpoint (random weights, the sample's vocabulary): once
+with the predictor alone, in this process, on packs made beforehand; once through the whole job, whose labelling phase
+reads, tokenizes, packs, moves, encodes, aggregates and writes fragments. Ray's start is left out and shown apart; the
+encoder actor's start and its loading of the weights are inside the phase.
 """
 
 import shutil

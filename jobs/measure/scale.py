@@ -1,9 +1,9 @@
 """What planning and publishing cost on a large corpus: `python -m jobs.measure.scale`.
 
-The store is simulated: a filesystem whose listings are computed, 10 units and 10,000 documents to a file. Every footer is one
-real footer, every fragment is made up when it is read, nothing holds text. All that the driver does is real: listing, footers,
-units, ids, groups, digests, claims, copies, checks and manifest. The data files' contents, which tasks write, are not
-written; one full group is, and a line says what that costs.
+The store is simulated: a filesystem whose listings are computed, 10 units and 10,000 documents to a file. Every
+footer is one real footer, every fragment is made up when it is read, nothing holds text. All that the driver does is
+real: listing, footers, units, ids, groups, digests, claims, copies, checks and manifest. The data files' contents,
+which tasks write, are not written; one full group is, and a line says what that costs.
 
 Requests are counted as s3fs would send them (tests/jobs/measure/test_scale.py holds the two together).
 """
@@ -228,9 +228,17 @@ class Meter:
         ]
         self.costs.append(
             Cost(
-                self.files, phase, units, groups, seconds, cpu_seconds, peak, requests, manifests[-1] if manifests else 0
+                files=self.files,
+                phase=phase,
+                units=units,
+                groups=groups,
+                seconds=seconds,
+                cpu_seconds=cpu_seconds,
+                peak_megabytes=peak,
+                requests=requests,
+                manifest_bytes=manifests[-1] if manifests else 0,
             )
-        )  # fmt: skip
+        )
         return plan
 
 
@@ -252,7 +260,7 @@ def measure(files: int) -> list[Cost]:
 
 def planned() -> Plan:
     """What `rookery label` does before it labels."""
-    required = ["corpus.uris=simulated://corpus", "corpus.id_column=id", f"checkpoint.uri={CHECKPOINT}"]  # fmt: skip
+    required = ["corpus.uris=simulated://corpus", "corpus.id_column=id", f"checkpoint.uri={CHECKPOINT}"]
     plan = make_plan(parse_job("", [*required, "table.uri=simulated://table"]))
     assert len(plan.missing) <= len(plan.units)
     is_current(plan.snapshots, plan.publication)
@@ -302,7 +310,7 @@ def unwritten(writer: GroupWriter, group: Group) -> list[SnapshotFile]:
     world.sizes[f"table/{path}"] = size = 100 * rows
     return [
         SnapshotFile(path, "data", "added", dict(group.partition), group.bucket, rows, size, inputs, inputs, labels)
-    ]  # fmt: skip
+    ]
 
 
 def real_group() -> str:
@@ -323,8 +331,10 @@ def real_group() -> str:
     Tallies(plan.fragments)(group)
     counted = time.process_time() - started
     return (
-        f"One task, a group of {len(group.units)} units and {file.rows:,} documents, really written: {seconds:.2f} s of one core "
-        f"(and {counted:.2f} s to count it before), {memory} MB above the process's own, a file of {file.bytes / 1e6:.1f} MB ({file.bytes / file.rows:.0f} bytes a row); "
+        f"One task, a group of {len(group.units)} units and {file.rows:,} documents, really written: "
+        f"{seconds:.2f} s of one core "
+        f"(and {counted:.2f} s to count it before), {memory} MB above the process's own, a file of "
+        f"{file.bytes / 1e6:.1f} MB ({file.bytes / file.rows:.0f} bytes a row); "
         f"by that 1,000,000 units take {(seconds + counted) / len(group.units) * 1e6 / 3600:.1f} core hours"
     )
 
@@ -356,8 +366,25 @@ def scale(
 
 def cost_table(costs: list[Cost]) -> Table:
     table = Table(
-        "phase", *(Column(name, justify="right") for name in ("files", "units", "documents", "groups", "s", "CPU s", "× CPU", "peak MB", *REQUESTS, "per unit", "manifest MB")), box=box.SIMPLE
-    )  # fmt: skip
+        "phase",
+        *(
+            Column(name, justify="right")
+            for name in (
+                "files",
+                "units",
+                "documents",
+                "groups",
+                "s",
+                "CPU s",
+                "× CPU",
+                "peak MB",
+                *REQUESTS,
+                "per unit",
+                "manifest MB",
+            )
+        ),
+        box=box.SIMPLE,
+    )
     for phase in dict.fromkeys(cost.phase for cost in costs):
         before: Cost | None = None
         for cost in (cost for cost in costs if cost.phase == phase):
@@ -365,10 +392,16 @@ def cost_table(costs: list[Cost]) -> Table:
             documents = cost.units * DOCUMENTS_PER_UNIT
             numbers = (cost.files, cost.units, documents, cost.groups)
             table.add_row(
-                phase if not before else "", *(f"{number:,}" for number in numbers), f"{cost.seconds:.1f}", f"{cost.cpu_seconds:.1f}", growth,
-                f"{cost.peak_megabytes:,}", *(f"{cost.requests[name]:,}" for name in REQUESTS),
-                f"{cost.requests.total() / cost.units:.3f}", f"{cost.manifest_bytes / 1e6:.1f}",
-            )  # fmt: skip
+                phase if not before else "",
+                *(f"{number:,}" for number in numbers),
+                f"{cost.seconds:.1f}",
+                f"{cost.cpu_seconds:.1f}",
+                growth,
+                f"{cost.peak_megabytes:,}",
+                *(f"{cost.requests[name]:,}" for name in REQUESTS),
+                f"{cost.requests.total() / cost.units:.3f}",
+                f"{cost.manifest_bytes / 1e6:.1f}",
+            )
             before = cost
         table.add_section()
     return table

@@ -26,7 +26,8 @@ def print_failure_counts(
     console.print(f"{plan.job.table.uri}: {_whose(plan, published)}", soft_wrap=True, markup=False)
     if plan.missing:
         console.print(
-            f"{len(plan.missing):,} of {len(plan.units):,} units are not labelled yet: `rookery label` would label them",
+            f"{len(plan.missing):,} of {len(plan.units):,} units are not labelled yet: `rookery label` would "
+            f"label them",
             soft_wrap=True,
         )
     wanted = " and ".join(f"--{name} {value!r}" for name, value in filters if value is not None)

@@ -35,7 +35,8 @@ def print_evaluation_plan(plan: Plan, splits: Splits) -> None:
 
 
 def _split(split: Split) -> Text:
-    left_out = f", {split.left_out.total():,} left out: {in_words(split.left_out)}" if split.left_out else ""  # fmt: skip
+    reasons = split.left_out
+    left_out = f", {reasons.total():,} left out: {in_words(reasons)}" if reasons else ""
     return Text(printable(f"{len(split):,} documents of {split.title}{left_out}"))
 
 

@@ -27,12 +27,12 @@ BAR_WIDTH = 24
 def print_plan(plan: Plan, current: Manifest | None) -> None:
     """The plan: files, units, documents where known, what is done already."""
     corpus = plan.corpus
-    n_bytes = sum(file.stored.size for file in corpus.files)
+    size = f"{file_count(len(corpus.files))}, {byte_count(sum(file.stored.size for file in corpus.files))}"
     grid = new_grid()
     grid.add_row(
         "corpus",
-        Text("; ".join([f"{file_count(len(corpus.files))}, {byte_count(n_bytes)}, {_documents(plan)}", *corpus_notes(corpus)])),
-    )  # fmt: skip
+        Text("; ".join([f"{size}, {_documents(plan)}", *corpus_notes(corpus)])),
+    )
     grid.add_row(
         "checkpoint",
         f"{plan.job.checkpoint.uri}  ({plan.checkpoint.head.task.replace('_', ' ')}, {plan.scoring.dtype})",
@@ -56,7 +56,8 @@ def print_up_to_date(current: Manifest, listing: str, why: str = "") -> None:
     console.print(
         Text.assemble(
             ("Nothing to do:", "green"),
-            f" {what} {counts['documents']:,} documents ({outcome_count(counts['predictions'], counts['errors'])}{listed}). "
+            f" {what} {counts['documents']:,} documents "
+            f"({outcome_count(counts['predictions'], counts['errors'])}{listed}). "
             "Nothing was published.",
         ),
         soft_wrap=True,

@@ -69,7 +69,8 @@ class LabelProgress:
         work.windows += windows
         work.tokens += tokens
         work.seconds = now - self._started
-        rates = f"{work.documents:,} documents, {work.tokens / (now - self._started):,.0f} tokens/s, {error_count(work.errors)}"
+        speed = work.tokens / (now - self._started)
+        rates = f"{work.documents:,} documents, {speed:,.0f} tokens/s, {error_count(work.errors)}"
         self._bar.update(self._task, advance=1, rates=rates)
         if not console.is_terminal and (now - self._last_line > LOG_EVERY_S or work.units == self._units):
             self._last_line = now

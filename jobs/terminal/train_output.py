@@ -54,7 +54,8 @@ def print_training_progress(record: dict[str, Any]) -> None:
         console.print(resumption(record))
     elif record["kind"] == "step":
         console.print(
-            f"{epoch}  step {record['step']}/{record['steps']}  loss {record['loss']:.4f}  {record['tokens_per_s']:,.0f} tokens/s"
+            f"{epoch}  step {record['step']}/{record['steps']}  loss {record['loss']:.4f}  "
+            f"{record['tokens_per_s']:,.0f} tokens/s"
         )
     elif "validation" in record:
         found = record["validation"]
@@ -91,7 +92,8 @@ def print_scores(job: TrainJob, scores: dict[str, Any]) -> None:
     console.print(f"\n[bold green]Trained[/] {job.output.folder}")
     for split, found in scores.items():
         console.print(
-            f"{split:10}  {found['documents']:,} documents: loss {found['loss']:.4f}, {found['name']} {found['score']:.4f}"
+            f"{split:10}  {found['documents']:,} documents: loss {found['loss']:.4f}, {found['name']} "
+            f"{found['score']:.4f}"
         )
 
 

@@ -5,5 +5,6 @@ timing       interleaved medians               contenders   who computes it: Roo
 machine      what the machine allows           stages       each part of the encoder beside that
 agreement    labels beside those of fp32       report       the tables
 
-It needs torch, numpy, safetensors, sentencepiece and transformers, and pyarrow to read a corpus; neither Ray nor pydantic.
+It needs torch, numpy, safetensors, sentencepiece and transformers, and pyarrow to read a corpus; neither Ray nor
+pydantic.
 """

@@ -1,4 +1,4 @@
-"""How often the shipped checkpoint gives real documents the label that it gives them in fp32, and how far logits are apart.
+"""How often the shipped checkpoint labels real documents as it does in fp32, and how far logits are apart.
 
 Shapes: N documents, L labels.
 """

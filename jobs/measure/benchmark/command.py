@@ -23,8 +23,8 @@ from jobs.sample import CHECKPOINT
 from pipeline.errors import ConfigError
 from pipeline.inference.dtype import DeviceKind, Dtype, resolve_dtype
 
-# On a CPU transformers spends much of its time on page faults. The ratios are against transformers as it runs in a process of
-# its own; beside them stands what it does with the malloc limits that our predictor sets.
+# On a CPU transformers spends much of its time on page faults. The ratios are against transformers as it runs in a
+# process of its own; beside them stands what it does with the malloc limits that our predictor sets.
 OUR_MALLOC = "with our malloc, transformers "
 LENGTHS = (512, 1024, 2048, MAX_TOKENS)
 DOCUMENTS = {"cpu": 8, "cuda": 512}  # of the real mix
@@ -58,7 +58,8 @@ def _options(arguments: Sequence[str] | None) -> Options:
     )
     parser.add_argument(
         "--corpus",
-        help="Parquet with a column `text`, file or folder: real documents instead of random tokens of real lengths, and the labels' agreement",
+        help="Parquet with a column `text`, file or folder: real documents instead of random tokens of real lengths, "
+        "and the labels' agreement",
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default=default_device)
     parser.add_argument("--documents", type=int, help=f"in the real mix; default {DOCUMENTS}")

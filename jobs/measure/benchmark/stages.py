@@ -1,7 +1,7 @@
 """Each part of the encoder beside its floor, on windows of 4,096 tokens.
 
-The floor of a product is its FLOPs at the rate of the bare product, that of a pass over memory its bytes at the bandwidth of a copy;
-the attention's is the larger of the two, at the mean rate of the bare products.
+The floor of a product is its FLOPs at the rate of the bare product, that of a pass over memory its bytes at the
+bandwidth of a copy; the attention's is the larger of the two, at the mean rate of the bare products.
 
 Shapes: T rows of the pack, X outputs of the fused projection; D hidden, F intermediate size.
 """
