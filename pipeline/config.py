@@ -8,7 +8,7 @@ it (the window policy) default to None here, which means "as the checkpoint says
 import re
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, cast, get_args
 
 import yaml
 from pydantic import (
@@ -102,28 +102,42 @@ class CorpusSettings(Settings):
     """What to label."""
 
     uris: Annotated[Names, Field(min_length=1)] = Field(
-        description="Files, folders of one format, Delta tables, or globs (`**` crosses folders); local paths or any fsspec scheme."
+        description="Files, folders of one format, Delta tables, or globs (`**` crosses folders); local paths or any "
+        "fsspec scheme. One, or a list.",
+        examples=["s3://my-corpus/**/*.parquet", ["documents/2024", "documents/2025"]],
     )
     format: Literal["auto", "parquet", "jsonl", "csv", "text"] = Field(
         default="auto",
-        description="`auto` goes by the file's ending. Another one takes those files of a folder that have its ending, or all where not one has.",
+        description="The files' format. `auto` goes by their endings. Another one takes those files of a folder that "
+        "have its ending, or all of them where not one has.",
     )
-    id_column: Name | None = Field(default=None, description="Without one, a document's id is its file's URI and row.")
-    text_column: Name = Field(default="text", description="Not used for plain text files.")
+    id_column: Name | None = Field(
+        default=None,
+        description="The column with a document's id. Without one, a document's id is its file's URI and row.",
+        examples=["id"],
+    )
+    text_column: Name = Field(
+        default="text",
+        description="The column with a document's text; not used for plain text files.",
+        examples=["body"],
+    )
     carry: Names | None = Field(
         default=None,
-        description="Hive partition keys of the corpus to carry into the table; by default every one found.",
+        description="Hive keys of the corpus's paths (`year=2024/`) to carry into the table; by default every one "
+        "found.",
+        examples=[["year", "collection"]],
     )
     max_document_bytes: Size = Field(
         default=MAX_DOCUMENT_BYTES,
         le=2**30,
-        description="A larger document becomes an error and is not held in memory; of Parquet a page is decoded whole before "
-        "anybody knows how long its values are.",
+        description="The largest document that is read, in bytes. A larger one becomes an error and is not held in "
+        "memory; of Parquet a page is decoded whole before anybody knows how long its values are.",
+        examples=["64MiB"],
     )
     duplicate_ids: DuplicateIds = Field(
         default="refuse",
-        description="What `rookery label` does where several documents have one id: publish nothing and show ten of them, or "
-        "`keep` them all, for readers who go by `source_uri` and `source_position`.",
+        description="What `rookery label` does where several documents have one id: `refuse` publishes nothing and "
+        "shows ten of them, `keep` publishes them all, for readers who go by `source_uri` and `source_position`.",
     )
 
 
@@ -131,22 +145,30 @@ class LabelledCorpusSettings(CorpusSettings):
     """Documents of which somebody says what they are."""
 
     label_column: Name = Field(
-        description="A string, a list of strings (multi-label) or a number (regression): a column, or a hive key."
+        description="Where the label is: a column, or a hive key of the paths. A label is a string, a list of strings "
+        "(multi-label) or a number (regression).",
+        examples=["topic"],
     )
     split_column: Name | None = Field(
-        default=None, description="Says which split a document is in: a column, or a hive key."
+        default=None,
+        description="Where a document's split is said, such as train or test: a column, or a hive key of the paths.",
+        examples=["split"],
     )
     unlabelled: Literal["refuse", "skip", "keep"] = Field(
         default="refuse",
-        description="What becomes of documents whose label is null, empty or an empty list; `keep`: an empty list says that "
-        "none of several labels applies, and the others are refused.",
+        description="What becomes of documents whose label is null, empty or an empty list. `refuse` ends the run, "
+        "`skip` leaves them out; with `keep` an empty list says that none of several labels applies, and the "
+        "others are refused.",
     )
 
 
 class CheckpointSettings(Settings):
     """What labels it."""
 
-    uri: Name = Field(description="A folder (local or any fsspec scheme) or a model hub's `owner/name`.")
+    uri: Name = Field(
+        description="The checkpoint: a folder (local or any fsspec scheme) or a model hub's `owner/name`.",
+        examples=["s3://my-models/bigbird-topics", "google/bigbird-roberta-base"],
+    )
 
 
 class TextSettings(Settings):
@@ -155,16 +177,28 @@ class TextSettings(Settings):
     max_tokens: int | None = Field(
         default=None,
         ge=16,
-        description="Tokens of a window with [CLS] and [SEP]; default: the checkpoint's limit.",
+        description="Tokens of a window, [CLS] and [SEP] among them. Not set: what the checkpoint's `rookery.json` "
+        "says, else the most that the encoder has positions for.",
+        examples=[4096],
     )
     long_documents: Literal["windows", "head", "head_tail"] | None = Field(
         default=None,
-        description="What becomes of a document longer than one window; default `windows`.",
+        description="What becomes of a document longer than one window: `windows` reads all of it in several, `head` "
+        "its beginning, `head_tail` its beginning and its end. Not set: as the checkpoint says, else `windows`.",
+        examples=["windows"],
     )
-    overlap: int | None = Field(default=None, ge=0, description="Tokens that neighbouring windows share; default 128.")
+    overlap: int | None = Field(
+        default=None,
+        ge=0,
+        description="Tokens that neighbouring windows share. Not set: as the checkpoint says, else 128, or an eighth "
+        "of a window where that is less.",
+        examples=[128],
+    )
     aggregation: Literal["mean", "max", "first"] | None = Field(
         default=None,
-        description="How a document's window logits become one; default `mean`, weighted by tokens.",
+        description="How the logits of a document's windows become the document's: their `mean`, weighted by tokens, "
+        "their `max`, or those of the `first` window. Not set: as the checkpoint says, else `mean`.",
+        examples=["mean"],
     )
 
 
@@ -178,36 +212,46 @@ class TaskSettings(Settings):
     """What the checkpoint's head can't know. The head decides the task, and which of these it has."""
 
     questions: Annotated[Names, AfterValidator(_distinct)] = Field(
-        default=(), description="Question answering: asked of every document; at least one."
+        default=(),
+        description="Question answering: the questions that are asked of every document; at least one.",
+        examples=[["Who wrote it?", "Which version is it for?"]],
     )
     no_answer_threshold: float = Field(
         default=0.0,
         allow_inf_nan=False,
-        description="Question answering: a document has no answer where the logit of having none is more than this above the "
-        "best answer's, as in SQuAD 2; a large number always answers.",
+        description="Question answering: a document has no answer where the logit of having none is more than this "
+        "above the best answer's, as in SQuAD 2; a large number always answers.",
     )
     min_score: float = Field(
         default=0.0,
         ge=0,
         le=1,
-        description="Token classification: entities with a lower score are left out.",
+        description="Token classification: entities with a lower score are left out of the table; another value needs "
+        "no new scoring.",
+        examples=[0.8],
     )
 
 
 class TableSettings(Settings):
     """Where predictions go."""
 
-    uri: Name = Field(description="The table's folder.")
+    uri: Name = Field(
+        description="The table's folder, local or any fsspec scheme; it is made where there is none.",
+        examples=["s3://my-tables/topics"],
+    )
     partition_by: Annotated[Names, AfterValidator(_distinct)] = Field(
         default=(),
-        description="Hive keys of the corpus that the table is partitioned by, in this order.",
+        description="Hive keys of the corpus that the table is partitioned by, in this order; the others become "
+        "columns.",
+        examples=[["collection"]],
     )
     buckets: int | None = Field(
         default=None,
         ge=1,
         le=4096,
-        description="Data files per partition at most, for fewer and larger ones; default: one per 64 units at most, "
-        "which bounds the memory of a publishing task.",
+        description="Data files per partition at most, for fewer and larger ones. Not set: a file holds 64 units at "
+        "most, which bounds the memory of a publishing task.",
+        examples=[16],
     )
 
 
@@ -216,39 +260,56 @@ class UnitSettings(Settings):
 
     text_bytes: Size = Field(
         default=16_000_000,
-        description="Text in one unit, about: the unit of work, retry and memory.",
+        description="About how much text one unit holds, in bytes: the unit of work, of retry and of memory.",
+        examples=["16MB"],
     )
     wave: int = Field(
         default=10_000,
         ge=1,
-        description="Units handed to Ray at a time; bounds the driver's memory.",
+        description="Units that are handed to Ray at a time, which bounds the driver's memory.",
     )
 
 
 class ComputeSettings(Settings):
     """What the encoder runs on."""
 
-    actors: int = Field(default=1, ge=1, description="Encoder actors; with max_actors, the fewest.")
-    max_actors: int | None = Field(default=None, description="Let the pool grow to this many while work waits.")
-    num_gpus: float = Field(default=0, ge=0, allow_inf_nan=False, description="GPUs per actor; 0 computes on CPU.")
+    actors: int = Field(
+        default=1,
+        ge=1,
+        description="Encoder actors, each of which holds the model once; with `max_actors`, the fewest.",
+    )
+    max_actors: int | None = Field(
+        default=None,
+        description="The most encoder actors: the pool grows to this many while work waits. Not set: as many as "
+        "`actors`.",
+        examples=[8],
+    )
+    num_gpus: float = Field(
+        default=0, ge=0, allow_inf_nan=False, description="GPUs per actor; 0 computes on CPU.", examples=[1]
+    )
     num_cpus: int | None = Field(
         default=None,
         ge=1,
-        description="CPU threads per actor, each of which computes a pack of its own; default: 1 with a GPU, an equal part of "
-        "this machine's cores without.",
+        description="CPU threads per actor, each of which computes a pack of its own. Not set: 1 with a GPU, an equal "
+        "part of this machine's cores without.",
+        examples=[4],
     )
     dtype: Literal["auto", "bf16", "fp32", "int8"] = Field(
         default="auto",
-        description="`auto`: bf16 where the hardware multiplies it, fp32 elsewhere. int8 is for CPUs: faster, less exact.",
+        description="What products are computed in. `auto` is bf16 where the hardware multiplies it, fp32 elsewhere; "
+        "`int8` is for CPUs: faster, less exact.",
     )
     token_budget: int | None = Field(
         default=None,
         ge=64,
-        description="Tokens in one pack; default 65,536 with a GPU, 8,192 without.",
+        description="Tokens in one pack, which is one forward pass. Not set: 65,536 with a GPU, 8,192 without.",
+        examples=[16384],
     )
     wait: Duration = Field(
         default=600.0,
-        description="How long to wait for room on the cluster, where other jobs or an autoscaler may still make some.",
+        description="How long to wait for room on the cluster, where other jobs or an autoscaler may still make some, "
+        "before exit code 75; in seconds.",
+        examples=["30min"],
     )
 
     @model_validator(mode="after")
@@ -261,13 +322,25 @@ class ComputeSettings(Settings):
 class StorageSettings(Settings):
     """How stores are reached: s3:// beside the standard AWS variables and profiles."""
 
-    endpoint_url: str | None = Field(default=None, description="For S3-compatible stores.")
-    region: str | None = None
-    profile: str | None = Field(default=None, description="A profile of the AWS configuration files.")
-    anonymous: bool = Field(default=False, description="Send unsigned requests: public buckets.")
+    endpoint_url: str | None = Field(
+        default=None,
+        description="The address of an S3-compatible store that is not AWS.",
+        examples=["https://s3.example.com"],
+    )
+    region: str | None = Field(
+        default=None,
+        description="The store's region. Not set: as the AWS variables and profiles say.",
+        examples=["eu-central-1"],
+    )
+    profile: str | None = Field(
+        default=None, description="The profile of the AWS configuration files to take.", examples=["corpus-reader"]
+    )
+    anonymous: bool = Field(default=False, description="Send requests without a signature, for public buckets.")
     retry: Duration = Field(
         default=60.0,
-        description="How long a store that does not answer, or asks for patience, is waited for, such as 90s or 10min.",
+        description="How long a store that does not answer, or asks for patience, is waited for before exit code 75; "
+        "in seconds.",
+        examples=["10min"],
     )
 
 
@@ -276,7 +349,9 @@ class RaySettings(Settings):
 
     address: str | None = Field(
         default=None,
-        description="A cluster's address, or `auto`; unset: RAY_ADDRESS, else Ray in this process, on loopback.",
+        description="A Ray cluster's address, or `auto` for the one that this machine belongs to. Not set: the "
+        "environment's RAY_ADDRESS, else Ray in this process, on loopback.",
+        examples=["auto"],
     )
 
 
@@ -294,9 +369,10 @@ class Job(Settings):
     ray: RaySettings = RaySettings()
     max_errors: CountOrShare = Field(
         default=MAX_ERRORS,
-        description="Publish nothing if more documents than this could not be labelled: a count such as 10, or a share "
-        "such as 0.1%. The default is 1%, because more is seldom the documents' fault but the corpus's, this file's or the "
-        "checkpoint's; 100% allows any, as long as one document has a prediction.",
+        description="Publish nothing if more documents than this could not be labelled: a count such as 10, or a "
+        "share such as 0.1%. The default is 1%, because more is seldom the documents' fault but the corpus's, "
+        "this file's or the checkpoint's; 100% allows any, as long as one document has a prediction.",
+        examples=["0.1%", 10],
     )
 
     @model_validator(mode="after")
@@ -310,13 +386,21 @@ class Job(Settings):
 class EvaluationSettings(Settings):
     """Which documents measure the checkpoint, and where the figures go."""
 
-    output: Name = Field(description="Folder for metrics.json and report.html, local or any store.")
-    test: Name = Field(default="test", description="The split that is measured.")
-    validation: Name = Field(default="validation", description="The split that `--fit` fits.")
+    output: Name = Field(
+        description="The folder for metrics.json and report.html, local or any fsspec scheme.",
+        examples=["out/evaluation"],
+    )
+    test: Name = Field(default="test", description="The split that is measured, as `corpus.split_column` calls it.")
+    validation: Name = Field(
+        default="validation", description="The split that `--fit` fits, as `corpus.split_column` calls it."
+    )
 
 
 class EvaluationJob(Job):
     """One evaluation: the job that would label this corpus, and the labels that it should give."""
+
+    # the validator below gives a table where there is none, which an editor should know
+    model_config = ConfigDict(json_schema_extra=lambda schema: cast(list[str], schema["required"]).remove("table"))
 
     corpus: LabelledCorpusSettings
     evaluation: EvaluationSettings
