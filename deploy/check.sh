@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Style, types and layers. Installs what it needs.
+# Style, types, layers and the documentation. Installs what it needs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,3 +8,4 @@ bash deploy/setup.sh test
 .venv/bin/ruff check --quiet
 .venv/bin/mypy
 .venv/bin/lint-imports --no-cache
+bash deploy/docs.sh

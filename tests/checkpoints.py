@@ -111,7 +111,7 @@ def transformers_hidden(model: Any, ids: npt.NDArray[np.int64]) -> torch.Tensor:
     """The last hidden states [tokens, hidden] of one window, alone.
 
     The attention type is set before every call: a short window switches transformers' model to full
-    attention for good (notes/encoder-speed.md, section 1.2).
+    attention for good (docs/encoder.md).
     """
     encoder = model.base_model
     encoder.set_attention_type(model.config.attention_type)

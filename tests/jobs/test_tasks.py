@@ -45,7 +45,7 @@ TEXTS = {
 }  # fmt: skip
 QUESTIONS = ("Which bird is it?", "What is deprecated?")
 TOKENIZER = Tokenizer.load(SPIECE, None)
-CLOSE = 1e-4  # the promise for fp32 (DESIGN.md)
+CLOSE = 1e-4  # the promise for fp32 (docs/architecture.md)
 
 
 def checkpoint(folder: Path, model_class: Any, rookery: Any = None, **config: Any) -> Any:

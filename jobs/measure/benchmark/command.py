@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
-def _options(arguments: Sequence[str] | None) -> Options:
+def argument_parser() -> argparse.ArgumentParser:
     default_device = "cuda" if torch.cuda.is_available() else "cpu"
     parser = argparse.ArgumentParser(
         prog="rookery benchmark",
@@ -61,11 +61,21 @@ def _options(arguments: Sequence[str] | None) -> Options:
         help="Parquet with a column `text`, file or folder: real documents instead of random tokens of real lengths, "
         "and the labels' agreement",
     )
-    parser.add_argument("--device", choices=("cpu", "cuda"), default=default_device)
-    parser.add_argument("--documents", type=int, help=f"in the real mix; default {DOCUMENTS}")
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), default=default_device, help="default: cuda where there is one"
+    )
+    parser.add_argument(
+        "--documents",
+        type=int,
+        help=f"in the real mix; default {DOCUMENTS['cpu']} on a CPU, {DOCUMENTS['cuda']} on a GPU",
+    )
     parser.add_argument("--rounds", type=int, default=3, help="interleaved runs; medians are reported")
     parser.add_argument("--json", type=Path, help="write every figure to this file")
-    parsed = parser.parse_args(arguments)
+    return parser
+
+
+def _options(arguments: Sequence[str] | None) -> Options:
+    parsed = argument_parser().parse_args(arguments)
     count = parsed.documents or DOCUMENTS[parsed.device]
     return Options(parsed.corpus, parsed.device, count, parsed.rounds, parsed.json)
 

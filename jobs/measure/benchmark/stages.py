@@ -104,7 +104,7 @@ def _in_parts(work: Callable[[Tensor], Tensor], x_TD: Tensor) -> None:
 
 
 def _attention_flops(config: EncoderConfig, rows: int) -> int:
-    """Of one layer: the products of queries and keys, and of probabilities and values (notes/encoder-speed.md, 4)."""
+    """Of one layer: the products of queries and keys, and of probabilities and values (docs/encoder.md)."""
     blocks = MAX_TOKENS // config.block_size
     keys = (SEEN_BLOCKS * (blocks - GLOBAL_BLOCKS) + GLOBAL_BLOCKS * blocks) / blocks * config.block_size
     return int(rows * keys * config.hidden_size * 4)

@@ -114,7 +114,7 @@ def test_the_real_mix_is_that_of_real_documents() -> None:
 
 
 def test_flops_are_those_of_the_notes() -> None:
-    """185.9 MFLOP per token at 4,096, the attention's 8.6 % of it included (notes/encoder-speed.md, section 4)."""
+    """185.9 MFLOP per token at 4,096, the attention's 8.6 % of it included (docs/encoder.md)."""
     from tests.bigbird.configs import encoder_config
 
     config = encoder_config(hidden_size=768, layers=12, heads=12, intermediate_size=3072)

@@ -1,0 +1,176 @@
+"""Every command and every job file of the pages is run or parsed."""
+
+import itertools
+import json
+import re
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import jsonschema
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from typer.main import get_command
+
+from jobs.benchmark.command import argument_parser
+from jobs.cli import app
+from jobs.config import JOBS
+from pipeline.config import parse_settings
+from tests.conftest import ROOT
+from tests.docs.pages import PAGES, Block, blocks, inline_code, name
+
+COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
+OTHERS = {"docker", "kubectl", "pip", "source", "ray"}  # programs that are not ours: their files are looked for
+LANGUAGES = ("bash", "yaml", "json", "python", "sql", "text", "{toctree}", "{include} ../SECURITY.md")
+
+
+def test_every_block_says_what_it_is():
+    fences = [token for page in PAGES for token in blocks_of(page)]
+    assert not [line for line in fences if line not in LANGUAGES]
+
+
+def blocks_of(page: Path) -> list[str]:
+    return re.findall(r"^```(.+)$", page.read_text(encoding="utf-8"), re.M)
+
+
+def commands(block: Block) -> list[list[str]]:
+    lines = block.text.replace("\\\n", " ").splitlines()
+    return [words for line in lines if (words := shlex.split(line.partition(" > ")[0], comments=True))]
+
+
+@pytest.mark.parametrize("block", blocks("bash"), ids=str)
+def test_every_command_is_one(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "best.pt").touch()
+    monkeypatch.chdir(tmp_path)
+    for command in commands(block):
+        check(command)
+
+
+def check(command: list[str]) -> None:
+    program, *arguments = command
+    if program == "rookery":
+        check_rookery(arguments)
+    elif program.endswith("python"):
+        check_module(arguments)
+    elif program in ("bash", *map(str, (ROOT / "deploy").glob("*.sh"))) or program.startswith("deploy/"):
+        script = ROOT / (arguments[0] if program == "bash" else program)
+        subprocess.run(["bash", "-n", script], check=True)
+    else:
+        assert program in OTHERS, command
+        check_files(arguments)
+        if "--" in arguments:
+            check(arguments[arguments.index("--") + 1 :])
+
+
+def check_rookery(arguments: list[str]) -> None:
+    if arguments == ["--help"]:
+        return
+    name, *options = arguments
+    if name == "benchmark":
+        argument_parser().parse_args(options)
+    else:
+        COMMANDS[name].make_context(name, options)  # raises what a person would see
+
+
+def check_module(arguments: list[str]) -> None:
+    flag, module, *options = arguments
+    assert flag == "-m"
+    if module == "pytest":
+        assert all((ROOT / option).exists() for option in options if not option.startswith("-"))
+    elif module in ("jobs.label", "jobs.train"):
+        check_rookery([module.removeprefix("jobs."), *options])
+    else:
+        assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), module
+
+
+def check_files(arguments: list[str]) -> None:
+    for option, value in itertools.pairwise(arguments):
+        if option in ("-f", "-k"):
+            assert (ROOT / value).exists(), value
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_command_in_a_sentence_is_one(page: Path):
+    for code in inline_code(page):
+        if match := re.match(r"rookery (\w+)(.*)", code):
+            assert match[1] in COMMANDS, code
+            known = {option for parameter in COMMANDS[match[1]].params for option in parameter.opts}
+            if match[1] == "benchmark":
+                known = {option for action in argument_parser()._actions for option in action.option_strings}
+            assert set(re.findall(r"--[\w-]+", match[2])) <= known, code
+        elif match := re.match(r"(?:bash )?(deploy/\w+\.sh)", code):
+            assert (ROOT / match[1]).is_file(), code
+        elif match := re.search(r"python -m (jobs\.\w+)", code):
+            assert (ROOT / f"{match[1].replace('.', '/')}.py").is_file(), code
+
+
+REQUIRED = {"corpus": {"uris": "x"}, "checkpoint": {"uri": "x"}, "table": {"uri": "x"}}
+SHIPPED = sorted([*(ROOT / "jobs").rglob("*.yaml")])
+
+
+def kind_of(tree: dict[str, Any]) -> str:
+    return "train" if "output" in tree else "evaluate" if "evaluation" in tree else "label"
+
+
+def check_job(text: str, source: str) -> None:
+    """Both judges: the program, and the JSON Schema that an editor goes by."""
+    tree = yaml.safe_load(text)
+    kind = kind_of(tree)
+    parse_settings(JOBS[kind], text, [], source)
+    jsonschema.validate(tree, JOBS[kind].model_json_schema(), jsonschema.Draft202012Validator)
+
+
+@pytest.mark.parametrize("block", blocks("yaml"), ids=str)
+def test_every_job_file_is_one(block: Block):
+    tree = yaml.safe_load(block.text)
+    text = block.text
+    if kind_of(tree) == "label":  # it may be a part of one
+        text += yaml.safe_dump({section: REQUIRED[section] for section in REQUIRED.keys() - tree.keys()} or None)[
+            :-1
+        ].removesuffix("null\n...")
+    check_job(text, str(block))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=name)
+def test_every_shipped_job_file_is_one(path: Path):
+    check_job(path.read_text(encoding="utf-8"), name(path))
+
+
+def test_the_job_file_of_the_manifests_is_one():
+    manifest = yaml.safe_load((ROOT / "deploy/kubernetes/job-config.yaml").read_text(encoding="utf-8"))
+    check_job(manifest["data"]["job.yaml"], "job-config.yaml")
+
+
+def test_every_json_and_python_block_is_valid():
+    for block in blocks("json"):
+        json.loads(block.text)
+    for block in blocks("python"):
+        compile(block.text, str(block), "exec")
+
+
+@pytest.fixture
+def snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A snapshot as the page on the table calls it, with a partition."""
+    folder = tmp_path / "topics/data/snapshot=00000000000000000012/collection=a"
+    folder.mkdir(parents=True)
+    pq.write_table(pa.table({"id": ["x"], "label": ["sports"]}), folder / "part-0001-0123456789abcdef.parquet")
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def test_pyarrow_reads_a_snapshot_as_the_page_says(snapshot: Path):
+    (block,) = [block for block in blocks("python") if "pyarrow" in block.text]
+    names: dict[str, Any] = {}
+    exec(block.text, names)
+    assert names["table"].to_pylist() == [{"id": "x", "label": "sports", "collection": "a"}]
+    assert names["frame"].shape == (1, 3)
+
+
+def test_duckdb_reads_a_snapshot_as_the_page_says(snapshot: Path):
+    (block,) = [block for block in blocks("sql") if block.text.startswith("FROM read_parquet")]
+    rows = duckdb.sql(block.text.replace("s3://my-tables/", "").rstrip("; \n")).project("id, label, collection")
+    assert rows.fetchall() == [("x", "sports", "a")]
