@@ -14,12 +14,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from itertools import cycle
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 from rich.table import Column, Table
 
+from jobs.measure.page import write_page
 from jobs.sample import CHECKPOINT, CORPUS
 from jobs.terminal.console import console
 from pipeline.machine import CGROUPS, cores
@@ -32,6 +34,7 @@ Measured = dict[tuple[str, str], list[float]]
 def load(
     rounds: Annotated[int, typer.Option(help="Runs of each, in turn; medians are shown.")] = 3,
     seconds: Annotated[float, typer.Option(help="Of each run.")] = 6.0,
+    page: Annotated[Path | None, typer.Option("--markdown", help="Write the figures to this page too.")] = None,
 ) -> None:
     """Measure the predictor and training alone, beside busy processes, and under a quota."""
     conditions: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
@@ -46,7 +49,9 @@ def load(
             for name in WORK:
                 with entered():
                     measured.setdefault((name, condition), []).append(in_a_process(name, seconds))
-    console.print(speeds_table(measured, list(conditions)))
+    shares = speeds_table(measured, list(conditions))
+    console.print(shares)
+    write_page(page, "Beside other load", [shares])
 
 
 def speeds_table(measured: Measured, conditions: list[str]) -> Table:

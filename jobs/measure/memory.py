@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 import typer
 from rich.table import Column, Table
 
+from jobs.measure.page import write_page
 from jobs.sample import CHECKPOINT, CORPUS
 from jobs.terminal.console import console
 from pipeline.processes import family
@@ -34,6 +35,7 @@ POLL_S = 0.1
 def memory(
     stream_bytes: Annotated[int, typer.Option(help="JSON Lines in the zst file.")] = 3_000_000_000,
     row_group_bytes: Annotated[int, typer.Option(help="Text in the Parquet file's row group.")] = 2_000_000_000,
+    page: Annotated[Path | None, typer.Option("--markdown", help="Write the figures to this page too.")] = None,
 ) -> None:
     """Label a large stream and a large row group, and watch the memory."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -42,8 +44,10 @@ def memory(
         write_row_group(folder / "corpus" / "row-group.parquet", row_group_bytes)
         started = time.perf_counter()
         peaks = watched([*LABEL, *settings(folder)])
-        console.print(f"labelled in {time.perf_counter() - started:.0f} s")
-    print_peaks(peaks)
+        took = f"labelled in {time.perf_counter() - started:.0f} s"
+    console.print(took)
+    console.print(peak_table(peaks))
+    write_page(page, "Memory", [took, peak_table(peaks)])
     driver, worker = peaks.pop("driver"), max(peaks.values())
     if driver > DRIVER_BYTES or worker > WORKER_BYTES:
         raise typer.Exit(1)
@@ -123,13 +127,13 @@ def _peak(process: int) -> int:
     return int(status.split("VmHWM:")[1].split()[0]) * 1024 if "VmHWM:" in status else 0
 
 
-def print_peaks(peaks: dict[str, int]) -> None:
-    """Prints each kind of process with its peak."""
+def peak_table(peaks: dict[str, int]) -> Table:
+    """Each kind of process with its peak."""
     table = Table("process", Column("peak, MB", justify="right"), Column("limit", justify="right"))
     for kind, peak in sorted(peaks.items(), key=lambda item: -item[1]):
         limit = DRIVER_BYTES if kind == "driver" else WORKER_BYTES
         table.add_row(kind, f"{peak / 1e6:,.0f}", f"{limit / 1e6:,.0f}")
-    console.print(table)
+    return table
 
 
 if __name__ == "__main__":

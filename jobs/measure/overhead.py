@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import typer
 
+from jobs.measure.page import write_page
 from jobs.sample import CHECKPOINT
 from jobs.terminal.console import console
 from pipeline.bigbird.checkpoint import save
@@ -36,6 +37,7 @@ def overhead(
     documents: Annotated[int, typer.Option(help="How many.")] = 64,
     rounds: Annotated[int, typer.Option(help="Runs of each, interleaved; medians are compared.")] = 1,
     unit_bytes: Annotated[int, typer.Option(help="Text in one unit.")] = 300_000,
+    page: Annotated[Path | None, typer.Option("--markdown", help="Write the figures to this page too.")] = None,
 ) -> None:
     """Compare the job's labelling phase with the bare predictor on the same packs."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -64,9 +66,9 @@ def overhead(
             )
             shutil.rmtree(f"{scratch}/table")
     ratio = statistics.median(labelled) / statistics.median(bare)
-    console.print(
-        f"labelling phase / bare predictor: {ratio:.3f} ({tokens / statistics.median(labelled):,.0f} tokens/s)"
-    )
+    outcome = f"labelling phase / bare predictor: {ratio:.3f} ({tokens / statistics.median(labelled):,.0f} tokens/s)"
+    console.print(outcome)
+    write_page(page, "The job beside the encoder alone", [f"{documents} documents, {tokens:,} tokens", outcome])
 
 
 def base_shaped_checkpoint(path: Path) -> Path:

@@ -29,6 +29,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
+from jobs.measure.page import write_page
 from jobs.sample import CHECKPOINT
 from pipeline.config import parse_job
 from pipeline.dataflow.plan import Plan, make_plan
@@ -352,6 +353,7 @@ def peak_megabytes() -> int:
 
 def scale(
     files: Annotated[int, typer.Option(help="Files of the largest corpus.")] = 100_000,
+    page: Annotated[Path | None, typer.Option("--markdown", help="Write the figures to this page too.")] = None,
 ) -> None:
     """Plan and publish simulated corpora of a hundredth, a tenth and all of the files."""
     console = Console(highlight=False, soft_wrap=True, width=WIDTH)
@@ -361,7 +363,9 @@ def scale(
             costs += process.submit(measure, max(1, size)).result()
     console.print(cost_table(costs))
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-        console.print(process.submit(real_group).result())
+        group = process.submit(real_group).result()
+    console.print(group)
+    write_page(page, "Large corpora", [cost_table(costs), group])
 
 
 def cost_table(costs: list[Cost]) -> Table:

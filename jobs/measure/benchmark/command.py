@@ -3,6 +3,7 @@
 import argparse
 import copy
 import json
+import shlex
 import shutil
 import sys
 import tempfile
@@ -40,14 +41,19 @@ class Options:
     documents: int
     rounds: int
     json: Path | None
+    markdown: Path | None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    arguments = sys.argv[1:] if arguments is None else arguments
     options = _options(arguments)
     figures = benchmark(options)
     print(report.text(figures))
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    if options.markdown:
+        command = shlex.join(["rookery", "benchmark", *arguments])
+        options.markdown.write_text(report.markdown(figures, command), encoding="utf-8")
 
 
 def argument_parser() -> argparse.ArgumentParser:
@@ -71,13 +77,21 @@ def argument_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--rounds", type=int, default=3, help="interleaved runs; medians are reported")
     parser.add_argument("--json", type=Path, help="write every figure to this file")
+    parser.add_argument("--markdown", type=Path, help="write the tables to this page too")
     return parser
 
 
 def _options(arguments: Sequence[str] | None) -> Options:
     parsed = argument_parser().parse_args(arguments)
     count = parsed.documents or DOCUMENTS[parsed.device]
-    return Options(parsed.corpus, parsed.device, count, parsed.rounds, parsed.json)
+    return Options(
+        corpus=parsed.corpus,
+        device=parsed.device,
+        documents=count,
+        rounds=parsed.rounds,
+        json=parsed.json,
+        markdown=parsed.markdown,
+    )
 
 
 def benchmark(options: Options) -> dict[str, Any]:

@@ -1,25 +1,50 @@
 """The figures as text."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A table with its title, and what is said below it. The first row is its header."""
+
+    title: str
+    rows: Sequence[tuple[str, ...]]
+    note: str = ""
 
 
 def text(figures: dict[str, Any]) -> str:
     """Every table, for a terminal of 110 columns."""
+    parts = [[section.title, _table(section.rows), section.note] for section in _sections(figures)]
+    return "\n\n".join([_machine(figures), *("\n".join(filter(None, part)) for part in parts)])
+
+
+def markdown(figures: dict[str, Any], command: str) -> str:
+    """A page of docs/measurements. `command` is the line that gave the figures."""
+    parts = [f"## {s.title}\n\n{_markdown_table(s.rows)}\n\n{s.note}".rstrip() for s in _sections(figures)]
+    return "\n\n".join(["# The encoder's speed", f"By `{command}` on {_machine(figures)}.", *parts]) + "\n"
+
+
+def _machine(figures: dict[str, Any]) -> str:
     facts = figures["machine"]
-    parts = [
+    return (
         f"{facts['device']}, {facts['threads']} threads of {facts['cores']} cores, torch {facts['torch']}, "
-        f"transformers {facts['transformers']}; medians of {figures['rounds']} interleaved runs",
+        f"transformers {facts['transformers']}; medians of {figures['rounds']} interleaved runs"
+    )
+
+
+def _sections(figures: dict[str, Any]) -> list[Section]:
+    return [
         _comparison("Real mix of lengths", figures["real_mix"]),
         *(_comparison(f"{length} tokens", found) for length, found in figures["lengths"].items()),
         _stages(figures["stages"], figures["dtype"]),
         *([_agreement(figures["agreement"])] if "agreement" in figures else []),
         _ratios(figures["ratios"]),
     ]
-    return "\n\n".join(parts)
 
 
-def _comparison(title: str, found: dict[str, Any]) -> str:
+def _comparison(title: str, found: dict[str, Any]) -> Section:
     rows = [
         (
             contender["name"],
@@ -31,10 +56,10 @@ def _comparison(title: str, found: dict[str, Any]) -> str:
         for contender in found["contenders"]
     ]
     head = ("", "tokens/s", "documents/s", "padding", "logits off by")
-    return f"{title}: {found['documents']} documents, {found['tokens']:,} tokens\n" + _table([head, *rows])
+    return Section(f"{title}: {found['documents']} documents, {found['tokens']:,} tokens", [head, *rows])
 
 
-def _stages(found: dict[str, Any], dtype: str) -> str:
+def _stages(found: dict[str, Any], dtype: str) -> Section:
     whole = found["pass_seconds"]
     rows = [
         (
@@ -67,14 +92,14 @@ def _stages(found: dict[str, Any], dtype: str) -> str:
         )
     )
     rates = ", ".join(f"{name} {rate / 1e9:,.0f}" for name, rate in found["gemm_rates"].items())
-    return (
-        f"Stages of one pass, {found['tokens']:,} tokens in windows of 4,096, {dtype}\n"
-        + _table([("", "ms", "of the pass", "floor, ms", "of the floor"), *rows])
-        + f"\nbare products, GFLOP/s: {rates}; copy: {found['bandwidth'] / 1e9:,.0f} GB/s"
+    return Section(
+        f"Stages of one pass, {found['tokens']:,} tokens in windows of 4,096, {dtype}",
+        [("", "ms", "of the pass", "floor, ms", "of the floor"), *rows],
+        f"bare products, GFLOP/s: {rates}; copy: {found['bandwidth'] / 1e9:,.0f} GB/s",
     )
 
 
-def _agreement(found: list[dict[str, Any]]) -> str:
+def _agreement(found: list[dict[str, Any]]) -> Section:
     rows = [
         (
             agreement["dtype"],
@@ -86,11 +111,11 @@ def _agreement(found: list[dict[str, Any]]) -> str:
         for agreement in found
     ]
     head = ("", "documents", "same label", "worst logit", "mean logit")
-    return "Beside fp32, the sample's checkpoint on real documents\n" + _table([head, *rows])
+    return Section("Beside fp32, the sample's checkpoint on real documents", [head, *rows])
 
 
-def _ratios(ratios: dict[str, float]) -> str:
-    return "Ratios\n" + _table([(name, f"{ratio:.2f}") for name, ratio in ratios.items()])
+def _ratios(ratios: dict[str, float]) -> Section:
+    return Section("Ratios", [("", "ratio"), *((name, f"{ratio:.2f}") for name, ratio in ratios.items())])
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> str:
@@ -105,3 +130,9 @@ def _table(rows: Sequence[tuple[str, ...]]) -> str:
         )
         for row in rows
     )
+
+
+def _markdown_table(rows: Sequence[tuple[str, ...]]) -> str:
+    """The first column to the left, the others to the right."""
+    head, *body = rows
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ("---", *["---:"] * (len(head) - 1)), *body))

@@ -35,6 +35,7 @@ command.main(sys.argv[1:])
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str]:
     path = tmp_path_factory.mktemp("benchmark") / "figures.json"
     options = ["--rounds", "2", "--documents", "4", "--corpus", str(CORPUS), "--json", str(path)]
+    options += ["--markdown", str(path.with_suffix(".md"))]
     process = subprocess.run(
         [sys.executable, "-W", "error", "-c", PROGRAM, "--device", "cpu", *options],
         capture_output=True,
@@ -42,6 +43,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str]:
         check=False,
     )
     assert process.returncode == 0, process.stderr
+    page = path.with_suffix(".md").read_text()
+    for section in (
+        "# The encoder's speed\n\nBy `rookery benchmark --device cpu ",
+        "\n## Real mix of lengths: 4 documents",
+    ):
+        assert section in page
+    assert page.count("| --- | ---: |") == 6
     return json.loads(path.read_text()), process.stdout
 
 
