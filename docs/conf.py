@@ -22,7 +22,7 @@ html_title = "Rookery"
 html_static_path = ["_static"]
 html_css_files = ["rookery.css"]
 html_copy_source = False
-html_show_sphinx = False
+html_show_sphinx = html_show_copyright = False
 html_theme_options = {"navigation_with_keys": True}
 pygments_style = "a11y-high-contrast-light"
 pygments_dark_style = "a11y-high-contrast-dark"

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.util import find_spec
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, TypeGuard, get_args, get_origin
 
 import pyarrow as pa
 from typer.main import get_command
@@ -29,6 +29,7 @@ TASK_COLUMNS: dict[str, list[pa.Field]] = {
     "Token classification": [ENTITIES],
     "Embedding": Embedding(dimension=768).fields,
 }
+SIZES = {"MiB": 2**20, "MB": 10**6}  # no default but of bytes is as large
 WORDS = {
     "integer": "whole number",
     "number": "number",
@@ -50,8 +51,6 @@ def _sections(command: str, schema: dict[str, Any]) -> Iterator[str]:
     if shared:
         links = ", ".join(f"[`{name}`](#{other}-{name})" for name, other in shared.items())
         yield f"With the keys that are described above: {links}."
-    if values:
-        yield _keys(command, "", schema | {"properties": values})
     for name in (name for name in sections if name not in shared):
         needed = "Required." if name in schema.get("required", []) else "Optional."
         yield f"### {command}: `{name}`"
@@ -59,6 +58,9 @@ def _sections(command: str, schema: dict[str, Any]) -> Iterator[str]:
             filter(None, [needed, sections[name]["description"], schema["properties"][name].get("description")])
         )
         yield _keys(command, name, sections[name] | {"$defs": schema["$defs"]})
+    if values:
+        yield f"### {command}: at the top level"
+        yield _keys(command, "", schema | {"properties": values})
 
 
 def _shared(command: str, section: str) -> str | None:
@@ -120,18 +122,31 @@ def _type(field: dict[str, Any]) -> str:
         return "list of texts"
     if field["type"] == "object":
         return f"mapping of names to {_type(field['additionalProperties'])}s"
+    return f"{WORDS[field['type']]}{_bounds(field)}"
+
+
+def _bounds(field: dict[str, Any]) -> str:
+    if "minimum" in field and "maximum" in field:
+        return f" from {field['minimum']} to {field['maximum']}"
     limits = {
         "minimum": "at least",
         "exclusiveMinimum": "more than",
         "maximum": "at most",
         "exclusiveMaximum": "less than",
     }
-    bounds = [f"{words} {field[key]}" for key, words in limits.items() if key in field]
-    return ", ".join([WORDS[field["type"]], *bounds])
+    found = [f"{words} {field[key]}" for key, words in limits.items() if key in field]
+    return f" ({' and '.join(found)})" if found else ""
 
 
 def _value(default: object) -> str:
-    return "not set" if default is None else "empty" if default == [] else f"`{_yaml(default)}`"
+    if default is None or default == []:
+        return "not set" if default is None else "empty"
+    size = next((f"{default // unit}{name}" for name, unit in SIZES.items() if _is_whole(default, unit)), None)
+    return f"`{size or _yaml(default)}`"
+
+
+def _is_whole(default: object, unit: int) -> TypeGuard[int]:
+    return isinstance(default, int) and default >= unit and default % unit == 0
 
 
 def _yaml(value: object) -> str:
