@@ -21,7 +21,7 @@ from jobs.cli import app
 from jobs.config import JOBS
 from pipeline.config import parse_settings
 from tests.conftest import ROOT
-from tests.docs.pages import PAGES, Block, blocks, inline_code, name
+from tests.docs.pages import PAGES, Block, blocks, inline_code, name, tokens
 
 COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
 OTHERS = {"docker", "kubectl", "pip", "source", "ray"}  # programs that are not ours: their files are looked for
@@ -29,12 +29,10 @@ LANGUAGES = ("bash", "yaml", "json", "python", "sql", "text", "{toctree}", "{inc
 
 
 def test_every_block_says_what_it_is():
-    fences = [token for page in PAGES for token in blocks_of(page)]
-    assert not [line for line in fences if line not in LANGUAGES]
-
-
-def blocks_of(page: Path) -> list[str]:
-    return re.findall(r"^```(.+)$", page.read_text(encoding="utf-8"), re.M)
+    fences = {
+        f"{name(page)}: {token.info}": token.info for page in PAGES for token in tokens(page) if token.type == "fence"
+    }
+    assert not [fence for fence, language in fences.items() if language not in LANGUAGES]
 
 
 def commands(block: Block) -> list[list[str]]:
@@ -126,12 +124,9 @@ def check_job(text: str, source: str) -> None:
 
 @pytest.mark.parametrize("block", blocks("yaml"), ids=str)
 def test_every_job_file_is_one(block: Block):
-    tree = yaml.safe_load(block.text)
-    text = block.text
-    if kind_of(tree) == "label":  # it may be a part of one
-        text += yaml.safe_dump({section: REQUIRED[section] for section in REQUIRED.keys() - tree.keys()} or None)[
-            :-1
-        ].removesuffix("null\n...")
+    tree, text = yaml.safe_load(block.text), block.text
+    if kind_of(tree) == "label" and (missing := REQUIRED.keys() - tree.keys()):  # it is a part of one
+        text += yaml.safe_dump({section: REQUIRED[section] for section in missing})
     check_job(text, str(block))
 
 
@@ -147,7 +142,7 @@ def test_the_job_file_of_the_manifests_is_one():
 
 def test_every_json_and_python_block_is_valid():
     for block in blocks("json"):
-        json.loads(block.text)
+        assert isinstance(json.loads(block.text), dict)
     for block in blocks("python"):
         compile(block.text, str(block), "exec")
 

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from typer.main import get_command
 
 from docs import reference
@@ -18,6 +19,7 @@ from pipeline.tables.snapshots import Manifest, SnapshotFile
 from tests.conftest import ROOT
 
 
+@cache
 def page(name: str) -> str:
     return reference.filled((ROOT / "docs" / name).read_text(encoding="utf-8"))
 
@@ -55,10 +57,11 @@ def test_every_description_stands_alone(command: str):
 
 
 @pytest.mark.parametrize("command", JOBS)
-def test_every_example_is_valid(command: str):
+def test_every_example_is_on_the_page_and_valid(command: str):
     for path, field in leaves(JOBS[command]):
         for example in field.examples or []:
             assert f"`{reference._yaml(example)}`" in page("job-file.md"), path
+            TypeAdapter(field.rebuild_annotation()).validate_python(example)
 
 
 def test_every_option_is_on_the_page():
