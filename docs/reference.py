@@ -1,4 +1,4 @@
-"""What of the site is generated: keys of job files from schemas, the command line from typer, columns from Arrow schemas.
+"""What of the site is generated: keys of job files, the command line, columns, each from what the program itself uses.
 
 A page says where by a comment, `<!-- generated: columns -->`, and is filled when Sphinx reads it.
 """
