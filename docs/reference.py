@@ -162,7 +162,7 @@ def command_line() -> str:
 
 def _command(name: str, command: Any) -> str:
     if name == "benchmark":
-        from jobs.benchmark.command import argument_parser  # it imports torch
+        from jobs.measure.benchmark.command import argument_parser  # it imports torch
 
         actions = [action for action in argument_parser()._actions if action.dest != "help"]
         options = [_option(a.option_strings, a.help or "", a.choices or a.type, a.nargs == 0) for a in actions]

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from jobs.benchmark.command import argument_parser
+from jobs.measure.benchmark.command import argument_parser
 from jobs.cli import app
 from jobs.config import JOBS
 from pipeline.config import parse_settings
