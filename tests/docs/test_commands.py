@@ -16,9 +16,9 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from jobs.measure.benchmark.command import argument_parser
 from jobs.cli import app
 from jobs.config import JOBS
+from jobs.measure.benchmark.command import argument_parser
 from pipeline.config import parse_settings
 from tests.conftest import ROOT
 from tests.docs.pages import PAGES, Block, blocks, inline_code, name, tokens

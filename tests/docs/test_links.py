@@ -12,14 +12,13 @@ from tests.docs.pages import PAGES, anchors, inline_code, links, name
 SOURCES = ("*.py", "*.sh", "*.toml", "*.yaml", "deploy/Dockerfile")
 CITED = re.compile(r"(?:[\w.-]+/)+[\w.-]+\.md\b|\b[A-Z_]+\.md\b")
 PLACE = re.compile(r"(?:pipeline|jobs|tests|deploy|docs)/[\w./-]+")
-COMING = {"CONTRIBUTING.md", "CHANGELOG.md"}  # another change brings them: this line goes with it
 ELSEWHERE = {"README.md", "NOTES.md"}  # in folders of others: a checkpoint's card, what lies beside a corpus
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_link_leads_somewhere(page: Path):
     for link in links(page):
-        if "://" in link or link in COMING:
+        if "://" in link:
             continue
         path, _, anchor = link.partition("#")
         target = (page.parent / path).resolve() if path else page
@@ -44,7 +43,7 @@ def test_every_page_that_the_code_cites_is_in_the_repository():
         for file in files
         if (ROOT / file).is_file()
         for cited in CITED.findall((ROOT / file).read_text(encoding="utf-8"))
-        if Path(cited).name not in ELSEWHERE | COMING and not _is_there(file, cited)
+        if Path(cited).name not in ELSEWHERE and not _is_there(file, cited)
     ]
     assert not missing
 
