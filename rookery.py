@@ -228,7 +228,7 @@ def open_table(
         >>> import rookery
         >>> rookery.open_table("out/table").to_table(columns=["id", "label"])  # doctest: +SKIP
     """
-    from pipeline.storage import Storage
+    from pipeline.storage.objects import Storage
     from pipeline.tables.snapshots import Snapshots
 
     settings = parse_settings(StorageSettings, yaml.safe_dump(dict(storage or {})), [], "storage")

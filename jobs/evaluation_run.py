@@ -21,7 +21,7 @@ from pipeline.evaluation.evaluation import evaluate
 from pipeline.evaluation.examples import check_measurable
 from pipeline.evaluation.fit import Fit, fit as fit_examples
 from pipeline.evaluation.metrics import measure_regression
-from pipeline.storage import Storage
+from pipeline.storage.objects import Storage
 from pipeline.tables.failures import excess
 
 

@@ -9,7 +9,7 @@ from jobs.label import run_job
 from jobs.sample import CHECKPOINT, CORPUS
 from jobs.terminal.console import console
 from pipeline.config import Job, load_job
-from pipeline.storage import Storage
+from pipeline.storage.objects import Storage
 from pipeline.tables.snapshots import Manifest, Snapshots
 
 PREDICTIONS_SHOWN = 10

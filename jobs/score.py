@@ -12,7 +12,7 @@ from pipeline.dataflow.cluster import threads
 from pipeline.dataflow.plan import Scoring, scoring_for, window_policy
 from pipeline.dataflow.task import check_questions, make_task
 from pipeline.schema import DOCUMENTS, ERROR_FIELDS, LOGITS, predictions_schema
-from pipeline.storage import Storage
+from pipeline.storage.objects import Storage
 from pipeline.tables.fragments import fragment
 from pipeline.tasks.task import Task
 from pipeline.text.tokenizer import Tokenizer

@@ -14,7 +14,7 @@ from jobs.terminal import train_output
 from pipeline.corpus.files import discover
 from pipeline.dataflow.cluster import check_cores, cluster_address, connection
 from pipeline.errors import ConfigError
-from pipeline.storage import Storage
+from pipeline.storage.objects import Storage
 from pipeline.training.places import check_places, corpora
 from pipeline.training.prepare import is_prepared, job_digest, prepare
 from pipeline.training.settings import TrainJob, load_train_job, threads

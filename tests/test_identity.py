@@ -18,7 +18,7 @@ from pipeline.bigbird.config import EncoderConfig, HeadConfig
 from pipeline.corpus.files import CorpusFile
 from pipeline.corpus.units import Bytes, Part, RowGroups, Rows, Slice, Stream, Unit, Unreadable, WholeFile
 from pipeline.identity import canonical, digest
-from pipeline.storage import StoredFile
+from pipeline.storage.listings import StoredFile
 from pipeline.tables.groups import Group, SourceUnit, TableLayout
 from pipeline.tasks.classification import Classification
 from pipeline.tasks.embedding import Embedding

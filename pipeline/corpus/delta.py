@@ -17,7 +17,8 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from pipeline.errors import CorpusError
-from pipeline.storage import Listing, Storage, StoredFile
+from pipeline.storage.listings import Listing, StoredFile
+from pipeline.storage.objects import Storage
 
 LOG = "/_delta_log/"
 # Of these a reader of `id` and `text` need know nothing, or what it must know is looked at below.

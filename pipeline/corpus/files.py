@@ -25,7 +25,8 @@ from pipeline.corpus.formats import (
 from pipeline.corpus.json_values import MalformedJsonError
 from pipeline.errors import ConfigError, CorpusError
 from pipeline.schema import HIVE_NULL
-from pipeline.storage import Listing, Storage, StoredFile
+from pipeline.storage.listings import Listing, StoredFile
+from pipeline.storage.objects import Storage
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from pipeline.errors import CorpusError
-from pipeline.storage import Listing, Storage, StoredFile
+from pipeline.storage.listings import Listing, StoredFile
+from pipeline.storage.objects import Storage
 
 # What no other folder has: a part of a path that is quick to look for, and the whole, whose group is the table's folder.
 MARKS = {

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from pipeline.errors import CorpusError
-from pipeline.storage import StoredFile
+from pipeline.storage.listings import StoredFile
 
 Format = Literal["parquet", "jsonl", "csv", "text"]
 Compression = Literal["gzip", "zstd"]

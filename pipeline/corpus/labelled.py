@@ -19,7 +19,7 @@ from pipeline.corpus.training_documents import content_digest
 from pipeline.corpus.units import Part, Stream, Unit, cut
 from pipeline.errors import CorpusError
 from pipeline.schema import Label
-from pipeline.storage import Storage
+from pipeline.storage.objects import Storage
 
 SHOWN = 3
 TEXT_BYTES = 16_000_000  # of a unit: no more lies in memory at once

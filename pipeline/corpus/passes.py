@@ -18,7 +18,7 @@ from pipeline.corpus.parts import Row, numbered
 from pipeline.corpus.readers import arrow_rows, read, table
 from pipeline.corpus.units import Part, Rows, Stream, Unit
 from pipeline.errors import StorageError
-from pipeline.storage import Storage
+from pipeline.storage.objects import Storage
 
 Pass = tuple[Unit, ...]
 

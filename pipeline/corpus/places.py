@@ -5,7 +5,9 @@ from pathlib import Path
 
 from pipeline.config import CheckpointSettings, CorpusSettings
 from pipeline.errors import ConfigError
-from pipeline.storage import Storage, above_wildcards, checkpoint_cache
+from pipeline.storage.checkpoint_copies import checkpoint_cache
+from pipeline.storage.objects import Storage
+from pipeline.storage.patterns import above_wildcards
 
 
 def check_apart(

@@ -36,7 +36,7 @@ from pipeline.corpus.large_texts import (
 from pipeline.corpus.parts import Row, numbered
 from pipeline.corpus.units import Bytes, Part, RowGroups, Rows, Unit, Unreadable, has_byte_lines
 from pipeline.errors import CorpusError, StorageError
-from pipeline.storage import Storage
+from pipeline.storage.objects import Storage
 
 STORED_BYTES = 2**24  # of a large Parquet row group's column, fetched at a time
 TEXTS = (str, bytes, pa.Buffer, type(None))  # a union would be made anew for each document

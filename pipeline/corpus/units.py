@@ -27,7 +27,8 @@ from pipeline.corpus.json_values import holds_lines
 from pipeline.errors import CorpusError
 from pipeline.identity import digest
 from pipeline.mapped import Mapped
-from pipeline.storage import TRANSFERS, Storage, StoredFile
+from pipeline.storage.listings import StoredFile
+from pipeline.storage.objects import TRANSFERS, Storage
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from pipeline.dataflow.plan import Plan
 from pipeline.dataflow.splits import Split, classification
 from pipeline.errors import CorpusError
 from pipeline.evaluation.examples import Examples, truth
-from pipeline.storage import TRANSFERS
+from pipeline.storage.objects import TRANSFERS
 from pipeline.tasks.targets import targets
 
 

@@ -24,7 +24,7 @@ from pipeline.inference.budget import default_budget
 from pipeline.inference.dtype import Dtype, resolve_dtype
 from pipeline.mapped import Mapped
 from pipeline.schema import predictions_schema
-from pipeline.storage import Storage
+from pipeline.storage.objects import Storage
 from pipeline.tables.attempts import sweep
 from pipeline.tables.cuts import Cuts
 from pipeline.tables.files import partition_path

@@ -13,7 +13,7 @@ from pipeline.corpus.passes import Pass, read_pass
 from pipeline.corpus.units import Stream, Unit
 from pipeline.dataflow.plan import Scoring
 from pipeline.schema import done_already
-from pipeline.storage import Storage
+from pipeline.storage.objects import Storage
 from pipeline.tables.attempts import Attempts
 from pipeline.tables.cuts import Cuts
 from pipeline.tables.fragments import Fragments

@@ -8,7 +8,7 @@ next checkpoint's run knows all parts from the start.
 
 from dataclasses import dataclass
 
-from pipeline.storage import Storage
+from pipeline.storage.objects import Storage
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.storage import TRANSFERS
+from pipeline.storage.objects import TRANSFERS
 from pipeline.tables.files import read_parquet
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.groups import SourceUnit

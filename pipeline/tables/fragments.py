@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.schema import DOCUMENT_LOGITS, DOCUMENT_RECORD, fragment_schema
-from pipeline.storage import TRANSFERS, Storage
+from pipeline.storage.objects import TRANSFERS, Storage
 from pipeline.tables.files import parquet_bytes, read_parquet
 
 LISTED_AT_ONCE = 1000  # objects that stores list in one reply

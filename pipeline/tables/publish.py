@@ -22,7 +22,7 @@ from pipeline.errors import ConflictError, RetryableError, RookeryError
 from pipeline.identity import digest
 from pipeline.mapped import Mapped
 from pipeline.schema import described, errors_schema, hive_key, predictions_schema
-from pipeline.storage import TRANSFERS
+from pipeline.storage.objects import TRANSFERS
 from pipeline.tables.failures import total
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.groups import Decision, Group, SourceUnit, TableLayout, build

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipeline.errors import ConfigError, ConflictError, RookeryError
-from pipeline.storage import Storage
+from pipeline.storage.objects import Storage
 
 MANIFEST_VERSION = 2  # 1 had no checkpoint, columns, failures, and counts of unlabelled and duplicate_ids
 DIGITS = 20

@@ -26,7 +26,7 @@ from pipeline.corpus.training_documents import TrainingDocuments, content_digest
 from pipeline.corpus.units import cut
 from pipeline.errors import CorpusError
 from pipeline.schema import Label
-from pipeline.storage import Storage
+from pipeline.storage.objects import Storage
 from pipeline.training.settings import TrainJob
 
 Split = Literal["train", "validation", "test"]

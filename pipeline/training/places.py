@@ -2,7 +2,7 @@
 
 from pipeline.config import CorpusSettings
 from pipeline.corpus.places import check_apart
-from pipeline.storage import Storage
+from pipeline.storage.objects import Storage
 from pipeline.training.prepare import work_folder
 from pipeline.training.settings import TrainJob
 

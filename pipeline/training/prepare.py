@@ -24,7 +24,7 @@ from pipeline.corpus.training_documents import NAME as TRAINING_DOCUMENTS, Train
 from pipeline.errors import CheckpointError, ConfigError
 from pipeline.identity import digest
 from pipeline.schema import Label
-from pipeline.storage import Storage
+from pipeline.storage.objects import Storage
 from pipeline.tasks.targets import found_labels, targets
 from pipeline.text.tokenizer import Tokenizer
 from pipeline.text.vocabulary import train_vocabulary

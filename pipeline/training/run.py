@@ -13,7 +13,7 @@ from pipeline.bigbird.checkpoint import load, load_encoder
 from pipeline.bigbird.classifier import Classifier
 from pipeline.bigbird.folder import CheckpointFolder
 from pipeline.inference.memory import keep_freed_memory
-from pipeline.storage import Storage
+from pipeline.storage.objects import Storage
 from pipeline.text.windows import WindowPolicy
 from pipeline.training.batches import Batcher
 from pipeline.training.class_weights import class_weights

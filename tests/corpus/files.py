@@ -10,7 +10,7 @@ from pipeline.corpus.files import CorpusFile, discover
 from pipeline.corpus.passes import passes, read_pass
 from pipeline.corpus.readers import read
 from pipeline.corpus.units import Unit, cut
-from pipeline.storage import Storage
+from pipeline.storage.objects import Storage
 
 STORAGE = Storage()
 Row = dict[str, Any]

@@ -16,7 +16,7 @@ from pipeline.corpus.files import discover
 from pipeline.corpus.readers import read
 from pipeline.corpus.units import cut
 from pipeline.errors import CorpusError
-from pipeline.storage import Storage
+from pipeline.storage.objects import Storage
 from tests.corpus.files import STORAGE, put
 from tests.s3 import S3Server
 
@@ -192,7 +192,7 @@ import sys
 sys.modules["deltalake"] = None
 from pipeline.config import CorpusSettings
 from pipeline.corpus.files import discover
-from pipeline.storage import Storage
+from pipeline.storage.objects import Storage
 discover(Storage(), CorpusSettings(uris=(sys.argv[1],)))
 """
 

@@ -12,7 +12,7 @@ from pipeline.corpus.files import discover, partition_keys
 from pipeline.corpus.readers import read
 from pipeline.corpus.units import cut
 from pipeline.errors import CorpusError
-from pipeline.storage import Storage
+from pipeline.storage.objects import Storage
 from tests.corpus.files import STORAGE, found, names, put, rows_of, texts_of
 from tests.s3 import S3Server
 

@@ -10,7 +10,7 @@ import s3fs
 from pipeline.config import CorpusSettings, StorageSettings
 from pipeline.corpus.files import Corpus, discover
 from pipeline.errors import ConfigError, CorpusError, RookeryError
-from pipeline.storage import Storage
+from pipeline.storage.objects import Storage
 from tests.corpus.files import STORAGE, put
 from tests.s3 import S3Server
 

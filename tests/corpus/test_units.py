@@ -31,7 +31,8 @@ from pipeline.corpus.units import (
     parquet_slices,
 )
 from pipeline.errors import CorpusError
-from pipeline.storage import Storage, StoredFile
+from pipeline.storage.listings import StoredFile
+from pipeline.storage.objects import Storage
 from tests.corpus.files import STORAGE, put, read_units, rows_of, texts_of, units_of
 
 

@@ -297,7 +297,7 @@ from pipeline.config import CorpusSettings
 from pipeline.corpus.files import discover
 from pipeline.corpus.readers import read
 from pipeline.corpus.units import cut
-from pipeline.storage import Storage
+from pipeline.storage.objects import Storage
 from pipeline.text.tokenizer import Tokenizer
 from pipeline.text.units import Packer
 from pipeline.text.windows import WindowPolicy

@@ -25,10 +25,10 @@ PATIENCE = os.environ.get("FAULTS_PATIENCE")
 
 def install():
     if FAULTS or LOG:
-        after_import("pipeline.storage", hook)
+        after_import("pipeline.storage.objects", hook)
         after_import("pipeline.apart", hook_apart)
     if PATIENCE:
-        after_import("pipeline.s3", shorten)
+        after_import("pipeline.storage.s3", shorten)
 
 
 def reached(when, call, uri):

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from pipeline.config import StorageSettings
-from pipeline.storage import Storage, StoredFile
+from pipeline.storage.listings import StoredFile
+from pipeline.storage.objects import Storage
 from pipeline.tables import runs
 from pipeline.tables.attempts import Attempts, forget, note, sweep
 from pipeline.tables.fragments import Fragments

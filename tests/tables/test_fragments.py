@@ -3,7 +3,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from pipeline.schema import DOCUMENT_LOGITS, DOCUMENT_RECORD
-from pipeline.storage import Storage
+from pipeline.storage.objects import Storage
 from pipeline.tables.fragments import Fragments, fragment
 from pipeline.tasks.question_answering import BESTS
 from pipeline.tasks.token_classification import ENTITIES

@@ -20,7 +20,7 @@ from pipeline.errors import (
     RookeryError,
 )
 from pipeline.schema import DOCUMENT_LOGITS, DOCUMENT_RECORD
-from pipeline.storage import Storage
+from pipeline.storage.objects import Storage
 from pipeline.tables import failures
 from pipeline.tables.fragments import Fragments, fragment
 from pipeline.tables.groups import SourceUnit, TableLayout, label_counts

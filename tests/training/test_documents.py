@@ -13,7 +13,7 @@ import pytest
 from pipeline.config import StorageSettings
 from pipeline.corpus.training_documents import TrainingDocuments, content_digest, digests
 from pipeline.errors import CorpusError
-from pipeline.storage import Storage
+from pipeline.storage.objects import Storage
 from pipeline.training.documents import Documents, Source
 from tests.training.corpora import job
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.storage import Storage
+from pipeline.storage.objects import Storage
 from pipeline.training.places import check_places
 from pipeline.training.prepare import work_folder
 from tests.training.corpora import job, write

@@ -3,13 +3,15 @@
 Left to itself a store that is silent is waited for without end: aiohttp's clock does not run while a request's body is on its
 way, nor while the store is asked whether it wants the body. And what has an end is tried again by botocore, by s3fs around
 it, and by s3fs once more where it reads a file: by their defaults a reply that never comes costs half an hour. Here each of
-them tries twice, which gets one page of a long listing past a hiccup; waiting for a store is pipeline/outages.py's.
+them tries twice, which gets one page of a long listing past a hiccup; waiting for a store is retries.py's.
 """
 
 import asyncio
 from typing import Any
 
 import s3fs
+
+from pipeline.config import StorageSettings
 
 PATIENCE_SECONDS = 60.0  # for a request with all its attempts
 SLOWEST_BYTES_PER_SECOND = 1_000_000  # at which a body may be on its way beside that
@@ -32,3 +34,15 @@ class S3(s3fs.S3FileSystem):  # type: ignore[misc]  # s3fs has no types
             return await asyncio.wait_for(call, patience)
         except TimeoutError as error:
             raise ConnectionError(f"no answer within {patience:g} s") from error
+
+
+def options(settings: StorageSettings) -> dict[str, Any]:
+    """Gives the arguments of an S3 for a job's settings."""
+    return {
+        "endpoint_url": settings.endpoint_url,
+        "profile": settings.profile,
+        "anon": settings.anonymous,
+        "client_kwargs": {"region_name": settings.region} if settings.region else {},
+        "config_kwargs": CONFIG,
+        "max_concurrency": 1,  # or each small object's size is asked for before it is read
+    }

@@ -22,8 +22,9 @@ from pipeline.errors import (
     SourceChangedError,
     StorageError,
 )
-from pipeline.s3 import S3
-from pipeline.storage import Storage, StoredFile
+from pipeline.storage.listings import StoredFile
+from pipeline.storage.objects import Storage
+from pipeline.storage.s3 import S3
 from tests.faults.proxy import Proxy, Weather
 from tests.faults.world import small_disk
 from tests.s3 import S3Server
@@ -331,7 +332,7 @@ def through(proxy: Proxy, retry: float = 60.0) -> Storage:
 def once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither botocore nor s3fs tries anything again."""
     monkeypatch.setattr(S3, "retries", 1)
-    monkeypatch.setattr("pipeline.s3.CONFIG", {"retries": {"total_max_attempts": 1}})
+    monkeypatch.setattr("pipeline.storage.s3.CONFIG", {"retries": {"total_max_attempts": 1}})
 
 
 @pytest.mark.s3
@@ -429,9 +430,9 @@ def test_a_store_that_is_away_is_given_up(s3: S3Server, fault: str, monkeypatch:
     planned = healthy.stat(f"{bucket}/a")
     assert planned is not None
     monkeypatch.setattr(S3, "retries", 1)
-    monkeypatch.setattr("pipeline.s3.PATIENCE_SECONDS", 2)
+    monkeypatch.setattr("pipeline.storage.s3.PATIENCE_SECONDS", 2)
     once = {"read_timeout": 2, "retries": {"total_max_attempts": 1}}
-    monkeypatch.setattr("pipeline.s3.CONFIG", once)
+    monkeypatch.setattr("pipeline.storage.s3.CONFIG", once)
     with Proxy(s3.endpoint, weather=Weather((fault,))) as proxy:
         storage = through(proxy, retry=0)
         for request in (
@@ -546,8 +547,8 @@ def test_a_store_that_is_away_for_a_while_is_waited_for(
     """Whatever is asked of it, until three attempts have failed."""
     bucket = f"s3://{s3.new_bucket()}"
     once(monkeypatch)
-    monkeypatch.setattr("pipeline.outages.FIRST_WAIT", 0.01)
-    monkeypatch.setattr("pipeline.outages.TELL_SECONDS", 0.0)
+    monkeypatch.setattr("pipeline.storage.retries.FIRST_WAIT", 0.01)
+    monkeypatch.setattr("pipeline.storage.retries.TELL_SECONDS", 0.0)
     table = pa.table({"text": ["x" * 200_000]})
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="none")
@@ -603,7 +604,7 @@ def test_an_outage_is_waited_for_once(s3: S3Server, monkeypatch: pytest.MonkeyPa
         waits.append(seconds)
         sleep(seconds)
 
-    monkeypatch.setattr("pipeline.outages.time.sleep", counted)
+    monkeypatch.setattr("pipeline.storage.retries.time.sleep", counted)
     with Proxy(s3.endpoint) as proxy:
         storage = through(proxy, retry=1)
         storage.put(uri, b"x")
@@ -625,7 +626,7 @@ def test_what_will_not_pass_is_not_waited_for(s3: S3Server, kind: str, monkeypat
     def never(_: float) -> None:
         raise AssertionError("it waits")
 
-    monkeypatch.setattr("pipeline.outages.time.sleep", never)
+    monkeypatch.setattr("pipeline.storage.retries.time.sleep", never)
     bucket = f"s3://{s3.new_bucket()}"
     with Proxy(s3.endpoint, weather=Weather(("denied",) if kind == "denied" else ())) as proxy:
         storage = through(proxy)
@@ -639,7 +640,7 @@ def test_what_will_not_pass_is_not_waited_for(s3: S3Server, kind: str, monkeypat
 
 
 def test_a_local_disk_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delattr("pipeline.outages.time.sleep")
+    monkeypatch.delattr("pipeline.storage.retries.time.sleep")
     (tmp_path / "file").write_text("where a folder should be")
     with pytest.raises(StorageError, match="the store failed"):
         Storage().put(str(tmp_path / "file" / "a"), b"x")

@@ -1,0 +1,104 @@
+"""Files of this machine, where an object appears whole or not at all as it does in an object store."""
+
+import contextlib
+import errno
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fsspec.implementations.local import LocalFileSystem
+
+from pipeline.storage.listings import StoredFile
+
+NO_SUCH_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+
+
+def is_local(filesystem: Any) -> bool:
+    """Tells whether an fsspec filesystem is this machine's own."""
+    return isinstance(filesystem, LocalFileSystem)
+
+
+def list_local(path: str) -> tuple[dict[str, StoredFile], list[str]]:
+    """Lists the file, or everything below the folder, by path; empty if there is neither. And what is neither file nor folder."""
+
+    def unless_gone(error: OSError) -> None:
+        if error.errno not in NO_SUCH_FILE:
+            raise error
+
+    names: list[str] = []
+    odd: list[str] = []
+    for folder, folders, inside in os.walk(path, onerror=unless_gone):
+        names += [os.path.join(folder, name) for name in inside]  # noqa: PTH118 - Path costs more than stat
+        odd += [link for name in folders if os.path.islink(link := os.path.join(folder, name))]  # noqa: PTH114, PTH118
+    files = {}
+    for name in names or [path]:
+        try:
+            status = Path(name).stat()
+        except OSError as error:  # another run's hidden file, linked by now, or a link to nothing
+            if error.errno not in NO_SUCH_FILE:
+                raise
+            if os.path.islink(name):  # noqa: PTH114 - Path's own raises where a name is too long
+                odd.append(name)
+            continue
+        if stat.S_ISREG(status.st_mode):
+            files[name] = _local_file(name, status)
+        elif not stat.S_ISDIR(status.st_mode):
+            odd.append(name)
+    return files, sorted(odd)
+
+
+def stat_local(path: str) -> StoredFile:
+    """Looks at one file. Raises FileNotFoundError."""
+    return _local_file(path, Path(path).stat())
+
+
+def _local_file(path: str, status: os.stat_result) -> StoredFile:
+    # nanoseconds tell two quick rewrites apart
+    version = f"{status.st_size}-{status.st_mtime_ns}"
+    return StoredFile(f"file://{path}", status.st_size, version, status.st_mtime)
+
+
+def create_local(path: str, data: bytes) -> None:
+    """Writes a file that appears whole. Raises FileExistsError."""
+    with _written_beside(Path(path), data) as written:
+        os.link(written, path)
+
+
+def replace_local(path: str, data: bytes) -> None:
+    """Writes a file that appears whole, in the place of the one that may be there."""
+    with _written_beside(Path(path), data) as written:
+        written.replace(path)
+
+
+@contextlib.contextmanager
+def _written_beside(path: Path, data: bytes) -> Iterator[Path]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=".rookery-", dir=path.parent)
+    written = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        written.chmod(0o666 & ~_umask())
+        yield written
+    finally:
+        written.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def nearest_above(path: Path) -> Path:
+    """Finds the nearest of the folders above a path that is there. Raises OSError where there can be none."""
+    for folder in path.parents:
+        with contextlib.suppress(FileNotFoundError):
+            folder.lstat()
+            return folder
+    raise AssertionError("the root is there")
