@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import torch
 
+from pipeline.atomic import written_beside
 from pipeline.bigbird.checkpoint import fill, refuse_other_weights, save
 from pipeline.bigbird.classifier import Classifier
 from pipeline.bigbird.config import ARCHITECTURES, EncoderConfig, HeadConfig, Pooling, ProblemType
@@ -134,11 +135,10 @@ def convert(source: Source, target: Path) -> tuple[Recognised, CheckpointFolder]
         rename=recognised.rename,
         original=recognised.original,
     )
-    unfinished = target.with_name(f"{target.name}.unfinished")
-    save(classifier, unfinished, settings=_without_head(settings))
-    for name, file in tokenizer.items():
-        shutil.copyfile(file, unfinished / name)
-    unfinished.rename(target)
+    with written_beside(target) as partial:
+        save(classifier, partial, settings=_without_head(settings))
+        for name, file in tokenizer.items():
+            shutil.copyfile(file, partial / name)
     return recognised, CheckpointFolder.open(target)
 
 

@@ -3,14 +3,15 @@
 import contextlib
 import errno
 import os
+import secrets
 import stat
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
 
+from pipeline.atomic import written_beside
 from pipeline.storage.listings import StoredFile
 
 NO_SUCH_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
@@ -63,36 +64,19 @@ def _local_file(path: str, status: os.stat_result) -> StoredFile:
 
 def create_local(path: str, data: bytes) -> None:
     """Writes a file that appears whole. Raises FileExistsError."""
-    with _written_beside(Path(path), data) as written:
-        os.link(written, path)
+    _write(Path(path), data, os.link)
 
 
 def replace_local(path: str, data: bytes) -> None:
     """Writes a file that appears whole, in the place of the one that may be there."""
-    with _written_beside(Path(path), data) as written:
-        written.replace(path)
+    _write(Path(path), data, os.replace)
 
 
-@contextlib.contextmanager
-def _written_beside(path: Path, data: bytes) -> Iterator[Path]:
+def _write(path: Path, data: bytes, place: Callable[[Path, Path], None]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=".rookery-", dir=path.parent)
-    written = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        written.chmod(0o666 & ~_umask())
-        yield written
-    finally:
-        written.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    hidden = path.with_name(f".rookery-{secrets.token_hex(8)}")  # others may write this path now
+    with written_beside(path, partial=hidden, place=place) as partial, partial.open("xb") as file:
+        file.write(data)
 
 
 def nearest_above(path: Path) -> Path:

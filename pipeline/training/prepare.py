@@ -18,6 +18,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from pipeline.atomic import written_beside
 from pipeline.bigbird.config import EncoderConfig, HeadConfig, WindowConfig
 from pipeline.bigbird.folder import CheckpointFolder, tokenizer_files
 from pipeline.corpus.training_documents import NAME as TRAINING_DOCUMENTS, TrainingDocuments
@@ -101,9 +102,8 @@ def prepare(job: TrainJob) -> Prepared:
     if earlier is None:
         work.mkdir(parents=True, exist_ok=True)
         facts = _prepare(job, work) | {"job": digest, "version": WORK_VERSION}
-        partial = marker.with_suffix(".partial")
-        partial.write_text(json.dumps(facts))
-        partial.replace(marker)
+        with written_beside(marker) as partial:
+            partial.write_text(json.dumps(facts))
     facts = json.loads(marker.read_text())
     if facts.get("version") != WORK_VERSION:
         raise ConfigError(

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import yaml
 
+from pipeline.atomic import written_beside
 from pipeline.bigbird.checkpoint import save
 from pipeline.bigbird.classifier import Classifier
 from pipeline.bigbird.folder import tokenizer_files
@@ -24,20 +25,18 @@ def finish(run: Run) -> dict[str, Any]:
     """Work folder -> output folder; the work folder goes. Returns the scores by split."""
     work, output = run.prepared.work, run.job.output
     result = json.loads((work / RESULT).read_text())
-    partial = output.path.with_name(output.path.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
     classifier = Classifier(run.prepared.encoder, run.prepared.head)
     best = state.read_state(work / STATES / "training" / BEST_WEIGHTS)
     assert best is not None
     classifier.load_state_dict(best)
-    save(classifier, partial, dtype=STORED_DTYPES[output.dtype], settings={"windows": _windows(run)})
-    for name, file in tokenizer_files(run.prepared.start).items():
-        shutil.copyfile(file, partial / name)
-    shutil.copyfile(work / TRAINING_DOCUMENTS, partial / TRAINING_DOCUMENTS)
-    made_by = {"job": job_digest(run.job)} | result
-    (partial / "training.json").write_text(json.dumps(made_by, indent=2) + "\n", encoding="utf-8")
-    (partial / "README.md").write_text(card(run, result), encoding="utf-8")
-    partial.rename(output.path)
+    with written_beside(output.path) as partial:
+        save(classifier, partial, dtype=STORED_DTYPES[output.dtype], settings={"windows": _windows(run)})
+        for name, file in tokenizer_files(run.prepared.start).items():
+            shutil.copyfile(file, partial / name)
+        shutil.copyfile(work / TRAINING_DOCUMENTS, partial / TRAINING_DOCUMENTS)
+        made_by = {"job": job_digest(run.job)} | result
+        (partial / "training.json").write_text(json.dumps(made_by, indent=2) + "\n", encoding="utf-8")
+        (partial / "README.md").write_text(card(run, result), encoding="utf-8")
     shutil.rmtree(work)
     scores: dict[str, Any] = result["scores"]
     return scores

@@ -3,21 +3,18 @@
 There is no random state in it: what is random in a step follows from the seed, the epoch, the step and the worker.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from pipeline.atomic import written_beside
+
 
 def write_state(path: Path, state: dict[str, Any]) -> None:
-    """Complete or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
+    """Writes the state, complete or not at all."""
+    with written_beside(path) as partial, partial.open("wb") as file:
         torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def read_state(path: Path) -> dict[str, Any] | None:
