@@ -22,7 +22,7 @@ from pipeline.evaluation.examples import check_measurable
 from pipeline.evaluation.fit import Fit, fit as fit_examples
 from pipeline.evaluation.metrics import measure_regression
 from pipeline.storage.objects import Storage
-from pipeline.tables.failures import excess
+from pipeline.tables.error_budget import ErrorBudget
 
 
 def run_evaluation(job: EvaluationJob, *, fitting: bool = False) -> EvaluationOutcome:
@@ -110,9 +110,9 @@ def measure_split(job: EvaluationJob, plan: Plan, splits: Splits, fitted: Fit | 
 def check_error_budget(job: EvaluationJob, joined: Joined) -> None:
     """Raises ErrorBudgetError where more documents failed than `max_errors` allows."""
     failed = joined.failed.total()
-    if said := excess(job.max_errors, failed, failed + len(joined.examples)):
+    if excess := ErrorBudget(job.max_errors).excess(failed, failed + len(joined.examples)):
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in joined.failed.most_common())
-        raise ErrorBudgetError(f"{said}: {reasons}; repair them or raise max_errors")
+        raise ErrorBudgetError(f"{excess}: {reasons}; repair them or raise max_errors")
 
 
 def store_decision(plan: Plan, fitted: Fit) -> None:

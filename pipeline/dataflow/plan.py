@@ -27,6 +27,7 @@ from pipeline.schema import predictions_schema
 from pipeline.storage.objects import Storage
 from pipeline.tables.attempts import sweep
 from pipeline.tables.cuts import Cuts
+from pipeline.tables.error_budget import ErrorBudget
 from pipeline.tables.files import partition_path
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.groups import SourceUnit, TableLayout
@@ -127,7 +128,7 @@ class Plan:
             decision=self.task,
             scoring_key=self.scoring.key,
             partial=self.limit is not None,
-            rules=Rules(self.job.max_errors, self.job.corpus.duplicate_ids),
+            rules=Rules(ErrorBudget(self.job.max_errors), self.job.corpus.duplicate_ids),
             checkpoint={
                 "uri": _absolute(self.storage, self.job.checkpoint.uri, self.checkpoint.path),
                 "weights_digest": self.scoring.weights_digest,

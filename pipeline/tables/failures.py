@@ -1,4 +1,4 @@
-"""Documents that could not be labelled: which they are, why, and whether they are too many.
+"""Documents that could not be labelled: which they are, and why.
 
 They are in a snapshot's errors files, and before that in the fragments. Both are read a few objects at a time: a corpus may
 have more of them than memory holds.
@@ -47,22 +47,6 @@ def merged(failures: Iterable[Failure]) -> list[Failure]:
 
 def total(failures: Iterable[Failure]) -> int:
     return sum(failure.documents for failure in failures)
-
-
-def excess(limit: int | float, errors: int, documents: int) -> str:
-    """What is wrong with so many errors, or nothing.
-
-    Args:
-        limit: a job's max_errors: a count, or as a float a share of the documents. Whatever it is, one has a prediction.
-        errors: documents that could not be labelled.
-        documents: all of them.
-    """
-    if 0 < errors == documents:
-        return f"not one of {documents:,} documents could be labelled"
-    if (errors if isinstance(limit, int) else errors / max(1, documents)) <= limit:
-        return ""
-    allowed = f"{limit:,}" if isinstance(limit, int) else f"{limit * 100:g}% of them"
-    return f"{errors:,} of {documents:,} documents could not be labelled, max_errors allows {allowed}"
 
 
 def of_snapshot(snapshots: Snapshots, manifest: Manifest) -> Iterator[pa.Table]:

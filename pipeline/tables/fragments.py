@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.schema import DOCUMENT_LOGITS, DOCUMENT_RECORD, fragment_schema
+from pipeline.schema import DOCUMENT_RECORD, fragment_schema
 from pipeline.storage.objects import TRANSFERS, Storage
 from pipeline.tables.files import parquet_bytes, read_parquet
 
@@ -38,7 +38,7 @@ class Fragments:
     storage: Storage
     table_uri: str
     scoring_key: str
-    output: pa.Field = DOCUMENT_LOGITS  # the task's column
+    output: pa.Field  # the task's column of a fragment
 
     @property
     def folder(self) -> str:

@@ -8,7 +8,8 @@ from pipeline.config import DuplicateIds
 from pipeline.errors import CorpusError, ErrorBudgetError
 from pipeline.mapped import Mapped
 from pipeline.tables.duplicates import Duplicates, duplicates
-from pipeline.tables.failures import excess, merged, total
+from pipeline.tables.error_budget import ErrorBudget
+from pipeline.tables.failures import merged, total
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.groups import Group
 from pipeline.tables.snapshots import Failure, Manifest
@@ -21,7 +22,7 @@ UNPUBLISHED = "Nothing was published; finished units are kept"
 class Rules:
     """A job's own: they decide whether something is published, not what."""
 
-    max_errors: int | float
+    error_budget: ErrorBudget
     duplicate_ids: DuplicateIds
 
 
@@ -71,8 +72,8 @@ def check(rules: Rules, table_uri: str, totals: Totals, state: str = UNPUBLISHED
         raise CorpusError(
             f"corpus.uris: the corpus has no document, its files are empty; give files that hold some. {state}"
         )
-    if said := excess(rules.max_errors, total(totals.failures), totals.documents):
-        raise ErrorBudgetError(f"{table_uri}: {said}. {state}.\n{_listed(told(totals.failures))}")
+    if excess := rules.error_budget.excess(total(totals.failures), totals.documents):
+        raise ErrorBudgetError(f"{table_uri}: {excess}. {state}.\n{_listed(told(totals.failures))}")
     if totals.duplicates.ids and rules.duplicate_ids == "refuse":
         raise CorpusError(_refusal(totals.duplicates, state))
 

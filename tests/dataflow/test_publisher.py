@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.dataflow.publisher import map_on_ray
 from pipeline.errors import ErrorBudgetError, RetryableError, RookeryError, StorageError
+from pipeline.tables.error_budget import ErrorBudget
 from pipeline.tables.groups import SourceUnit
 from pipeline.tables.publish import Publication, publish
 from pipeline.tables.rules import Rules
@@ -58,7 +59,7 @@ def test_a_store_that_fails_in_a_task(ray: None, tmp_path: Path):
 
 def test_failures_are_counted_on_tasks_too(ray: None, tmp_path: Path):
     table = Table(tmp_path / "table")
-    few = replace(publication(table, units(table)), rules=Rules(9, "refuse"))
+    few = replace(publication(table, units(table)), rules=Rules(ErrorBudget(9), "refuse"))
     with pytest.raises(ErrorBudgetError, match=r"10 of 140 documents [^\n]*\n  null_text \(read\) 10"):
         publish(table.snapshots, table.fragments, few, RUN, mapped=map_on_ray)
     assert not (table.folder / "_snapshots").exists()

@@ -13,6 +13,7 @@ from hypothesis import given, strategies as st
 from pipeline.errors import CorpusError, StorageError
 from pipeline.tables import duplicates as module, tallies
 from pipeline.tables.duplicates import Place, Repeats, duplicates
+from pipeline.tables.error_budget import ErrorBudget
 from pipeline.tables.groups import SourceUnit
 from pipeline.tables.publish import Publication, check_current, is_current, publish
 from pipeline.tables.rules import Rules
@@ -84,7 +85,7 @@ def test_two_ids_of_one_digest_are_no_duplicates(table: Table, monkeypatch: pyte
 
 
 def publication(table: Table, rule: str, *units: SourceUnit) -> Publication:
-    return replace(table.publication(*units), rules=Rules(1.0, rule))  # type: ignore[arg-type]
+    return replace(table.publication(*units), rules=Rules(ErrorBudget(1.0), rule))  # type: ignore[arg-type]
 
 
 def test_duplicate_ids_are_refused_before_anything_is_claimed(table: Table):

@@ -22,6 +22,7 @@ from pipeline.errors import (
 from pipeline.schema import DOCUMENT_LOGITS, DOCUMENT_RECORD
 from pipeline.storage.objects import Storage
 from pipeline.tables import failures
+from pipeline.tables.error_budget import ErrorBudget
 from pipeline.tables.fragments import Fragments, fragment
 from pipeline.tables.groups import SourceUnit, TableLayout, label_counts
 from pipeline.tables.publish import Publication, check_current, is_current, publish
@@ -33,7 +34,7 @@ from pipeline.tasks.token_classification import ENTITIES as ENTITIES_FIELD
 
 DECISION = Classification("single_label", ("cat", "dog"))
 LAYOUT = TableLayout(partition_by=("part",), carried=("day",), buckets=4)
-RULES = Rules(max_errors=1.0, duplicate_ids="refuse")
+RULES = Rules(ErrorBudget(1.0), duplicate_ids="refuse")
 CHECKPOINT = {"uri": "s3://m/model"}
 RUN = {"run_id": "test"}
 
@@ -383,7 +384,7 @@ def test_two_jobs_at_once_both_publish_whole(table: Table, monkeypatch: pytest.M
 
 
 def publish_within(table: Table, max_errors: float, *units: SourceUnit) -> Manifest:
-    publication = replace(table.publication(*units), rules=Rules(max_errors, "refuse"))
+    publication = replace(table.publication(*units), rules=Rules(ErrorBudget(max_errors), "refuse"))
     return publish(table.snapshots, table.fragments, publication, RUN)
 
 
@@ -460,7 +461,7 @@ def test_the_rules_are_no_part_of_the_content_but_judge_what_is_there(table: Tab
     loose = table.publication(*units)
     assert is_current(table.snapshots, loose) == first
     check_current(table.snapshots, table.fragments, loose, first)
-    strict = replace(loose, rules=Rules(1, "refuse"))
+    strict = replace(loose, rules=Rules(ErrorBudget(1), "refuse"))
     with pytest.raises(ErrorBudgetError, match=r"allows 1\. Snapshot 1, which .* stays as it is\.\n  null_"):
         check_current(table.snapshots, table.fragments, strict, first)
 
@@ -493,23 +494,6 @@ def test_failures_are_chosen_by_reason_and_file(table: Table, reason: str | None
     units = [table.unit(number, failed=True) for number in range(1, 4)]
     found = failures.chosen(failures.of_units(table.fragments, units), reason, file)
     assert [row["id"] for rows in found for row in rows.to_pylist()] == ids
-
-
-@pytest.mark.parametrize(
-    ("limit", "errors", "documents", "said"),
-    [
-        (0, 0, 10, ""),
-        (1, 2, 10, "2 of 10 documents could not be labelled, max_errors allows 1"),
-        (0.2, 2, 10, ""),
-        (0.19, 2, 10, "2 of 10 documents could not be labelled, max_errors allows 19% of them"),
-        (1.0, 9, 10, ""),
-        (1.0, 10, 10, "not one of 10 documents could be labelled"),
-        (10, 10, 10, "not one of 10 documents could be labelled"),
-        (0, 0, 0, ""),
-    ],
-)
-def test_when_errors_are_too_many(limit: float, errors: int, documents: int, said: str):
-    assert failures.excess(limit, errors, documents) == said
 
 
 ENTITIES = [
