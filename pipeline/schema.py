@@ -171,7 +171,7 @@ def predictions_schema(decisions: list[pa.Field], carried: list[str]) -> pa.Sche
             DECISION_KEY,
             *map(hive_key, carried),
         ]
-    )  # fmt: skip
+    )
 
 
 def errors_schema(carried: list[str]) -> pa.Schema:

@@ -163,7 +163,7 @@ def make_plan(job: Job, limit: int | None = None, mapped: Mapped = map) -> Plan:
         units = list(_cut_streams(units, Cuts(storage, job.table.uri)))
     if limit is not None:
         units = list(_limited(storage, units, limit))
-    found = Fragments(storage, job.table.uri, scoring.key).found(len(units))
+    found = Fragments(storage, job.table.uri, scoring.key, task.output).found(len(units))
     return Plan(
         job=job,
         storage=storage,

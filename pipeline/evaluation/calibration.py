@@ -95,6 +95,6 @@ def _slopes(problem_type: ProblemType, examples: Examples) -> tuple[float, float
     logits_NL, truth_NL = examples.logits_NL, examples.truth_NL
     if problem_type == "multi_label":
         true_NL = truth_NL * logits_NL
-        return float((logits_NL / 2 - true_NL).mean()), float((np.maximum(logits_NL, 0) - true_NL).mean())  # fmt: skip
+        return float((logits_NL / 2 - true_NL).mean()), float((np.maximum(logits_NL, 0) - true_NL).mean())
     true_N = (truth_NL * logits_NL).sum(1)
     return float((logits_NL.mean(1) - true_N).mean()), float((logits_NL.max(1) - true_N).mean())

@@ -66,16 +66,25 @@ def _cell(
     kind = "right" if true == given else "wrong"
     square = tag(
         "rect",
-        x=x + 1, y=y + 1, width=size - 2, height=size - 2, rx=min(5, size / 8),
-        class_=kind if count else "empty", fill_opacity=0.12 + 0.88 * share if count else 1,
-    )  # fmt: skip
+        x=x + 1,
+        y=y + 1,
+        width=size - 2,
+        height=size - 2,
+        rx=min(5, size / 8),
+        class_=kind if count else "empty",
+        fill_opacity=0.12 + 0.88 * share if count else 1,
+    )
     if not count:
         return square
     said = f"{_name(true, 80)}, given {_name(given, 80)}: {count:,} of {support:,} documents ({share:.0%})"
     number = tag(
-        "text", _compact(count), x=x + size / 2, y=y + size / 2,
-        class_="count strong" if share > 0.55 else "count", style=f"font-size:{max(9, min(15, size // 3))}px",
-    )  # fmt: skip
+        "text",
+        _compact(count),
+        x=x + size / 2,
+        y=y + size / 2,
+        class_="count strong" if share > 0.55 else "count",
+        style=f"font-size:{max(9, min(15, size // 3))}px",
+    )
     return tag("g", tag("title", said), square, number)
 
 
@@ -105,7 +114,7 @@ def reliability(found: Sequence[Bin], error: float) -> Markup:
                 tag("rect", x=start, y=y(over), width=width, height=(over - under) * side, class_="gap"),
                 tag("rect", x=start, y=bottom + 40 + low - tall, width=width, height=tall, class_="held"),
             )
-        )  # fmt: skip
+        )
     parts += [
         tag("line", x1=x(0), y1=y(0), x2=x(1), y2=y(1), class_="diagonal"),
         tag("line", x1=x(0), y1=bottom + 40 + low, x2=x(1), y2=bottom + 40 + low, class_="axis"),
@@ -179,9 +188,13 @@ def _axes(
 ) -> list[Markup]:
     bottom = top + height
     grid = [
-        tag("path", d=f"M{left} {bottom - height * part}h{width}M{left + width * part} {bottom}v{-height}", class_="grid")
+        tag(
+            "path",
+            d=f"M{left} {bottom - height * part}h{width}M{left + width * part} {bottom}v{-height}",
+            class_="grid",
+        )
         for part in (0.25, 0.5, 0.75, 1)
-    ]  # fmt: skip
+    ]
     parts = [
         *grid,
         tag("path", d=f"M{left} {top}V{bottom}H{left + width}", class_="axis"),
@@ -213,9 +226,7 @@ def _turned(name: str, x: float, y: float) -> Markup:
 
 def _svg(width: float, height: float, parts: Sequence[str], title: str, **attributes: str) -> Markup:
     box = f"0 0 {_short(width)} {_short(height)}"
-    return tag(
-        "svg", *parts, role="img", aria_label=title, viewBox=box, width=width, height=height, **attributes
-    )  # fmt: skip
+    return tag("svg", *parts, role="img", aria_label=title, viewBox=box, width=width, height=height, **attributes)
 
 
 def _name(label: str | None, longest: int = NAME_LENGTH) -> str:

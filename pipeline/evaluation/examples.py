@@ -54,7 +54,7 @@ def check_measurable(examples: Examples, problem_type: ProblemType, title: str) 
     """Raises CorpusError for documents that no figure can be made of; `title` says which they are."""
     truth_NL = examples.truth_NL
     if not len(examples):
-        raise CorpusError(f"{title}: no document of it is labelled; there is nothing to measure")  # fmt: skip
+        raise CorpusError(f"{title}: no document of it is labelled; there is nothing to measure")
     if problem_type == "regression":
         if not np.isfinite(truth_NL).all():
             raise CorpusError(

@@ -216,12 +216,15 @@ def _by_length(examples: Examples, task: Classification) -> Iterator[LengthMetri
         scores_NL = task.scores(part.logits_NL)
         given_NL = task.given(scores_NL)
         yield LengthMetrics(
-            name, low, high, len(part),
+            measure=name,
+            low=low,
+            high=high,
+            documents=len(part),
             accuracy=_accuracy(part.truth_NL, given_NL),
             macro_f1=_defined(macro_f1(part.truth_NL, given_NL)),
             micro_f1=_defined(_micro_f1(part.truth_NL, given_NL)),
             calibration_error=calibration_error(bins(*predicted(task.problem_type, scores_NL, part.truth_NL))),
-        )  # fmt: skip
+        )
 
 
 def _regression_by_length(examples: Examples) -> Iterator[LengthMetrics]:
@@ -229,10 +232,13 @@ def _regression_by_length(examples: Examples) -> Iterator[LengthMetrics]:
         part = examples.where(chosen_N)
         truth_N, value_N = part.truth_NL[:, 0], part.logits_NL[:, 0]
         yield LengthMetrics(
-            name, low, high, len(part),
+            measure=name,
+            low=low,
+            high=high,
+            documents=len(part),
             mean_absolute_error=float(mean_absolute_error(truth_N, value_N)),
             root_mean_squared_error=float(root_mean_squared_error(truth_N, value_N)),
-        )  # fmt: skip
+        )
 
 
 def _lengths(examples: Examples) -> Iterator[tuple[str, int, int | None, Bools]]:

@@ -210,7 +210,9 @@ def _file(kind: str, bucket: int, table: pa.Table) -> GroupFile:
     sha256 = hashlib.sha256(data).hexdigest()
     labels, unlabelled = label_counts(table)
     name = f"part-{bucket:04d}-{sha256[:16]}.parquet"
-    return GroupFile(kind, name, data, sha256, len(table), labels, unlabelled)
+    return GroupFile(
+        kind=kind, name=name, data=data, sha256=sha256, rows=len(table), labels=labels, unlabelled=unlabelled
+    )
 
 
 def label_counts(table: pa.Table) -> tuple[dict[str, int], int]:

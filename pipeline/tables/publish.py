@@ -139,7 +139,13 @@ def _put_files(
     )
     copied = chain.from_iterable(mapped(Copier(snapshots, snapshot), batches))
     done = {n: kept for (n, _), kept in zip(same, copied, strict=True) if kept}
-    write = GroupWriter(snapshots, fragments, publication.layout, publication.decision, snapshot)
+    write = GroupWriter(
+        snapshots=snapshots,
+        fragments=fragments,
+        layout=publication.layout,
+        decision=publication.decision,
+        snapshot=snapshot,
+    )
     missing = [n for n in range(len(groups)) if n not in done]
     done |= zip(missing, mapped(write, (groups[n] for n in missing)), strict=True)
     return [file for n in range(len(groups)) for file in done[n]]
@@ -203,7 +209,7 @@ def _manifest(
         checkpoint=publication.checkpoint | decision.facts,
         columns=described([*predictions, *map(hive_key, layout.partition_by)]),
         error_columns=described([*errors_schema(list(layout.carried)), *map(hive_key, layout.partition_by)]),
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,10 +264,19 @@ class GroupWriter:
             self.snapshots.storage.put_if_absent(self.snapshots.uri(path), file.data)
             written.append(
                 SnapshotFile(
-                    path, file.kind, "added", dict(group.partition), group.bucket, file.rows, len(file.data),
-                    file.sha256, inputs, file.labels, file.unlabelled,
+                    path=path,
+                    kind=file.kind,
+                    state="added",
+                    partition=dict(group.partition),
+                    bucket=group.bucket,
+                    rows=file.rows,
+                    bytes=len(file.data),
+                    sha256=file.sha256,
+                    inputs=inputs,
+                    labels=file.labels,
+                    unlabelled=file.unlabelled,
                 )
-            )  # fmt: skip
+            )
         return written
 
 

@@ -126,7 +126,9 @@ def test_no_temperature_of_a_grid_is_better(problem_type: ProblemType):
 def test_a_temperature_changes_no_label(found: Examples):
     # that keeps equal logits equal: division by the same number rounds them alike
     temperature = fit_temperature("single_label", found) or 3.0
-    cold, warm = (Classification("single_label", tuple("abcd"[: found.truth_NL.shape[1]]), {}, t) for t in (1.0, temperature))  # fmt: skip
+    cold, warm = (
+        Classification("single_label", tuple("abcd"[: found.truth_NL.shape[1]]), {}, t) for t in (1.0, temperature)
+    )
     np.testing.assert_array_equal(cold.given(cold.scores(found.logits_NL)), warm.given(warm.scores(found.logits_NL)))
 
 

@@ -26,8 +26,13 @@ def test_a_split_that_cannot_be_measured_is_refused(problem_type: ProblemType, t
 
 @pytest.mark.parametrize(
     ("problem_type", "truths"),
-    [("single_label", [[1, 0], [0, 1]]), ("multi_label", [[0, 0], [1, 0]]), ("multi_label", [[0], [1]]), ("regression", [[1.0], [1.0]])],
-)  # fmt: skip
+    [
+        ("single_label", [[1, 0], [0, 1]]),
+        ("multi_label", [[0, 0], [1, 0]]),
+        ("multi_label", [[0], [1]]),
+        ("regression", [[1.0], [1.0]]),
+    ],
+)
 def test_others_are_not(problem_type: ProblemType, truths: object):
     truth_NL = np.array(truths, float)
     check_measurable(examples(np.zeros_like(truth_NL), truth_NL), problem_type, "the split 'test'")

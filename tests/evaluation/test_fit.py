@@ -62,9 +62,9 @@ def test_of_a_binary_problem_the_second_labels_threshold_is_fitted():
     found = sampled("single_label", 1_000, 2, hotter=2)
     task = Classification("binary", tuple("ab"))
     fitted = fit(task, found).task
-    assert fitted.temperature == fit(replace(task, problem_type="single_label"), found).task.temperature  # fmt: skip
+    assert fitted.temperature == fit(replace(task, problem_type="single_label"), found).task.temperature
     assert fitted.thresholds["a"] == 1 - fitted.thresholds["b"]
-    f1 = [f1_score(found.truth_NL[:, 1], t.given(t.scores(found.logits_NL))[:, 1]) for t in (fitted, task)]  # fmt: skip
+    f1 = [f1_score(found.truth_NL[:, 1], t.given(t.scores(found.logits_NL))[:, 1]) for t in (fitted, task)]
     assert f1[0] >= f1[1]
 
 

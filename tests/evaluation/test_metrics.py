@@ -61,7 +61,7 @@ def check(decided: Classification, found: Examples) -> Metrics:
     ours = [(m.label, m.support, m.given, m.precision, m.recall, m.f1) for m in metrics.labels]
     for mine, theirs in zip(ours, labels, strict=True):
         assert mine == pytest.approx(tuple(theirs))
-    assert (metrics.macro_f1, metrics.micro_f1, metrics.accuracy) == pytest.approx((macro_f1, micro_f1, accuracy))  # fmt: skip
+    assert (metrics.macro_f1, metrics.micro_f1, metrics.accuracy) == pytest.approx((macro_f1, micro_f1, accuracy))
     return metrics
 
 
@@ -109,7 +109,7 @@ def test_what_is_not_defined_is_none():
 
 def test_average_precision_is_the_mean_precision_at_each_hit():
     scores, truth = [0.9, 0.8, 0.6, 0.3, 0.2], [1, 0, 1, 0, 1]
-    found = examples(np.array([[np.log(s / (1 - s)), 0.0] for s in scores]), np.array([[t, 1.0] for t in truth]))  # fmt: skip
+    found = examples(np.array([[np.log(s / (1 - s)), 0.0] for s in scores]), np.array([[t, 1.0] for t in truth]))
     metrics = measure(found, task("multi_label", found))
     # hits at ranks 1, 3 and 5
     expected = (1 / 1 + 2 / 3 + 3 / 5) / 3
@@ -160,7 +160,7 @@ def test_a_binary_problem_is_measured_as_two_labels():
 def test_a_document_below_its_threshold_gets_no_label():
     found = examples(np.array([[2.0, 0], [0.1, 0], [0, 3]]), np.array([[1.0, 0], [1, 0], [0, 1]]))
     metrics = measure(found, task("single_label", found, thresholds={"a": 0.8}))
-    assert set(metrics.confusion) == {Confusion("a", "a", 1), Confusion("a", None, 1), Confusion("b", "b", 1)}  # fmt: skip
+    assert set(metrics.confusion) == {Confusion("a", "a", 1), Confusion("a", None, 1), Confusion("b", "b", 1)}
     assert metrics.accuracy == pytest.approx(2 / 3)
 
 
@@ -183,7 +183,7 @@ def test_lengths_cover_every_document_once(measure_name: str):
 @pytest.mark.parametrize(
     ("tokens", "bounds"),
     [(0, (1, 512)), (512, (1, 512)), (513, (513, 1024)), (4096, (2049, 4096)), (16385, (16385, None))],
-)  # fmt: skip
+)
 def test_bounds_belong_to_the_bucket(tokens: int, bounds: tuple[int, int | None]):
     found = examples(np.array([[1.0, 0]]), np.array([[1.0, 0]]))
     found = Examples(found.logits_NL, found.truth_NL, np.array([tokens]), found.windows_N)
@@ -199,7 +199,7 @@ def test_regression():
     error_N = value_N - truth_N
     assert metrics.mean_absolute_error == pytest.approx(abs(error_N).mean())
     assert metrics.root_mean_squared_error == pytest.approx((error_N**2).mean() ** 0.5)
-    assert metrics.r2 == pytest.approx(1 - (error_N**2).sum() / ((truth_N - truth_N.mean()) ** 2).sum())  # fmt: skip
+    assert metrics.r2 == pytest.approx(1 - (error_N**2).sum() / ((truth_N - truth_N.mean()) ** 2).sum())
     ranks = [np.argsort(np.argsort(values_N)) for values_N in (truth_N, value_N)]
     assert metrics.spearman == pytest.approx(np.corrcoef(ranks[0], ranks[1])[0, 1])
     assert [b.documents for b in metrics.lengths] == [50, 50]

@@ -120,7 +120,7 @@ def test_the_area_under_a_curve_is_the_average_precision():
     task = Classification("multi_label", ("a", "b"))
     html = classification_report(HEADING, evaluate(task, found))
     curves = [svg for svg in svgs(html) if elements(svg, "polyline", "curve")]
-    areas = sorted(area(elements(svg, "polyline", "curve")[0].get("points") or "") for svg in curves[1:])  # fmt: skip
+    areas = sorted(area(elements(svg, "polyline", "curve")[0].get("points") or "") for svg in curves[1:])
     expected = sorted(average_precision_score(found.truth_NL[:, i], found.logits_NL[:, i]) for i in range(2))
     assert areas == pytest.approx(expected, abs=0.002)  # coordinates have two decimals
 

@@ -487,9 +487,15 @@ def a_loop(folder: Path) -> Path:
 
 @pytest.mark.parametrize(
     "make",
-    [below_a_file, a_loop, lambda _: Path("/proc/table"), lambda _: Path("/sys/table"), lambda folder: folder.with_name("x" * 300)],
+    [
+        below_a_file,
+        a_loop,
+        lambda _: Path("/proc/table"),
+        lambda _: Path("/sys/table"),
+        lambda folder: folder.with_name("x" * 300),
+    ],
     ids=["below a file", "loop", "proc", "sys", "a name too long"],
-)  # fmt: skip
+)
 def test_a_folder_that_never_can_be_written(tmp_path: Path, make: Callable[[Path], Path]):
     folder = make(tmp_path / "there")
     with pytest.raises(ConfigError, match=r"table\.uri: can't be written \("):

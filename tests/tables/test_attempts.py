@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from pipeline.config import StorageSettings
+from pipeline.schema import DOCUMENT_LOGITS
 from pipeline.storage.listings import StoredFile
 from pipeline.storage.objects import Storage
 from pipeline.tables import runs
@@ -19,10 +20,10 @@ UNIT = "aa11"
 @pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])
 def fragments(request: pytest.FixtureRequest, tmp_path: Any) -> Fragments:
     if request.param == "local":
-        return Fragments(Storage(), str(tmp_path), "key")
+        return Fragments(Storage(), str(tmp_path), "key", DOCUMENT_LOGITS)
     server: S3Server = request.getfixturevalue("s3")
     storage = Storage(StorageSettings(endpoint_url=server.endpoint))
-    return Fragments(storage, f"s3://{server.new_bucket()}/table", "key")
+    return Fragments(storage, f"s3://{server.new_bucket()}/table", "key", DOCUMENT_LOGITS)
 
 
 def left_in(fragments: Fragments) -> set[str]:

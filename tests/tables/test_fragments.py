@@ -51,7 +51,7 @@ def test_what_other_tasks_leave_comes_back_as_it_was(tmp_path: Path):
 
 
 def test_a_unit_is_done_when_its_fragment_is_there(tmp_path: Path):
-    fragments = Fragments(Storage(), str(tmp_path), "key")
+    fragments = Fragments(Storage(), str(tmp_path), "key", DOCUMENT_LOGITS)
     table = fragment(records("a", "b"), logits([1, 1], [1, 1]), DOCUMENT_LOGITS)
     assert fragments.done() == set()
     assert fragments.write("0123", table)
@@ -61,7 +61,7 @@ def test_a_unit_is_done_when_its_fragment_is_there(tmp_path: Path):
 
 
 def test_the_first_fragment_stands(tmp_path: Path):
-    fragments = Fragments(Storage(), str(tmp_path), "key")
+    fragments = Fragments(Storage(), str(tmp_path), "key", DOCUMENT_LOGITS)
     first, second = (fragment(records("a"), logits([x, x]), DOCUMENT_LOGITS) for x in (1, 2))
     assert fragments.write("0123", first)
     assert fragments.write("0123", first)
@@ -71,5 +71,5 @@ def test_the_first_fragment_stands(tmp_path: Path):
 
 def test_scoring_keys_do_not_share_fragments(tmp_path: Path):
     table = fragment(records("a"), logits([1, 1]), DOCUMENT_LOGITS)
-    Fragments(Storage(), str(tmp_path), "one").write("0123", table)
-    assert Fragments(Storage(), str(tmp_path), "two").done() == set()
+    Fragments(Storage(), str(tmp_path), "one", DOCUMENT_LOGITS).write("0123", table)
+    assert Fragments(Storage(), str(tmp_path), "two", DOCUMENT_LOGITS).done() == set()

@@ -65,8 +65,10 @@ def test_a_small_corpus_is_one_group_for_each_partition():
     units = [unit(str(n), f"{n}.jsonl", part) for n in range(20) for part in ("a", "b", None)]
     groups = LAYOUT.groups(units)
     assert [(group.folder, group.bucket, len(group.units)) for group in groups] == [
-        ("part=__HIVE_DEFAULT_PARTITION__/", 1, 20), ("part=a/", 1, 20), ("part=b/", 1, 20),
-    ]  # fmt: skip
+        ("part=__HIVE_DEFAULT_PARTITION__/", 1, 20),
+        ("part=a/", 1, 20),
+        ("part=b/", 1, 20),
+    ]
 
 
 def test_a_partition_is_divided_by_its_own_size():

@@ -45,7 +45,7 @@ class Table:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.snapshots = Snapshots(Storage(), str(folder))
-        self.fragments = Fragments(Storage(), str(folder), "key")
+        self.fragments = Fragments(Storage(), str(folder), "key", DOCUMENT_LOGITS)
 
     def unit(self, number: int, part: str | None = "a", failed: bool = False) -> SourceUnit:
         """Two documents; the second one is an error if `failed`."""
@@ -142,11 +142,22 @@ def test_a_row(table: Table):
         {"label": "dog", "score": pytest.approx(1 - score)},
     ]
     assert {key: row[key] for key in row if key != "scores"} == {
-        "id": "4-x", "source_uri": "s3://b/4.jsonl", "source_position": 0, "content_sha256": "0" * 64, "label": "cat",
-        "score": pytest.approx(score), "margin": pytest.approx(2 * score - 1), "n_tokens": 3, "n_windows": 1,
-        "truncated": False, "scoring_key": "key", "decision_key": DECISION.key, "day": "1", "part": "a b",
+        "id": "4-x",
+        "source_uri": "s3://b/4.jsonl",
+        "source_position": 0,
+        "content_sha256": "0" * 64,
+        "label": "cat",
+        "score": pytest.approx(score),
+        "margin": pytest.approx(2 * score - 1),
+        "n_tokens": 3,
+        "n_windows": 1,
+        "truncated": False,
+        "scoring_key": "key",
+        "decision_key": DECISION.key,
+        "day": "1",
+        "part": "a b",
         "snapshot": row["snapshot"],
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize(
@@ -228,9 +239,10 @@ def test_a_file_with_another_bucket_s_number_is_not_kept(table: Table):
 
 
 @pytest.mark.parametrize(
-    ("damage", "found"), [(Path.unlink, "nothing"), (lambda path: path.write_bytes(b"x"), "1 bytes")],
+    ("damage", "found"),
+    [(Path.unlink, "nothing"), (lambda path: path.write_bytes(b"x"), "1 bytes")],
     ids=["gone", "short"],
-)  # fmt: skip
+)
 def test_a_file_that_is_not_as_long_as_written_stops_publishing(
     table: Table, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], object], found: str
 ):
@@ -393,7 +405,7 @@ def four_units_with_two_errors(table: Table) -> list[SourceUnit]:
     return [
         table.unit(number, part, failed)
         for number, part, failed in ((1, "a", True), (2, "a", False), (3, "b", True), (4, "c", False))
-    ]  # fmt: skip
+    ]
 
 
 def but_tallies(folder: Path) -> dict[str, bytes]:
@@ -473,10 +485,20 @@ def test_failures_are_the_same_before_and_after_publishing(table: Table):
     after = list(failures.of_snapshot(table.snapshots, manifest))
     assert pa.concat_tables(before).to_pylist() == pa.concat_tables(after).to_pylist()
     for tables in (before, after):
-        assert failures.merged(f for table in tables for f in failures.counted(table)) == manifest.failures  # fmt: skip
-    assert manifest.failures == [Failure("read", "null_text", 2, {
-        "id": "1-y", "source_uri": "s3://b/1.jsonl", "source_position": 1, "message": "the text is null",
-    })]  # fmt: skip
+        assert failures.merged(f for table in tables for f in failures.counted(table)) == manifest.failures
+    assert manifest.failures == [
+        Failure(
+            "read",
+            "null_text",
+            2,
+            {
+                "id": "1-y",
+                "source_uri": "s3://b/1.jsonl",
+                "source_position": 1,
+                "message": "the text is null",
+            },
+        )
+    ]
 
 
 @pytest.mark.parametrize(
@@ -560,7 +582,7 @@ def test_a_table_that_was_moved_goes_on(table: Table, tmp_path: Path):
     assert json.loads((moved.folder / hint["manifest"]).read_text())["snapshot"] == 1
     assert len(duckdb.sql(f"from '{moved.folder}/{hint['data']}**/*.parquet'").fetchall()) == 3
     second = moved.publish(*units, moved.unit(3, "c"))
-    assert {file.partition["part"]: file.state for file in second.files} == {"a": "kept", "b": "kept", "c": "added"}  # fmt: skip
+    assert {file.partition["part"]: file.state for file in second.files} == {"a": "kept", "b": "kept", "c": "added"}
     assert len(moved.rows(2)) == 5
 
 
@@ -588,9 +610,12 @@ def test_a_manifest_of_version_1_is_read_and_published_anew(table: Table):
 def test_the_manifest_tells_of_the_checkpoint_and_the_columns(table: Table):
     manifest = table.publish(table.unit(1, failed=True))
     assert manifest.checkpoint == {
-        "uri": "s3://m/model", "problem_type": "single_label", "labels": ["cat", "dog"], "temperature": 1.0,
+        "uri": "s3://m/model",
+        "problem_type": "single_label",
+        "labels": ["cat", "dog"],
+        "temperature": 1.0,
         "thresholds": {"cat": 0.0, "dog": 0.0},
-    }  # fmt: skip
+    }
     for kind, columns in (("data", manifest.columns), ("errors", manifest.error_columns)):
         glob = f"{table.folder}/{kind}/**/*.parquet"
         shown = duckdb.sql(f"describe from read_parquet('{glob}', hive_partitioning = true)")
@@ -631,7 +656,7 @@ def test_many_at_once_leave_one_snapshot(table: Table):
     publication = table.publication(*(table.unit(number) for number in range(1, 4)))
     runs = [{"run_id": str(number)} for number in range(8)]
     with ThreadPoolExecutor(len(runs)) as pool:
-        published = [pool.submit(publish, table.snapshots, table.fragments, publication, run) for run in runs]  # fmt: skip
+        published = [pool.submit(publish, table.snapshots, table.fragments, publication, run) for run in runs]
     manifests = [future.result() for future in published]
     assert table.snapshots.published() == [1]
     assert all(manifest == manifests[0] for manifest in manifests)
