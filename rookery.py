@@ -1,12 +1,14 @@
 """Rookery from Python: for a notebook, or for a task of a scheduler.
 
+::
+
     plan         what `label` would do, without doing it
     label        run a labelling job: a table's new snapshot
     open_table   a table's newest snapshot as a pyarrow dataset
     score        label some texts in this process, without Ray and without a table
 
 Importing it loads neither torch nor Ray. Functions raise a RookeryError of the kind that says what to do, where the
-commands exit with its `exit_code`:
+commands exit with its `exit_code`::
 
     RookeryError                 1   a fault of ours: report it
     ├── ConfigError              2   change the job file or the settings
@@ -31,7 +33,8 @@ import pyarrow as pa
 import pyarrow.dataset as pa_dataset
 import yaml
 
-from pipeline.config import Job, StorageSettings, load_job, parse_job, parse_settings
+from pipeline.config.label import Job, StorageSettings, load_job, parse_job
+from pipeline.config.loader import parse_settings
 from pipeline.errors import (
     AccessError,
     CheckpointError,
@@ -145,7 +148,7 @@ def plan(job: JobSource, overrides: Sequence[str] = (), *, limit: int | None = N
         >>> rookery.plan(job).files
         3
     """
-    from pipeline.dataflow.plan import make_plan
+    from pipeline.planning.plan import make_plan
     from pipeline.tables.publish import is_current
 
     planned = make_plan(_job(job, overrides), _checked_limit(limit))

@@ -7,8 +7,11 @@ from typing import Annotated, Literal
 import typer
 import yaml
 
-from pipeline.config import EvaluationJob, Job, Settings, load_settings
-from pipeline.training.settings import TrainJob
+from pipeline.config.evaluate import EvaluationJob
+from pipeline.config.label import Job
+from pipeline.config.loader import load_settings
+from pipeline.config.train import TrainJob
+from pipeline.config.values import Settings
 
 JOBS: dict[str, type[Settings]] = {"label": Job, "train": TrainJob, "evaluate": EvaluationJob}
 

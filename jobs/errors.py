@@ -9,8 +9,8 @@ import pyarrow as pa
 import typer
 
 from jobs.terminal.errors_output import FAILURES_SHOWN, print_failed_documents, print_failure_counts
-from pipeline.config import Job, load_job
-from pipeline.dataflow.plan import Plan, make_plan
+from pipeline.config.label import Job, load_job
+from pipeline.planning.plan import Plan, make_plan
 from pipeline.tables import failures
 from pipeline.tables.publish import is_current
 from pipeline.tables.snapshots import Manifest

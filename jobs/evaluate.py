@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from pipeline.config import EvaluationJob, load_settings
+from pipeline.config.evaluate import EvaluationJob
+from pipeline.config.loader import load_settings
 
 
 def evaluate(

@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from pipeline.config import EvaluationJob
-from pipeline.dataflow.examples import Joined
-from pipeline.dataflow.plan import Plan
-from pipeline.dataflow.splits import Split, Splits, classification, in_words
+from pipeline.config.evaluate import EvaluationJob
 from pipeline.evaluation.evaluation import Evaluation
 from pipeline.evaluation.fit import Fit
 from pipeline.evaluation.metrics import RegressionMetrics
 from pipeline.evaluation.report import Heading, classification_report, regression_report
+from pipeline.planning.labelled_scores import Joined
+from pipeline.planning.plan import Plan
+from pipeline.planning.splits import Split, Splits, classification, in_words
 from pipeline.tasks.classification import Classification
 
 METRICS_VERSION = 2  # of metrics.json: raise it when a field changes its meaning

@@ -9,18 +9,19 @@ from pathlib import Path
 from jobs.evaluation_outcome import EvaluationOutcome, outcome_notes, write_outcome
 from jobs.label import check_checkpoint, label_missing, running
 from jobs.terminal import evaluate_output
-from pipeline.bigbird.decision import NAME, with_decision
-from pipeline.bigbird.folder import CheckpointFolder
-from pipeline.config import EvaluationJob, TextSettings
-from pipeline.corpus.places import check_apart
-from pipeline.dataflow.examples import Joined, join
-from pipeline.dataflow.plan import Plan, check_table_writable, make_plan, window_policy
-from pipeline.dataflow.splits import Split, Splits, classification, only, read_splits
+from pipeline.checkpoints.decision import NAME, with_decision
+from pipeline.checkpoints.folder import CheckpointFolder
+from pipeline.config.evaluate import EvaluationJob
+from pipeline.config.label import TextSettings
+from pipeline.corpus.overlaps import check_apart
 from pipeline.errors import CheckpointError, ConfigError, ErrorBudgetError
 from pipeline.evaluation.evaluation import evaluate
 from pipeline.evaluation.examples import check_measurable
 from pipeline.evaluation.fit import Fit, fit as fit_examples
 from pipeline.evaluation.metrics import measure_regression
+from pipeline.planning.labelled_scores import Joined, join
+from pipeline.planning.plan import Plan, check_table_writable, make_plan, window_policy
+from pipeline.planning.splits import Split, Splits, classification, only, read_splits
 from pipeline.storage.objects import Storage
 from pipeline.tables.error_budget import ErrorBudget
 

@@ -7,12 +7,13 @@ import typer
 from rich.console import Console
 
 from pipeline.added_tokens import declared
-from pipeline.bigbird.config import EncoderConfig, Pooling, ProblemType
-from pipeline.bigbird.folder import refuse_adapter
+from pipeline.checkpoints.config import read_encoder
+from pipeline.checkpoints.folder import refuse_adapter
+from pipeline.terms import Pooling, ProblemType
 from pipeline.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from pipeline.bigbird.recognition import Recognised
+    from pipeline.checkpoints.recognition import Recognised
 
 console = Console(highlight=False)
 
@@ -53,8 +54,8 @@ def import_checkpoint(
     ] = None,
 ) -> None:
     """Write a checkpoint folder from weights that others wrote: transformers, or plain PyTorch around BigBirdModel."""
-    from pipeline.bigbird.conversion import Source, convert  # imports torch
-    from pipeline.bigbird.recognition import Named
+    from pipeline.checkpoints.importing import Source, convert  # imports torch
+    from pipeline.checkpoints.recognition import Named
 
     names = tuple(labels.split(",")) if labels else None
     named = Named(encoder, dense, linear, tuple(attention.split(",")) if attention else ())
@@ -63,7 +64,7 @@ def import_checkpoint(
     files = told.tokenizer_files()
     beside = next(iter(files.values())).parent
     vocabulary = Tokenizer.load(files.get("spiece.model"), files.get("tokenizer.json"), declared(beside))
-    vocabulary.check_fits(EncoderConfig.from_json(told.config_file()).vocab_size, beside)
+    vocabulary.check_fits(read_encoder(told.config_file()).vocab_size, beside)
     recognised, folder = convert(told, target)
     head = folder.head
     console.print(f"recognised  {_layers(recognised)}", soft_wrap=True, markup=False)

@@ -17,11 +17,11 @@ import typer
 from jobs.errors import errors_command
 from jobs.terminal import label_output
 from jobs.terminal.label_progress import LabelledWork, LabelProgress
-from pipeline.config import Job, load_job
-from pipeline.dataflow.cluster import cluster_address, is_connected, ray_cluster
-from pipeline.dataflow.plan import Plan, check_table_writable, make_plan
+from pipeline.cluster.connection import cluster_address, is_connected, ray_cluster
+from pipeline.config.label import Job, load_job
 from pipeline.errors import ErrorBudgetError
 from pipeline.mapped import Mapped
+from pipeline.planning.plan import Plan, check_table_writable, make_plan
 from pipeline.tables.attempts import forget
 from pipeline.tables.publish import check_current, is_current, publish
 from pipeline.tables.runs import Runs
@@ -67,7 +67,7 @@ def _connecting_first(job: Job, stack: contextlib.ExitStack) -> Mapped:
 
     def mapped(function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterator[Any]:
         stack.enter_context(connected(job))
-        from pipeline.dataflow.publisher import map_on_ray
+        from pipeline.cluster.ray_tasks import map_on_ray
 
         return map_on_ray(function, items)
 
@@ -90,7 +90,7 @@ def _make_true(plan: Plan, started: float, *, dry_run: bool, listing: str) -> Ma
     check_table_writable(plan)
     with running(plan) as run_id:
         # imports ray, which the cluster has prepared
-        from pipeline.dataflow.publisher import map_on_ray
+        from pipeline.cluster.ray_tasks import map_on_ray
 
         work = label_missing(plan, run_id)
         plan = plan.cut_streams()
@@ -149,7 +149,7 @@ def label_missing(plan: Plan, run: str) -> LabelledWork:
     if not plan.missing:
         return LabelledWork()
     with LabelProgress(plan) as progress:
-        from pipeline.dataflow.graph import label_units
+        from pipeline.cluster.graph import label_units
 
         for unit in label_units(plan, run, progress.tell):
             progress.add(unit.documents, unit.errors, unit.windows, unit.tokens)
@@ -162,7 +162,7 @@ def check_checkpoint(plan: Plan) -> None:
         return
     import torch
 
-    from pipeline.bigbird.checkpoint import load
+    from pipeline.checkpoints.names import load
 
     load(plan.checkpoint, torch.float32)
 

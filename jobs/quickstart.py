@@ -8,7 +8,7 @@ from rich.text import Text
 from jobs.label import run_job
 from jobs.sample import CHECKPOINT, CORPUS
 from jobs.terminal.console import console
-from pipeline.config import Job, load_job
+from pipeline.config.label import Job, load_job
 from pipeline.storage.objects import Storage
 from pipeline.tables.snapshots import Manifest, Snapshots
 

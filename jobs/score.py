@@ -6,17 +6,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.bigbird.folder import CheckpointFolder
-from pipeline.config import Job
-from pipeline.dataflow.cluster import threads
-from pipeline.dataflow.plan import Scoring, scoring_for, window_policy
-from pipeline.dataflow.task import check_questions, make_task
+from pipeline.checkpoints.folder import CheckpointFolder
+from pipeline.cluster.connection import actor_threads
+from pipeline.config.label import Job
+from pipeline.planning.checkpoint_task import check_questions, make_task
+from pipeline.planning.plan import Scoring, scoring_for, window_policy
 from pipeline.schema import DOCUMENTS, ERROR_FIELDS, LOGITS, predictions_schema
 from pipeline.storage.objects import Storage
 from pipeline.tables.fragments import fragment
 from pipeline.tasks.task import Task
+from pipeline.text.packer import Packer
 from pipeline.text.tokenizer import Tokenizer
-from pipeline.text.units import Packer
 
 TEXTS_AT_ONCE = 1000  # packed and computed together: bounds what is held beside the texts
 
@@ -27,7 +27,7 @@ def score_texts(job: Job, texts: Sequence[str | None]) -> pa.Table:
     Returns N rows in the order of `texts`: the columns that predictions have but those of a corpus, then why a text
     has none. Raises ConfigError, CheckpointError, StorageError.
     """
-    from pipeline.dataflow.encoder import split_packs  # imports torch
+    from pipeline.cluster.encode_stage import split_packs  # imports torch
     from pipeline.inference.predictor import Predictor
 
     storage = Storage(job.storage)
@@ -47,7 +47,7 @@ def score_texts(job: Job, texts: Sequence[str | None]) -> pa.Table:
         questions=scoring.questions,
     )
     device = "cuda" if job.compute.num_gpus > 0 else "cpu"
-    predictor = Predictor.load(checkpoint.path, device=device, dtype=scoring.dtype, threads=threads(job.compute))
+    predictor = Predictor.load(checkpoint.path, device=device, dtype=scoring.dtype, threads=actor_threads(job.compute))
     parts = [_schema(task).empty_table()]
     for documents in _documents(texts):
         packs = packer.packs("texts", documents)

@@ -11,13 +11,14 @@ from typing import Annotated, Any
 import typer
 
 from jobs.terminal import train_output
+from pipeline.cluster.connection import check_cores, cluster_address, connection
+from pipeline.config.train import TrainJob, load_train_job
 from pipeline.corpus.files import discover
-from pipeline.dataflow.cluster import check_cores, cluster_address, connection
 from pipeline.errors import ConfigError
 from pipeline.storage.objects import Storage
 from pipeline.training.places import check_places, corpora
 from pipeline.training.prepare import is_prepared, job_digest, prepare
-from pipeline.training.settings import TrainJob, load_train_job, threads
+from pipeline.training.workers import worker_threads
 
 
 def train(
@@ -43,12 +44,12 @@ def run_training(job: TrainJob) -> dict[str, Any] | None:
         train_output.print_corpora({name: discover(storage, c) for name, c in corpora(job).items()})
     prepared = prepare(job)
     train_output.print_prepared(job, prepared)
-    n_threads = job.compute.workers * threads(job.compute)
+    n_threads = job.compute.workers * worker_threads(job.compute)
     if not cluster_address(job.ray):
         workers = f"{job.compute.workers} training workers" if job.compute.workers > 1 else "training"
         check_cores(n_threads, workers, "compute.num_cpus or compute.workers")
     with connection(job.ray, n_threads + 1):
-        from pipeline.dataflow.trainer import fit, make_run  # it imports ray, which is prepared now
+        from pipeline.cluster.trainer import fit, make_run  # it imports ray, which is prepared now
         from pipeline.training.result import finish
 
         run = make_run(job, prepared)

@@ -1,4 +1,4 @@
-"""The seam through which planning and publishing spread their work: `map` here, a cluster's tasks in `pipeline.dataflow`."""
+"""The seam through which planning and publishing spread their work: `map` here, a cluster's tasks in `pipeline.cluster`."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar

@@ -13,9 +13,6 @@ import pyarrow as pa
 
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"  # how hive paths spell null, in the corpus and in the table
 
-# What a person says of a document: one label, several of them, or a number.
-Label = str | float | int | bool | tuple[str, ...]
-
 
 def column(name: str, type_: pa.DataType, meaning: str, *, nullable: bool = True) -> pa.Field:
     """A column that is published; what it means is told by every snapshot's manifest, and in no data file."""

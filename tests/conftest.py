@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from pipeline.config import parse_job
-from pipeline.dataflow.cluster import prepare_own_ray, ray_cluster
+from pipeline.cluster.connection import prepare_own_ray, ray_cluster
+from pipeline.config.label import parse_job
 from tests.s3 import S3Server, start_s3_server, summary_line
 
 # by default an example that takes longer than 200 ms fails, as any may on a busy machine

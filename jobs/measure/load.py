@@ -114,7 +114,7 @@ def _predictor() -> Any:
     import torch
 
     from pipeline.bigbird.classifier import Classifier
-    from pipeline.bigbird.folder import CheckpointFolder
+    from pipeline.checkpoints.folder import CheckpointFolder
     from pipeline.inference.memory import keep_freed_memory
     from pipeline.inference.predictor import Predictor
 
@@ -172,13 +172,13 @@ class _EnoughError(Exception):
 
 def training(seconds: float) -> float:
     """Training from scratch on the sample, after its first report."""
-    from pipeline.dataflow.cluster import prepare_own_ray
+    from pipeline.cluster.connection import prepare_own_ray
 
     prepare_own_ray()
-    from pipeline.dataflow.trainer import make_run
+    from pipeline.cluster.trainer import make_run
+    from pipeline.config.train import TrainJob
     from pipeline.training.prepare import prepare
     from pipeline.training.run import work
-    from pipeline.training.settings import TrainJob
     from pipeline.training.workers import Workers
 
     reports: list[tuple[float, float]] = []

@@ -20,16 +20,16 @@ import typer
 from jobs.measure.page import write_page
 from jobs.sample import CHECKPOINT
 from jobs.terminal.console import console
-from pipeline.bigbird.checkpoint import save
 from pipeline.bigbird.classifier import Classifier
-from pipeline.bigbird.config import EncoderConfig, HeadConfig
-from pipeline.bigbird.json_file import JsonFile
-from pipeline.config import Job, parse_job
-from pipeline.dataflow.cluster import ray_cluster, threads
-from pipeline.dataflow.encoder import split_packs
-from pipeline.dataflow.plan import Plan, make_plan
-from pipeline.dataflow.reader import Reader
+from pipeline.checkpoints.config import read_encoder, read_head
+from pipeline.checkpoints.json_file import JsonFile
+from pipeline.checkpoints.names import save
+from pipeline.cluster.connection import actor_threads, ray_cluster
+from pipeline.cluster.encode_stage import split_packs
+from pipeline.cluster.read_stage import ReadStage
+from pipeline.config.label import Job, parse_job
 from pipeline.inference.predictor import Predictor
+from pipeline.planning.plan import Plan, make_plan
 
 
 def overhead(
@@ -52,7 +52,7 @@ def overhead(
             ],
         )
         plan = make_plan(job, documents)
-        reader = Reader(plan.storage, plan.scoring, plan.fragments, plan.cuts)
+        reader = ReadStage(plan.storage, plan.scoring, plan.fragments, plan.cuts)
         packs = [unit for units in plan.passes for unit in reader(units)]
         tokens = sum(len(unit["tokens"][0]) for unit in packs)
         console.print(f"{documents} documents, {tokens:,} tokens, {len(packs)} units, {plan.scoring.dtype}")
@@ -74,8 +74,8 @@ def overhead(
 def base_shaped_checkpoint(path: Path) -> Path:
     """BigBird-base's sizes, random weights, the sample's labels and vocabulary."""
     source = JsonFile.read(CHECKPOINT / "config.json")
-    head = HeadConfig.from_json(source, JsonFile(path, {}))
-    encoder = EncoderConfig.from_json(JsonFile(path, {"model_type": "big_bird"}))
+    head = read_head(source, JsonFile(path, {}))
+    encoder = read_encoder(JsonFile(path, {"model_type": "big_bird"}))
     save(Classifier.fresh(encoder, head, seed=0), path)
     shutil.copy(CHECKPOINT / "spiece.model", path)
     return path
@@ -83,7 +83,7 @@ def base_shaped_checkpoint(path: Path) -> Path:
 
 def bare_seconds(plan: Plan, packs: list[pa.Table]) -> float:
     """The predictor alone, loaded beforehand, on packs that lie ready."""
-    n_threads, dtype = threads(plan.job.compute), plan.scoring.dtype
+    n_threads, dtype = actor_threads(plan.job.compute), plan.scoring.dtype
     predictor = Predictor.load(plan.checkpoint.path, device="cpu", dtype=dtype, threads=n_threads)
     started = time.perf_counter()
     logits = [row for unit in packs for row in predictor.predict_all(split_packs(unit))]
@@ -97,9 +97,7 @@ def job_seconds(job: Job, documents: int) -> tuple[float, float]:
     plan = make_plan(job, documents)
     begun = time.perf_counter()
     with ray_cluster(job):
-        from pipeline.dataflow.graph import (
-            label_units,
-        )  # imports ray, which the cluster has prepared
+        from pipeline.cluster.graph import label_units  # imports ray, which the cluster has prepared
 
         ready = time.perf_counter()
         labelled = sum(unit.documents for unit in label_units(plan, "overhead", console.print))

@@ -31,8 +31,8 @@ from rich.table import Column, Table
 
 from jobs.measure.page import write_page
 from jobs.sample import CHECKPOINT
-from pipeline.config import parse_job
-from pipeline.dataflow.plan import Plan, make_plan
+from pipeline.config.label import parse_job
+from pipeline.planning.plan import Plan, make_plan
 from pipeline.schema import DOCUMENT_LOGITS, fragment_schema
 from pipeline.tables.files import parquet_bytes
 from pipeline.tables.groups import Group

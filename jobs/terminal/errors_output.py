@@ -10,7 +10,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from jobs.terminal.console import console, printable
-from pipeline.dataflow.plan import Plan
+from pipeline.planning.plan import Plan
 from pipeline.tables.snapshots import Failure, Manifest
 
 FAILURES_SHOWN = 20

@@ -6,11 +6,11 @@ from rich.text import Text
 
 from jobs.evaluation_outcome import EvaluationOutcome, documents_in_words
 from jobs.terminal.console import console, corpus_notes, new_grid, printable
-from pipeline.dataflow.plan import Plan
-from pipeline.dataflow.splits import Split, Splits, classification, in_words
 from pipeline.evaluation.evaluation import Evaluation
 from pipeline.evaluation.metrics import LabelMetrics, RegressionMetrics
 from pipeline.evaluation.report import Tile, regression_tiles, tiles
+from pipeline.planning.plan import Plan
+from pipeline.planning.splits import Split, Splits, classification, in_words
 
 LABELS_SHOWN = 10
 BAR_WIDTH = 16

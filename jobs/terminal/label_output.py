@@ -16,7 +16,7 @@ from jobs.terminal.console import (
     printable,
 )
 from jobs.terminal.label_progress import LabelledWork
-from pipeline.dataflow.plan import Plan
+from pipeline.planning.plan import Plan
 from pipeline.tables.rules import told
 from pipeline.tables.snapshots import Manifest
 

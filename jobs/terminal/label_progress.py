@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from jobs.terminal.console import console, error_count, printable
-from pipeline.dataflow.plan import Plan
+from pipeline.planning.plan import Plan
 
 LOG_EVERY_S = 10  # between progress lines where there is no terminal
 

@@ -6,10 +6,10 @@ from typing import Any
 from rich.console import Console
 
 from jobs.terminal.console import corpus_notes, file_count
+from pipeline.config.train import TrainJob
 from pipeline.corpus.files import Corpus
 from pipeline.training.documents import SPLITS
 from pipeline.training.prepare import Prepared
-from pipeline.training.settings import TrainJob
 
 console = Console(highlight=False, soft_wrap=True)
 

@@ -4,8 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipeline.bigbird.config import Activation, EncoderConfig, HeadConfig
+from pipeline.bigbird.config import EncoderConfig, HeadConfig
 from pipeline.bigbird.linear import Linear
+from pipeline.terms import Activation
 
 
 class LinearHead(nn.Module):

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipeline.bigbird.config import Activation
+from pipeline.terms import Activation
 
 Outputs = tuple[int, int]  # from, to
 

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from pipeline.bigbird.config import Activation
 from pipeline.bigbird.linear import Linear, Outputs
+from pipeline.terms import Activation
 
 
 class CudaLinear(Linear):

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from pipeline.bigbird.config import Activation
 from pipeline.bigbird.linear import Linear, Outputs, activate
+from pipeline.terms import Activation
 
 WEIGHT_TOP = 127
 INPUT_TOP = 126  # not 127: a scale that bfloat16 rounds down may not push the largest value past 255

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from pipeline.bigbird.config import Activation
 from pipeline.bigbird.linear import Linear, Outputs
+from pipeline.terms import Activation
 
 # The name and the algorithm of oneDNN's epilogue.
 EPILOGUES: dict[Activation, tuple[str, str]] = {

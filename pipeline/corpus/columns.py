@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from pipeline.config import CorpusSettings, LabelledCorpusSettings
+from pipeline.config.corpus import CorpusSettings, LabelledCorpusSettings
 
 DELIMITERS = {";": "a semicolon", "\t": "a tab", "|": "a bar"}
 

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-from pipeline.config import CorpusSettings
+from pipeline.config.corpus import CorpusSettings
 from pipeline.corpus.delta import read_delta
 from pipeline.corpus.foreign_tables import delta_table, refuse_foreign_tables
 from pipeline.corpus.formats import (

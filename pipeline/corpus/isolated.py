@@ -11,10 +11,10 @@ from itertools import islice
 
 import pyarrow as pa
 
-from pipeline.apart import DEATHS, Apart, ProcessEnded
 from pipeline.corpus.passes import Pass, read_pass
 from pipeline.corpus.readers import line_starts, read
 from pipeline.corpus.units import Bytes, Part, RowGroups, Rows, Stream, Unit, Unreadable, row_groups
+from pipeline.isolation import DEATHS, Apart, ProcessEnded
 from pipeline.storage.objects import Storage
 
 MESSAGE = "the process that read it ended, twice and here; look for it in the system's log"

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from pipeline.config import LabelledCorpusSettings
+from pipeline.config.corpus import LabelledCorpusSettings
 from pipeline.corpus.files import discover
 from pipeline.corpus.parts import Row, numbered
 from pipeline.corpus.passes import passes
@@ -18,8 +18,8 @@ from pipeline.corpus.readers import rows
 from pipeline.corpus.training_documents import content_digest
 from pipeline.corpus.units import Part, Stream, Unit, cut
 from pipeline.errors import CorpusError
-from pipeline.schema import Label
 from pipeline.storage.objects import Storage
+from pipeline.terms import Label
 
 SHOWN = 3
 TEXT_BYTES = 16_000_000  # of a unit: no more lies in memory at once

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.config import MAX_DOCUMENT_BYTES, CorpusSettings
+from pipeline.config.corpus import MAX_DOCUMENT_BYTES, CorpusSettings
 from pipeline.corpus.columns import almost, named_columns, other_delimiter, repeated
 from pipeline.corpus.csv_lines import first_row
 from pipeline.corpus.encodings import DAMAGE, FIRST_BYTES, Utf8, decompressed

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from pipeline.evaluation.examples import Bools, Examples, Floats
-from pipeline.tasks.classification import ProblemType
+from pipeline.terms import ProblemType
 
 BINS = 15
 TEMPERATURES = (0.05, 20.0)  # lowest and highest that a fit gives

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import CorpusError
-from pipeline.tasks.classification import ProblemType
 from pipeline.tasks.targets import ONE_LABEL
+from pipeline.terms import ProblemType
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

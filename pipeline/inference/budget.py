@@ -12,7 +12,7 @@ nothing: by a model, which no measurement has confirmed yet, 84 launches are 0.7
 """
 
 from pipeline.bigbird.config import EncoderConfig
-from pipeline.inference.dtype import DeviceKind
+from pipeline.terms import DeviceKind
 
 DEFAULT_TOKENS = {"cpu": 8_192, "cuda": 65_536}
 ELEMENTS_PER_TOKEN = 16  # times hidden_size

@@ -1,12 +1,10 @@
 """Which number format to compute in; asked before torch is imported anywhere."""
 
 from pathlib import Path
-from typing import Literal
 
 from pipeline.errors import ConfigError
+from pipeline.terms import DeviceKind, Dtype
 
-Dtype = Literal["bf16", "fp32", "int8"]
-DeviceKind = Literal["cpu", "cuda"]
 CPUINFO = Path("/proc/cpuinfo")
 BF16_FLAGS = {"avx512_bf16", "amx_bf16"}  # without one of them bf16 is slower than fp32
 INT8_FLAGS = {

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.apart import DEATHS, Apart, ProcessEnded
-from pipeline.inference.dtype import Dtype
 from pipeline.inference.predictor import Lengths, Logits, Predictor, TokenIds, halves
+from pipeline.isolation import DEATHS, Apart, ProcessEnded
+from pipeline.terms import Dtype
 
 Loaded = tuple[Path, str, Dtype, int]  # checkpoint, device, dtype, threads
 

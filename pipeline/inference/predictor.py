@@ -20,16 +20,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipeline.bigbird.checkpoint import load
 from pipeline.bigbird.classifier import Classifier
-from pipeline.bigbird.folder import CheckpointFolder
 from pipeline.bigbird.layout import Layout
 from pipeline.bigbird.operators import fastest_operators
+from pipeline.checkpoints.folder import CheckpointFolder
+from pipeline.checkpoints.names import load
 from pipeline.errors import ConfigError
 from pipeline.inference.budget import largest_pack
 from pipeline.inference.device import Device, Running
-from pipeline.inference.dtype import BF16_FLAGS, Dtype, cpu_has
+from pipeline.inference.dtype import BF16_FLAGS, cpu_has
 from pipeline.inference.memory import keep_freed_memory
+from pipeline.terms import Dtype
 
 log = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from typing import Any, BinaryIO, Concatenate, ParamSpec, TypeVar, cast
 
 import fsspec
 
-from pipeline.config import StorageSettings
+from pipeline.config.label import StorageSettings
 from pipeline.errors import AccessError, CheckpointError, ConfigError, SourceChangedError
 from pipeline.storage.checkpoint_copies import copied
 from pipeline.storage.hub import fetch_from_hub

@@ -11,7 +11,7 @@ from typing import Any
 
 import s3fs
 
-from pipeline.config import StorageSettings
+from pipeline.config.label import StorageSettings
 
 PATIENCE_SECONDS = 60.0  # for a request with all its attempts
 SLOWEST_BYTES_PER_SECOND = 1_000_000  # at which a body may be on its way beside that

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
-from pipeline.config import DuplicateIds
+from pipeline.config.corpus import DuplicateIds
 from pipeline.errors import CorpusError, ErrorBudgetError
 from pipeline.mapped import Mapped
 from pipeline.tables.duplicates import Duplicates, duplicates

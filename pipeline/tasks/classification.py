@@ -11,7 +11,7 @@ Shapes: N documents, L labels.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +20,9 @@ import pyarrow.compute as pc
 
 from pipeline.identity import digest
 from pipeline.schema import DOCUMENT_LOGITS, column
-from pipeline.tasks.windows import aggregated, lists, matrix
+from pipeline.tasks.document_scores import aggregated, lists, matrix
+from pipeline.terms import Aggregation, ProblemType
 
-ProblemType = Literal["single_label", "multi_label", "binary", "regression"]
 Floats = npt.NDArray[np.float64]
 
 SCORES = pa.list_(pa.struct([pa.field("label", pa.string()), pa.field("score", pa.float32())]))
@@ -65,7 +65,7 @@ class Classification:
     labels: tuple[str, ...]
     thresholds: Mapping[str, float] = field(default_factory=dict)
     temperature: float = 1.0
-    aggregation: str = "mean"
+    aggregation: Aggregation = "mean"
 
     output = DOCUMENT_LOGITS
     located = False

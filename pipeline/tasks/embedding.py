@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.schema import DOCUMENT_LOGITS, column
-from pipeline.tasks.windows import aggregated, lists, matrix
+from pipeline.tasks.document_scores import aggregated, lists, matrix
+from pipeline.terms import Aggregation
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Embedding:
     """For search, clustering and finding duplicates."""
 
     dimension: int
-    aggregation: str = "mean"
+    aggregation: Aggregation = "mean"
 
     output = DOCUMENT_LOGITS
     key = "embedding"  # there is nothing to decide

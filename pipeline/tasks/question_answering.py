@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from pipeline.identity import digest
 from pipeline.schema import column
-from pipeline.tasks.windows import Tokens
+from pipeline.tasks.document_scores import Tokens
 
 ANSWER_TOKENS = 64
 SPANS_KEPT = 20

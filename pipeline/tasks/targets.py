@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import CorpusError
-from pipeline.schema import Label
-from pipeline.tasks.classification import ProblemType
+from pipeline.terms import Label, ProblemType
 
 EXPECTED = {
     "single_label": "one label, a string or a whole number",

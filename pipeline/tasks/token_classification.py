@@ -25,7 +25,7 @@ import pyarrow as pa
 
 from pipeline.identity import digest
 from pipeline.schema import column
-from pipeline.tasks.windows import Ints, Tokens, lists
+from pipeline.tasks.document_scores import Ints, Tokens, lists
 
 OUTSIDE = "O"
 PREFIXED = re.compile(r"([BIMLEUS])-(.+)", re.DOTALL)

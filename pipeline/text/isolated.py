@@ -5,9 +5,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.apart import DEATHS, Apart, ProcessEnded
+from pipeline.isolation import DEATHS, Apart, ProcessEnded
 from pipeline.schema import DOCUMENTS
-from pipeline.text.units import Packer
+from pipeline.text.packer import Packer
 
 PROCESS_DIED = {
     "text": None,

@@ -6,10 +6,10 @@
 """
 
 from dataclasses import dataclass
-from typing import Literal
+
+from pipeline.terms import LongDocuments
 
 SPECIAL_TOKENS = 2  # [CLS] and [SEP]
-LongDocuments = Literal["windows", "head", "head_tail"]
 
 Span = tuple[int, int]  # tokens [start, stop) of a document
 

@@ -14,9 +14,9 @@ import torch
 
 from pipeline.bigbird.config import EncoderConfig
 from pipeline.bigbird.layout import Layout
+from pipeline.config.train import TrainingSettings
 from pipeline.text.packing import pack
 from pipeline.text.windows import Span, WindowPolicy
-from pipeline.training.settings import TrainingSettings
 from pipeline.training.token_store import Ids, TokenizedDocuments
 
 

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.bigbird.config import ProblemType
 from pipeline.errors import ConfigError
+from pipeline.terms import ProblemType
 
 Weights = npt.NDArray[np.float32]
 

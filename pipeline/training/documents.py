@@ -18,16 +18,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.config import CorpusSettings, LabelledCorpusSettings
+from pipeline.config.corpus import CorpusSettings, LabelledCorpusSettings
+from pipeline.config.train import TrainJob
 from pipeline.corpus.files import discover
 from pipeline.corpus.labelled import TEXT_BYTES, Labelled, LabelledDocument
 from pipeline.corpus.readers import rows
 from pipeline.corpus.training_documents import TrainingDocuments, content_digest, digests
 from pipeline.corpus.units import cut
 from pipeline.errors import CorpusError
-from pipeline.schema import Label
 from pipeline.storage.objects import Storage
-from pipeline.training.settings import TrainJob
+from pipeline.terms import Label
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")

@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from pipeline.config.train import TrainingSettings
 from pipeline.training import state
 from pipeline.training.batches import Batcher, TrainingWindow
 from pipeline.training.dropout import seed_dropouts
 from pipeline.training.gradients import Gradients
 from pipeline.training.replicas import Threads, Trained, replicated
 from pipeline.training.schedule import optimizer_for, rate_factor
-from pipeline.training.settings import TrainingSettings
 from pipeline.training.token_store import TokenizedDocuments
 from pipeline.training.validate import SplitScore
 from pipeline.training.workers import Workers

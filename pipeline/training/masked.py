@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipeline.bigbird.checkpoint import load
 from pipeline.bigbird.classifier import initialise
 from pipeline.bigbird.config import EncoderConfig
 from pipeline.bigbird.encoder import Encoder
-from pipeline.bigbird.folder import CheckpointFolder
 from pipeline.bigbird.heads import MaskedLmHead
+from pipeline.checkpoints.folder import CheckpointFolder
+from pipeline.checkpoints.names import load
 from pipeline.training.batches import Batch
 from pipeline.training.model import autocast
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.bigbird.config import ProblemType
 from pipeline.tasks.targets import ONE_LABEL
+from pipeline.terms import ProblemType
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
 """Where a training job reads and writes, checked before anything is read."""
 
-from pipeline.config import CorpusSettings
-from pipeline.corpus.places import check_apart
+from pipeline.config.corpus import CorpusSettings
+from pipeline.config.train import TrainJob
+from pipeline.corpus.overlaps import check_apart
 from pipeline.storage.objects import Storage
 from pipeline.training.prepare import work_folder
-from pipeline.training.settings import TrainJob
 
 
 def corpora(job: TrainJob) -> dict[str, CorpusSettings]:

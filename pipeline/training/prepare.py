@@ -19,19 +19,20 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.atomic import written_beside
-from pipeline.bigbird.config import EncoderConfig, HeadConfig, WindowConfig
-from pipeline.bigbird.folder import CheckpointFolder, tokenizer_files
+from pipeline.bigbird.config import EncoderConfig, HeadConfig
+from pipeline.checkpoints.config import WindowConfig
+from pipeline.checkpoints.folder import CheckpointFolder, tokenizer_files
+from pipeline.config.train import HeadSettings, TrainJob
 from pipeline.corpus.training_documents import NAME as TRAINING_DOCUMENTS, TrainingDocuments
 from pipeline.errors import CheckpointError, ConfigError
 from pipeline.identity import digest
-from pipeline.schema import Label
 from pipeline.storage.objects import Storage
 from pipeline.tasks.targets import found_labels, targets
+from pipeline.terms import Label
 from pipeline.text.tokenizer import Tokenizer
 from pipeline.text.vocabulary import train_vocabulary
 from pipeline.training.class_weights import class_weights
 from pipeline.training.documents import SPLITS, Documents, Source, Split, plain_texts
-from pipeline.training.settings import HeadSettings, TrainJob
 from pipeline.training.token_store import TokenWriter, write_texts
 
 # Of the work folder: raise it when what lies there, or what is drawn from a seed, changes.

@@ -8,9 +8,9 @@ import torch
 import yaml
 
 from pipeline.atomic import written_beside
-from pipeline.bigbird.checkpoint import save
 from pipeline.bigbird.classifier import Classifier
-from pipeline.bigbird.folder import tokenizer_files
+from pipeline.checkpoints.folder import tokenizer_files
+from pipeline.checkpoints.names import save
 from pipeline.corpus.training_documents import NAME as TRAINING_DOCUMENTS
 from pipeline.training import state
 from pipeline.training.documents import SPLITS

@@ -9,11 +9,13 @@ from typing import Any
 
 import torch
 
-from pipeline.bigbird.checkpoint import load, load_encoder
 from pipeline.bigbird.classifier import Classifier
-from pipeline.bigbird.folder import CheckpointFolder
+from pipeline.checkpoints.folder import CheckpointFolder
+from pipeline.checkpoints.names import load, load_encoder
+from pipeline.config.train import PretrainingSettings, TrainJob
 from pipeline.inference.memory import keep_freed_memory
 from pipeline.storage.objects import Storage
+from pipeline.terms import Aggregation
 from pipeline.text.windows import WindowPolicy
 from pipeline.training.batches import Batcher
 from pipeline.training.class_weights import class_weights
@@ -25,7 +27,6 @@ from pipeline.training.model import Model
 from pipeline.training.objective import Objective
 from pipeline.training.prepare import STATES, Prepared
 from pipeline.training.replicas import Threads, started
-from pipeline.training.settings import PretrainingSettings, TrainJob
 from pipeline.training.token_store import TokenizedDocuments
 from pipeline.training.validate import Validator
 from pipeline.training.workers import Workers
@@ -41,7 +42,7 @@ class Run:
     job: TrainJob
     prepared: Prepared
     policy: WindowPolicy
-    aggregation: str
+    aggregation: Aggregation
     device: str
     dtype: str
     budget: int

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from pipeline.training.settings import TrainingSettings
+from pipeline.config.train import TrainingSettings
 
 
 def rate_factor(progress: float, warm_up: float, decay: str) -> float:

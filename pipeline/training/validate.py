@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipeline.tasks.windows import Windows, aggregate
+from pipeline.tasks.document_scores import Windows, aggregate
+from pipeline.terms import Aggregation
 from pipeline.training.batches import Batcher, TrainingWindow
 from pipeline.training.model import Model
 from pipeline.training.objective import score
@@ -34,7 +35,7 @@ class Validator:
 
     model: Model
     batcher: Batcher
-    aggregation: str
+    aggregation: Aggregation
     workers: Workers
     threads: Threads
 

@@ -18,11 +18,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from pipeline.bigbird.checkpoint import load
-from pipeline.bigbird.folder import CheckpointFolder
+from pipeline.checkpoints.folder import CheckpointFolder
+from pipeline.checkpoints.names import load
 from pipeline.errors import CheckpointError
 from pipeline.inference.predictor import Predictor
-from tests.checkpoints import (
+from tests.checkpoint_folders import (
     random_tokens,
     random_transformers_model,
     save_folder,

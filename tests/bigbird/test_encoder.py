@@ -14,14 +14,14 @@ from torch import Tensor
 
 from pipeline.bigbird import attention, encoder
 from pipeline.bigbird.attention_reference import REFERENCE
-from pipeline.bigbird.checkpoint import stored_tensors
 from pipeline.bigbird.classifier import Classifier
 from pipeline.bigbird.layout import Layout
 from pipeline.bigbird.linear_mkldnn import MkldnnLinear
 from pipeline.bigbird.operators import Operators
+from pipeline.checkpoints.names import stored_tensors
 from pipeline.training.dropout import replace_dropouts
 from tests.bigbird.configs import HEAD, encoder_config
-from tests.checkpoints import (
+from tests.checkpoint_folders import (
     configs_of,
     pack_of,
     random_tokens,

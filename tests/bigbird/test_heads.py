@@ -23,12 +23,12 @@ from transformers import (
     BigBirdModel,
 )
 
-from pipeline.bigbird.checkpoint import load, save
 from pipeline.bigbird.classifier import Classifier
-from pipeline.bigbird.folder import CheckpointFolder
+from pipeline.checkpoints.folder import CheckpointFolder
+from pipeline.checkpoints.names import load, save
 from pipeline.errors import CheckpointError
 from pipeline.inference.predictor import Predictor
-from tests.checkpoints import (
+from tests.checkpoint_folders import (
     TINY,
     pack_of,
     random_tokens,

@@ -5,12 +5,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.bigbird.config import Activation
 from pipeline.bigbird.linear import Linear, MakeProduct, Outputs, keep
 from pipeline.bigbird.linear_cuda import CudaLinear
 from pipeline.bigbird.linear_int8 import Int8Linear
 from pipeline.bigbird.linear_mkldnn import MkldnnLinear
 from pipeline.inference.dtype import INT8_FLAGS, cpu_has
+from pipeline.terms import Activation
 
 INPUTS, OUTPUTS = 96, 80
 PART: Outputs = (16, 51)

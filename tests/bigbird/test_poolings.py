@@ -15,15 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.bigbird.checkpoint import load, save, stored_tensors
 from pipeline.bigbird.classifier import Classifier
 from pipeline.bigbird.config import HeadConfig
-from pipeline.bigbird.folder import CheckpointFolder
 from pipeline.bigbird.layout import Layout
 from pipeline.bigbird.linear_mkldnn import MkldnnLinear
 from pipeline.bigbird.operators import Operators
+from pipeline.checkpoints.folder import CheckpointFolder
+from pipeline.checkpoints.names import load, save, stored_tensors
 from tests.bigbird.configs import HEAD, encoder_config
-from tests.checkpoints import (
+from tests.checkpoint_folders import (
     configs_of,
     pack_of,
     random_tokens,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.config import CorpusSettings
+from pipeline.config.corpus import CorpusSettings
 from pipeline.corpus.files import CorpusFile, discover
 from pipeline.corpus.passes import passes, read_pass
 from pipeline.corpus.readers import read

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from pipeline.config import CorpusSettings, StorageSettings
+from pipeline.config.corpus import CorpusSettings
+from pipeline.config.label import StorageSettings
 from pipeline.corpus.files import discover
 from pipeline.corpus.readers import read
 from pipeline.corpus.units import cut
@@ -190,7 +191,7 @@ def test_a_table_in_two_systems_is_read_as_delta(tmp_path: Path) -> None:
 MISSING = """
 import sys
 sys.modules["deltalake"] = None
-from pipeline.config import CorpusSettings
+from pipeline.config.corpus import CorpusSettings
 from pipeline.corpus.files import discover
 from pipeline.storage.objects import Storage
 discover(Storage(), CorpusSettings(uris=(sys.argv[1],)))

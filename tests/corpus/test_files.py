@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import CorpusSettings, StorageSettings
+from pipeline.config.corpus import CorpusSettings
+from pipeline.config.label import StorageSettings
 from pipeline.corpus.files import discover, partition_keys
 from pipeline.corpus.readers import read
 from pipeline.corpus.units import cut

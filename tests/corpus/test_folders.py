@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import s3fs
 
-from pipeline.config import CorpusSettings, StorageSettings
+from pipeline.config.corpus import CorpusSettings
+from pipeline.config.label import StorageSettings
 from pipeline.corpus.files import Corpus, discover
 from pipeline.errors import ConfigError, CorpusError, RookeryError
 from pipeline.storage.objects import Storage

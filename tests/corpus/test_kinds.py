@@ -28,11 +28,11 @@ import zstandard
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from jobs.sample import CHECKPOINT
-from pipeline.bigbird.folder import CheckpointFolder
+from pipeline.checkpoints.folder import CheckpointFolder
 from pipeline.corpus.passes import passes, read_pass
 from pipeline.errors import CorpusError
+from pipeline.text.packer import Packer
 from pipeline.text.tokenizer import Tokenizer
-from pipeline.text.units import Packer
 from pipeline.text.windows import WindowPolicy
 from tests.corpus.files import STORAGE, put, rows_of, units_of
 

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.sample import CORPUS
-from pipeline.config import LabelledCorpusSettings
+from pipeline.config.corpus import LabelledCorpusSettings
 from pipeline.corpus.labelled import Labelled, LabelledDocument
 from pipeline.errors import CorpusError
 from tests.corpus.files import STORAGE, put

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from pipeline.config import CorpusSettings
+from pipeline.config.corpus import CorpusSettings
 from pipeline.corpus.files import discover
 from pipeline.corpus.units import (
     Bytes,

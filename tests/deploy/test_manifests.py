@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 import yaml
 
-from pipeline.config import Job, parse_job
+from pipeline.config.label import Job, parse_job
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"

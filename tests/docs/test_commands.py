@@ -19,13 +19,13 @@ from typer.main import get_command
 from jobs.cli import app
 from jobs.config import JOBS
 from jobs.measure.benchmark.command import argument_parser
-from pipeline.config import parse_settings
+from pipeline.config.loader import parse_settings
 from tests.conftest import ROOT
 from tests.docs.pages import PAGES, Block, blocks, inline_code, name, tokens
 
 COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
 OTHERS = {"docker", "kubectl", "pip", "source", "ray"}  # programs that are not ours: their files are looked for
-LANGUAGES = ("bash", "yaml", "json", "python", "sql", "text", "{toctree}", "{eval-rst}", "{include} ../SECURITY.md")
+LANGUAGES = ("bash", "yaml", "json", "python", "sql", "text", "diff", "{math}", "{toctree}", "{eval-rst}", "{include} ../SECURITY.md")
 
 
 def test_every_block_says_what_it_is():
@@ -102,7 +102,7 @@ def test_every_command_in_a_sentence_is_one(page: Path):
             assert set(re.findall(r"--[\w-]+", match[2])) <= known, code
         elif match := re.match(r"(?:bash )?(deploy/\w+\.sh)", code):
             assert (ROOT / match[1]).is_file(), code
-        elif match := re.search(r"python -m (jobs\.\w+)", code):
+        elif match := re.search(r"python -m (jobs(?:\.\w+)+)", code):
             assert (ROOT / f"{match[1].replace('.', '/')}.py").is_file(), code
 
 

@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from pipeline.evaluation.examples import Examples, Floats
-from pipeline.tasks.classification import ProblemType, sigmoid, softmax
+from pipeline.tasks.classification import sigmoid, softmax
+from pipeline.terms import ProblemType
 
 
 def examples(logits_NL: Floats, truth_NL: Floats) -> Examples:

@@ -17,7 +17,8 @@ from pipeline.evaluation.calibration import (
     predicted,
 )
 from pipeline.evaluation.examples import Examples
-from pipeline.tasks.classification import Classification, ProblemType
+from pipeline.tasks.classification import Classification
+from pipeline.terms import ProblemType
 from tests.evaluation.data import any_examples, examples, sampled
 
 PROBLEMS: list[ProblemType] = ["single_label", "multi_label"]

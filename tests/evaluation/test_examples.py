@@ -3,7 +3,7 @@ import pytest
 
 from pipeline.errors import CorpusError
 from pipeline.evaluation.examples import check_measurable, truth
-from pipeline.tasks.classification import ProblemType
+from pipeline.terms import ProblemType
 from tests.evaluation.data import examples
 
 

@@ -12,7 +12,8 @@ from sklearn.metrics import confusion_matrix
 
 from pipeline.evaluation.examples import Examples
 from pipeline.evaluation.metrics import Confusion, Metrics, measure, measure_regression
-from pipeline.tasks.classification import Classification, ProblemType, softmax
+from pipeline.tasks.classification import Classification, softmax
+from pipeline.terms import ProblemType
 from tests.evaluation.data import any_examples, examples, sampled
 
 COUNTS = """

@@ -14,7 +14,8 @@ from pipeline.evaluation.examples import Examples
 from pipeline.evaluation.fit import fit
 from pipeline.evaluation.metrics import measure_regression
 from pipeline.evaluation.report import Heading, classification_report, regression_report
-from pipeline.tasks.classification import Classification, ProblemType
+from pipeline.tasks.classification import Classification
+from pipeline.terms import ProblemType
 from tests.evaluation.data import examples, sampled
 
 ATTACK = """<script>alert("1")</script>' onload='x"""

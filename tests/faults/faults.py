@@ -108,7 +108,7 @@ def workers_killed(world: World, dice: random.Random) -> str:
     ]
     with target.reader():
         run = target.start(faults=faults)
-        caught = wait_until_done(run, target, 2) and run.kill(run.named("Encoder"))
+        caught = wait_until_done(run, target, 2) and run.kill(run.named("EncodeStage"))
         code, output = run.wait()
         assert code in (0, AGAIN), output
         if code:

@@ -19,12 +19,12 @@ from safetensors.torch import load_file, save_file
 
 from jobs.label import run_job
 from jobs.sample import CHECKPOINT
-from pipeline.config import Job, parse_job
-from pipeline.dataflow.encoder import Encoder
-from pipeline.dataflow.plan import Plan, make_plan
-from pipeline.dataflow.reader import Reader
-from pipeline.dataflow.sink import Keeper
+from pipeline.cluster.encode_stage import EncodeStage
+from pipeline.cluster.fragment_stage import FragmentStage
+from pipeline.cluster.read_stage import ReadStage
+from pipeline.config.label import Job, parse_job
 from pipeline.errors import CheckpointError, ErrorBudgetError
+from pipeline.planning.plan import Plan, make_plan
 from pipeline.tables.attempts import Attempts
 from pipeline.tables.publish import publish
 from pipeline.text.tokenizer import Tokenizer
@@ -65,9 +65,9 @@ def line(id_: object, text: object) -> bytes:
 
 def label_here(planned: Plan) -> None:
     """What Ray's tasks and actors do with each unit, one after the other in this process."""
-    reader = Reader(planned.storage, planned.scoring, planned.fragments, planned.cuts)
-    encoder = Encoder(Attempts(planned.fragments, "predict"), planned.scoring, "cpu", 2)
-    keeper = Keeper(planned.fragments, planned.task)
+    reader = ReadStage(planned.storage, planned.scoring, planned.fragments, planned.cuts)
+    encoder = EncodeStage(Attempts(planned.fragments, "predict"), planned.scoring, "cpu", 2)
+    keeper = FragmentStage(planned.fragments, planned.task)
     for units in planned.passes:
         for packs in reader(units):
             keeper(encoder(packs))
@@ -293,7 +293,7 @@ def test_a_checkpoint_that_does_not_fit_ends_the_job_before_ray_starts(
 BIG = """
 import json, sys
 from pathlib import Path
-from pipeline.config import CorpusSettings
+from pipeline.config.corpus import CorpusSettings
 from pipeline.corpus.files import discover
 from pipeline.corpus.readers import read
 from pipeline.corpus.units import cut

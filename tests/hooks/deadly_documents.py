@@ -23,7 +23,7 @@ def install() -> None:
     if STAGE == "read":
         after_import("pipeline.corpus.readers", readers)
     if STAGE == "tokenize":
-        after_import("pipeline.text.units", packer)
+        after_import("pipeline.text.packer", packer)
 
 
 def die(stage: str, at_stake: int = 1) -> None:

@@ -26,7 +26,7 @@ PATIENCE = os.environ.get("FAULTS_PATIENCE")
 def install():
     if FAULTS or LOG:
         after_import("pipeline.storage.objects", hook)
-        after_import("pipeline.apart", hook_apart)
+        after_import("pipeline.isolation", hook_apart)
     if PATIENCE:
         after_import("pipeline.storage.s3", shorten)
 

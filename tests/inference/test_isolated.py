@@ -11,7 +11,7 @@ from transformers import BigBirdForTokenClassification
 
 from pipeline.inference.isolated import IsolatedPredictor
 from pipeline.inference.predictor import Lengths, Predictor, TokenIds
-from tests.checkpoints import random_tokens, random_transformers_model, save_folder
+from tests.checkpoint_folders import random_tokens, random_transformers_model, save_folder
 
 LENGTHS = [70, 300, 64, 130, 20]
 KILLER = 9  # no random token is

@@ -14,7 +14,7 @@ from hypothesis import given, settings, strategies as st
 from pipeline.errors import ConfigError
 from pipeline.inference.dtype import INT8_FLAGS, cpu_has
 from pipeline.inference.predictor import Predictor
-from tests.checkpoints import (
+from tests.checkpoint_folders import (
     random_tokens,
     random_transformers_model,
     save_folder,

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from jobs.cli import app
 from jobs.label import run_job
 from jobs.sample import CHECKPOINT
-from pipeline.config import Job
+from pipeline.config.label import Job
 from pipeline.errors import CorpusError, ErrorBudgetError
 from tests.jobs.test_label import job, job_file, rookery, tree
 

@@ -22,11 +22,13 @@ from jobs.cli import app
 from jobs.evaluation_run import run_evaluation
 from jobs.label import run_job
 from jobs.sample import CHECKPOINT, CORPUS
-from pipeline.config import EvaluationJob, parse_job, parse_settings
-from pipeline.dataflow.examples import Joined
-from pipeline.dataflow.plan import make_plan
+from pipeline.config.evaluate import EvaluationJob
+from pipeline.config.label import parse_job
+from pipeline.config.loader import parse_settings
 from pipeline.errors import CheckpointError, ConfigError, CorpusError, ErrorBudgetError
-from tests.checkpoints import one_output
+from pipeline.planning.labelled_scores import Joined
+from pipeline.planning.plan import make_plan
+from tests.checkpoint_folders import one_output
 from tests.evaluation.data import examples
 from tests.jobs.test_label import rookery, tree
 

@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from jobs.cli import app
 from jobs.sample import FOLDER
-from pipeline.bigbird.folder import CheckpointFolder
-from tests.checkpoints import TINY
+from pipeline.checkpoints.folder import CheckpointFolder
+from tests.checkpoint_folders import TINY
 
 SAMPLE = FOLDER / "checkpoint"
 

@@ -17,7 +17,7 @@ import zstandard
 
 from jobs.label import run_job
 from jobs.sample import CHECKPOINT, CORPUS
-from pipeline.config import Job, parse_job
+from pipeline.config.label import Job, parse_job
 from pipeline.errors import ConfigError
 from pipeline.tasks.classification import softmax
 from tests.jobs.corpora import documents, plain_logits, write_every_format

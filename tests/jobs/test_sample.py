@@ -10,7 +10,7 @@ from transformers import BigBirdForSequenceClassification
 
 from jobs.sample import CHECKPOINT, CORPUS, FOLDER
 from pipeline.inference.predictor import Predictor
-from tests.checkpoints import transformers_logits
+from tests.checkpoint_folders import transformers_logits
 
 # fp32 of both, on real text; worst seen 1e-6, logits up to 6
 TOLERANCE = 1e-4

@@ -24,16 +24,16 @@ from transformers import (
 
 from jobs.label import run_job
 from jobs.sample import CHECKPOINT
-from pipeline.config import Job, parse_job
-from pipeline.dataflow.encoder import Encoder
-from pipeline.dataflow.plan import make_plan
-from pipeline.dataflow.reader import Reader
-from pipeline.dataflow.sink import Keeper
+from pipeline.cluster.encode_stage import EncodeStage
+from pipeline.cluster.fragment_stage import FragmentStage
+from pipeline.cluster.read_stage import ReadStage
+from pipeline.config.label import Job, parse_job
+from pipeline.planning.plan import make_plan
 from pipeline.tables.attempts import Attempts
 from pipeline.tables.publish import publish
 from pipeline.text.tokenizer import Tokenizer
 from pipeline.text.windows import WindowPolicy
-from tests.checkpoints import random_transformers_model, save_folder
+from tests.checkpoint_folders import random_transformers_model, save_folder
 
 SPIECE = CHECKPOINT / "spiece.model"
 CLS, SEP = 4, 5
@@ -69,11 +69,11 @@ def job(folder: Path, *overrides: str) -> Job:
 def label_here(settings: Job) -> None:
     """What Ray's tasks and actors do, one after the other in this process."""
     plan = make_plan(settings)
-    encoder = Encoder(Attempts(plan.fragments, "predict"), plan.scoring, "cpu", 1)
-    reader = Reader(plan.storage, plan.scoring, plan.fragments, plan.cuts)
+    encoder = EncodeStage(Attempts(plan.fragments, "predict"), plan.scoring, "cpu", 1)
+    reader = ReadStage(plan.storage, plan.scoring, plan.fragments, plan.cuts)
     for units in plan.passes:
         for packs in reader(units):
-            Keeper(plan.fragments, plan.task)(encoder(packs))
+            FragmentStage(plan.fragments, plan.task)(encoder(packs))
     publish(plan.snapshots, plan.fragments, plan.publication, {})
 
 

@@ -20,11 +20,13 @@ from jobs.evaluation_run import run_evaluation
 from jobs.label import run_job as run_label
 from jobs.terminal import train_output
 from jobs.train import run_training
-from pipeline.config import EvaluationJob, parse_job, parse_settings
+from pipeline.config.evaluate import EvaluationJob
+from pipeline.config.label import parse_job
+from pipeline.config.loader import parse_settings
+from pipeline.config.train import TrainJob
 from pipeline.errors import ConfigError, CorpusError
 from pipeline.processes import family
 from pipeline.training.prepare import job_digest, prepare
-from pipeline.training.settings import TrainJob
 from tests.processes import LOOPBACK, listening_addresses
 from tests.training.corpora import job, train, weights, write
 

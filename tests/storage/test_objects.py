@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.sample import CHECKPOINT
-from pipeline.config import StorageSettings
+from pipeline.config.label import StorageSettings
 from pipeline.errors import (
     AccessError,
     CheckpointError,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import StorageSettings
+from pipeline.config.label import StorageSettings
 from pipeline.schema import DOCUMENT_LOGITS
 from pipeline.storage.listings import StoredFile
 from pipeline.storage.objects import Storage

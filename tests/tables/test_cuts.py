@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import StorageSettings
+from pipeline.config.label import StorageSettings
 from pipeline.storage.objects import Storage
 from pipeline.tables.cuts import Cuts
 from tests.s3 import S3Server

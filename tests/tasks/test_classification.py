@@ -12,7 +12,8 @@ import torch
 from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from pipeline.tasks.classification import DECISIONS, Classification, ProblemType, sigmoid, softmax
+from pipeline.tasks.classification import DECISIONS, Classification, sigmoid, softmax
+from pipeline.terms import ProblemType
 
 BIRDS = ("rook", "jackdaw", "crow")
 SINGLE = Classification("single_label", BIRDS)

@@ -1,8 +1,8 @@
 import pytest
 
 from pipeline.errors import CorpusError
-from pipeline.schema import Label
 from pipeline.tasks.targets import found_labels, targets
+from pipeline.terms import Label
 
 
 def test_single_label():

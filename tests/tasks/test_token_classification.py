@@ -12,6 +12,7 @@ from transformers.pipelines.token_classification import (
     TokenClassificationPipeline,
 )
 
+from pipeline.tasks.document_scores import Tokens
 from pipeline.tasks.token_classification import (
     ENTITIES,
     Run,
@@ -19,7 +20,6 @@ from pipeline.tasks.token_classification import (
     entity_runs,
     stitched,
 )
-from pipeline.tasks.windows import Tokens
 from pipeline.text.windows import WindowPolicy
 from tests.tasks.rows import row
 

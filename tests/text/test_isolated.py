@@ -8,8 +8,8 @@ import pytest
 
 from pipeline.schema import DOCUMENTS
 from pipeline.text.isolated import IsolatedPacker
+from pipeline.text.packer import Packer
 from pipeline.text.tokenizer import Tokenizer
-from pipeline.text.units import Packer
 from pipeline.text.windows import WindowPolicy
 from tests.text.models import train
 

@@ -22,7 +22,7 @@ from tokenizers import AddedToken, models, normalizers, pre_tokenizers
 from transformers import AutoTokenizer, BigBirdTokenizer
 from transformers.tokenization_utils_sentencepiece import SentencePieceBackend
 
-from pipeline.bigbird.folder import CheckpointFolder
+from pipeline.checkpoints.folder import CheckpointFolder
 from pipeline.errors import CheckpointError
 from pipeline.text.tokenizer import Tokenizer, harmless_cuts, in_parts
 from tests.text.models import train

@@ -5,7 +5,8 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, strategies as st
 
-from pipeline.text.windows import LongDocuments, Span, WindowPolicy
+from pipeline.terms import LongDocuments
+from pipeline.text.windows import Span, WindowPolicy
 
 
 def spans(policy: WindowPolicy, n_tokens: int) -> list[tuple[Span, ...]]:

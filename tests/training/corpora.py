@@ -9,11 +9,11 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from pipeline.dataflow.trainer import make_run
+from pipeline.cluster.trainer import make_run
+from pipeline.config.train import TrainJob
 from pipeline.training.prepare import prepare
 from pipeline.training.result import finish
 from pipeline.training.run import Run, work
-from pipeline.training.settings import TrainJob
 from pipeline.training.workers import Workers
 
 WORDS = {

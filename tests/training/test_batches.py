@@ -4,9 +4,9 @@ from itertools import chain
 import numpy as np
 import pytest
 
+from pipeline.config.train import TrainingSettings
 from pipeline.text.windows import WindowPolicy
 from pipeline.training.batches import Batcher, TrainingWindow
-from pipeline.training.settings import TrainingSettings
 from pipeline.training.token_store import TokenizedDocuments
 from tests.bigbird.configs import encoder_config
 

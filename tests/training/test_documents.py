@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.config import StorageSettings
+from pipeline.config.label import StorageSettings
 from pipeline.corpus.training_documents import TrainingDocuments, content_digest, digests
 from pipeline.errors import CorpusError
 from pipeline.storage.objects import Storage

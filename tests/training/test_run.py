@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from transformers import BigBirdForMaskedLM
 
-from pipeline.bigbird.folder import CheckpointFolder
-from pipeline.dataflow.trainer import make_run
+from pipeline.checkpoints.folder import CheckpointFolder
+from pipeline.cluster.trainer import make_run
 from pipeline.errors import ConfigError, CorpusError
 from pipeline.inference.predictor import Predictor
 from pipeline.training import state
@@ -23,7 +23,7 @@ from pipeline.training.prepare import prepare
 from pipeline.training.run import batcher_of, starting_classifier, starting_masked_model, work
 from pipeline.training.token_store import TokenizedDocuments
 from pipeline.training.workers import Workers
-from tests.checkpoints import (
+from tests.checkpoint_folders import (
     one_output,
     random_transformers_model,
     save_folder,

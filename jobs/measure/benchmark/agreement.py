@@ -11,7 +11,7 @@ import numpy.typing as npt
 from jobs.measure.benchmark.contenders import Rookery
 from jobs.measure.benchmark.documents import Window
 from jobs.sample import CHECKPOINT
-from pipeline.inference.dtype import DeviceKind, Dtype
+from pipeline.terms import DeviceKind, Dtype
 
 
 @dataclass(frozen=True, slots=True)

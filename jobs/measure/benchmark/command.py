@@ -22,7 +22,8 @@ from jobs.measure.benchmark.documents import MAX_TOKENS, Window
 from jobs.measure.benchmark.timing import medians, seconds
 from jobs.sample import CHECKPOINT
 from pipeline.errors import ConfigError
-from pipeline.inference.dtype import DeviceKind, Dtype, resolve_dtype
+from pipeline.inference.dtype import resolve_dtype
+from pipeline.terms import DeviceKind, Dtype
 
 # On a CPU transformers spends much of its time on page faults. The ratios are against transformers as it runs in a
 # process of its own; beside them stands what it does with the malloc limits that our predictor sets.

@@ -14,9 +14,9 @@ import torch
 from jobs.measure.benchmark.documents import BLOCK_SIZE, Window, in_order, packs, tokens
 from pipeline.errors import ConfigError
 from pipeline.inference.budget import default_budget
-from pipeline.inference.dtype import DeviceKind, Dtype
 from pipeline.inference.memory import give_freed_memory_back, keep_freed_memory
 from pipeline.inference.predictor import Predictor
+from pipeline.terms import DeviceKind, Dtype
 
 Logits = npt.NDArray[np.float32]
 LARGEST_BATCH = 256

@@ -13,7 +13,7 @@ import torch
 from jobs.measure.benchmark import documents, machine, report, stages
 from jobs.measure.benchmark.contenders import Rookery, Transformers
 from jobs.sample import CORPUS
-from tests.checkpoints import random_transformers_model, save_folder, transformers_logits
+from tests.checkpoint_folders import random_transformers_model, save_folder, transformers_logits
 
 LABELS = ["python", "rust", "swift"]
 
@@ -23,7 +23,7 @@ import sys
 for name in ("ray", "pydantic", "typer", "rich", "fsspec", "s3fs"):
     sys.modules[name] = None
 from jobs.measure.benchmark import command, stages
-from tests.checkpoints import random_transformers_model
+from tests.checkpoint_folders import random_transformers_model
 command.random_model = lambda: random_transformers_model(vocab_size=8000)
 command.LENGTHS, command.TOKENS, command.STAGE_WINDOWS = (512, 1024), {"cpu": 2048}, {"cpu": 1}
 command.AGREEMENT_DOCUMENTS = 12

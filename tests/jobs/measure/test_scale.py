@@ -20,8 +20,8 @@ from jobs.measure.scale import (
     measure,
 )
 from jobs.sample import CHECKPOINT
-from pipeline.config import parse_job
-from pipeline.dataflow.plan import Plan, make_plan
+from pipeline.config.label import parse_job
+from pipeline.planning.plan import Plan, make_plan
 from pipeline.tables.publish import is_current, publish
 from tests.s3 import S3Server
 

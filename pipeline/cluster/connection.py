@@ -1,0 +1,155 @@
+"""The Ray that a job runs on: a cluster's, or its own, in this process and on loopback.
+
+Ray reads some of its environment when it is imported, so this module sets it first and imports ray late.
+"""
+
+import contextlib
+import os
+import secrets
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.config.label import ComputeSettings, Job, RaySettings
+from pipeline.errors import ConfigError, RetryableError, RookeryError
+from pipeline.machine import cores
+
+STARTS = 2  # of a Ray of our own: on a busy machine its daemons may take longer than the 30 s that it gives them
+OBJECT_STORE_BYTES = 1_000_000_000  # of a Ray of our own: the tokens of some units
+
+
+def ray_cluster(job: Job) -> contextlib.AbstractContextManager[None]:
+    """A connection to the job's cluster, or Ray in this process where it names none. Keeps a connection that there is.
+
+    Raises ConfigError where this machine has fewer cores than the encoder's threads, RetryableError where Ray does not start.
+    """
+    pool = job.compute.max_actors or job.compute.actors
+    n_threads = pool * actor_threads(job.compute)
+    if not cluster_address(job.ray):
+        check_cores(
+            n_threads,
+            f"{pool} encoder actors" if pool > 1 else "the encoder",
+            "compute.num_cpus or compute.actors",
+        )
+    # tokenizing takes a few percent of a core beside the encoder, so readers are counted on top of its threads
+    return connection(job.ray, n_threads + cores())
+
+
+def check_cores(n_threads: int, what: str, settings: str) -> None:
+    """Raises ConfigError for more threads than cores: they would put each other off, and take longer than fewer would."""
+    if n_threads > cores():
+        raise ConfigError(
+            f"{what} would compute in {n_threads} threads, and this machine has {cores()} cores for them: set {settings} lower"
+        )
+
+
+def cluster_address(settings: RaySettings) -> str | None:
+    """Of the cluster that a job names; None for Ray in this process."""
+    return settings.address or os.environ.get("RAY_ADDRESS") or None
+
+
+def is_connected() -> bool:
+    """Whether this process has Ray already; imports nothing."""
+    ray = sys.modules.get("ray")
+    return ray is not None and ray.is_initialized()
+
+
+@contextlib.contextmanager
+def connection(settings: RaySettings, num_cpus: int) -> Iterator[None]:
+    """A connection to the cluster that the settings name, or Ray in this process with `num_cpus`. Keeps a connection that there is.
+
+    Raises RetryableError where Ray does not start.
+    """
+    address = cluster_address(settings)
+    if not address:
+        prepare_own_ray()
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    options = {} if address else _own_ray(num_cpus)
+    for attempt in range(STARTS):
+        try:
+            _start(address, options)
+            break
+        except RetryableError:
+            ray.shutdown()
+            if address or attempt == STARTS - 1:
+                raise
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _start(address: str | None, options: dict[str, object]) -> None:
+    import ray
+
+    with _native_log_lines_hidden(), _signal_handlers_kept():
+        try:
+            ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **options)
+        except ValueError:
+            raise
+        except Exception as error:  # a bare one, where Ray's daemons are not up within its 30 s
+            raise RetryableError(f"Ray did not start ({error}); run again: finished units are kept") from error
+
+
+@contextlib.contextmanager
+def _signal_handlers_kept() -> Iterator[None]:
+    """`ray.init` makes SIGTERM end the process by a handler of its own."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread() and before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+def actor_threads(compute: ComputeSettings) -> int:
+    """CPU threads of one encoder actor."""
+    equal_part = max(1, cores() // (compute.max_actors or compute.actors))
+    return compute.num_cpus or (1 if compute.num_gpus else equal_part)
+
+
+def prepare_own_ray() -> None:
+    """Sets the environment of a Ray of our own. Raises RookeryError if ray was imported before: it would not heed it."""
+    if "ray" in sys.modules:
+        if os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER") == "0":
+            return
+        raise RookeryError("ray was imported before its environment was set, and would listen on every interface")
+    os.environ |= {
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # or it listens on every interface, even when told 127.0.0.1
+        # other users of this machine reach loopback too; this token is in this process and its children only
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "GLOO_SOCKET_IFNAME": "lo",  # workers that train together
+        "NCCL_SOCKET_IFNAME": "lo",
+        "MALLOC_ARENA_MAX": "1",  # see pipeline/inference/memory.py; read when a worker starts
+        "RAY_BACKEND_LOG_LEVEL": os.environ.get("RAY_BACKEND_LOG_LEVEL", "fatal"),  # what matters is raised
+    }
+
+
+@contextlib.contextmanager
+def _native_log_lines_hidden() -> Iterator[None]:
+    """Ray's C++ writes to this process's standard error past Python; what goes wrong in `ray.init` is raised as well."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
+def _own_ray(num_cpus: int) -> dict[str, object]:
+    return {
+        "num_cpus": num_cpus,
+        "include_dashboard": False,
+        "object_store_memory": OBJECT_STORE_BYTES,
+    }

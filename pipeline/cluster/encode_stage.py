@@ -1,0 +1,94 @@
+"""GPU actor: PACKS -> LOGITS."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.checkpoints.folder import CheckpointFolder
+from pipeline.errors import CheckpointError
+from pipeline.inference.isolated import IsolatedPredictor
+from pipeline.inference.predictor import Predictor
+from pipeline.planning.plan import Scoring
+from pipeline.schema import LOGITS, only_list
+from pipeline.tables.attempts import Attempts
+
+PROCESS_DIED = {
+    "stage": "predict",
+    "reason": "process_died",
+    "message": "the process that computed it ended, twice and with this document alone; look for it in the system's log",
+}
+
+
+class EncodeStage:
+    """One classifier on one device; an actor, so that it loads once.
+
+    A unit that was begun before and is not done may be what ended that attempt, so it is computed in a process apart.
+    """
+
+    def __init__(self, attempts: Attempts, scoring: Scoring, device: str, threads: int) -> None:
+        storage = attempts.fragments.storage
+        folder = CheckpointFolder.open(storage.fetch_folder(scoring.checkpoint_uri))
+        if folder.weights_digest() != scoring.weights_digest:
+            raise CheckpointError(f"{scoring.checkpoint_uri}: replaced after this run was planned")
+        self._attempts = attempts
+        self._predictor = Predictor.load(folder.path, device=device, dtype=scoring.dtype, threads=threads)
+        self._isolated = IsolatedPredictor(
+            folder.path, device=device, dtype=scoring.dtype, threads=threads,
+            outputs=folder.head.outputs(folder.encoder), per_token=folder.head.pooling == "tokens",
+        )  # fmt: skip
+
+    def __call__(self, packs: pa.Table) -> pa.Table:
+        if packs["documents"][0].is_valid:
+            packs, logits = self._label(packs)
+        else:  # done already
+            logits = np.empty(0, np.float32)
+        field = LOGITS.field("logits")
+        return packs.drop_columns(["tokens", "pack_windows"]).append_column(field, pa.array([logits], field.type))
+
+    def _label(self, packs: pa.Table) -> tuple[pa.Table, npt.NDArray[np.float32]]:
+        with self._attempts.begun(packs["unit"][0].as_py(), _described(packs)) as before:
+            if before:
+                return self._compute_apart(packs)
+            return packs, self._compute(packs)
+
+    def _compute(self, packs: pa.Table) -> npt.NDArray[np.float32]:
+        """Logits of all windows, or of all their tokens, flat; one forward pass per pack."""
+        return _flat(list(self._predictor.predict_all(split_packs(packs))))
+
+    def _compute_apart(self, packs: pa.Table) -> tuple[pa.Table, npt.NDArray[np.float32]]:
+        """The same, and the unit with its documents that ended the process as errors."""
+        found = list(self._isolated.predict_all(split_packs(packs)))
+        killed_W = np.concatenate([np.empty(0, bool), *(killed for _, killed in found)])
+        killed = only_list(packs, "window_documents")[killed_W].tolist()
+        return _failed(packs, set(killed)), _flat([logits_RL for logits_RL, _ in found])
+
+
+def _described(packs: pa.Table) -> str:
+    tokens, documents = only_list(packs, "window_tokens"), only_list(packs, "window_documents")
+    longest = int(np.bincount(documents, tokens).max(initial=0))
+    return f"{int(tokens.sum()):,} tokens, the longest document has {longest:,}"
+
+
+def split_packs(packs: pa.Table) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[np.int32]]]:
+    """A unit's packs one by one: token ids and window lengths."""
+    tokens, lengths = only_list(packs, "tokens"), only_list(packs, "window_tokens")
+    for n_windows in only_list(packs, "pack_windows").tolist():
+        n_tokens = int(lengths[:n_windows].sum())
+        yield tokens[:n_tokens], lengths[:n_windows]
+        tokens, lengths = tokens[n_tokens:], lengths[n_windows:]
+
+
+def _flat(logits: list[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+    return np.concatenate([np.empty(0, np.float32), *(logits_RL.ravel() for logits_RL in logits)])
+
+
+def _failed(packs: pa.Table, indices: set[int]) -> pa.Table:
+    if not indices:
+        return packs
+    at = packs.schema.get_field_index("documents")
+    (records,) = packs["documents"].to_pylist()
+    marked = [record | PROCESS_DIED if i in indices else record for i, record in enumerate(records)]
+    return packs.set_column(at, packs.schema.field(at), pa.array([marked], packs.schema.field(at).type))

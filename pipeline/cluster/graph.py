@@ -1,0 +1,107 @@
+"""The whole graph.
+
+    UnitSource ── ReadStage ──▶ EncodeStage (actor pool) ──▶ FragmentStage ──▶ one small row per unit, to the driver
+
+Fragments are written by a plain map stage and not by a Ray `Datasink`: its results stream back, so the driver sees each
+unit as it is done, with totals that it knows from the plan.
+"""
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import ray
+from ray.data import ActorPoolStrategy, DataContext
+from ray.util.annotations import RayDeprecationWarning
+
+from pipeline.cluster.connection import actor_threads
+from pipeline.cluster.encode_stage import EncodeStage
+from pipeline.cluster.fragment_stage import FragmentStage
+from pipeline.cluster.needs import encoders, find_room
+from pipeline.cluster.ray_errors import ray_errors_explained
+from pipeline.cluster.read_stage import ReadStage
+from pipeline.cluster.unit_source import UnitSource
+from pipeline.cluster.waiting import waiting_for
+from pipeline.cluster.watch import Watch
+from pipeline.config.label import ComputeSettings
+from pipeline.corpus.passes import Pass
+from pipeline.planning.plan import Plan
+from pipeline.tables.attempts import Attempts
+
+RESTARTS = 3  # of an actor, and retries of a task: Ray's default for actors is for ever
+UNITS_IN_FLIGHT = 4  # per actor: the next unit's packs lie ready when one is done
+
+
+@dataclass(frozen=True, slots=True)
+class UnitDone:
+    """A unit whose fragment is in the table."""
+
+    unit: str
+    documents: int
+    errors: int
+    windows: int
+    tokens: int
+
+
+def label_units(plan: Plan, run: str, tell: Callable[[str], None]) -> Iterator[UnitDone]:
+    """Labels every unit that has no fragment, in waves; yields each as it is done. Needs `ray_cluster`.
+
+    `run` is the id under which marks are left; `tell` gets lines that say what the run waits for, where it waits.
+
+    Raises:
+        ConfigError: the cluster can never serve the job.
+        RookeryError: what a stage raised, as it raised it.
+        RetryableError: Ray lost a worker more often than it may.
+    """
+    job, missing, wave = plan.job, plan.passes, plan.job.units.wave
+    find_room(encoders(job.compute), job.ray, job.compute.wait, tell)
+    with Watch(lambda: waiting_for(plan), tell) as watch:
+        for start in range(0, len(missing), wave):
+            for unit in _label_wave(plan, missing[start : start + wave], run):
+                watch.progress()
+                yield unit
+
+
+def _label_wave(plan: Plan, missing: list[Pass], run: str) -> Iterator[UnitDone]:
+    _configure_ray_data()
+    compute = plan.job.compute
+    reader = ReadStage(plan.storage, plan.scoring, plan.fragments, plan.cuts, run)
+    packs = ray.data.read_datasource(UnitSource(missing, reader), override_num_blocks=len(missing))
+    logits = packs.map_batches(
+        EncodeStage,
+        fn_constructor_args=(
+            Attempts(plan.fragments, "predict", run), plan.scoring, "cuda" if compute.num_gpus else "cpu", actor_threads(compute)
+        ),
+        batch_size=1,
+        batch_format="pyarrow",
+        num_cpus=actor_threads(compute),
+        num_gpus=compute.num_gpus or None,
+        compute=_pool(compute),
+        max_restarts=RESTARTS,
+        max_task_retries=RESTARTS,
+    )  # fmt: skip
+    done = logits.map_batches(FragmentStage(plan.fragments, plan.task), batch_size=1, batch_format="pyarrow")
+    with ray_errors_explained():
+        for row in done.iter_rows():
+            yield UnitDone(**row)
+
+
+def _pool(compute: ComputeSettings) -> ActorPoolStrategy:
+    in_flight = {"max_tasks_in_flight_per_actor": UNITS_IN_FLIGHT}
+    if compute.max_actors is None:
+        return ActorPoolStrategy(size=compute.actors, **in_flight)
+    return ActorPoolStrategy(min_size=compute.actors, max_size=compute.max_actors, **in_flight)
+
+
+def _configure_ray_data() -> None:
+    # 2.60 has no other way to bound an actor's restarts, and means to have one before it takes this one away
+    warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated", category=RayDeprecationWarning)
+    context = DataContext.get_current()
+    # each row that a task yields is a block of its own, at once and however large: None would hold back all of them
+    context.target_max_block_size = 1
+    context.enable_progress_bars = False  # the job shows its own, in documents and tokens
+    context.execution_options.verbose_progress = False
+    context.raise_original_map_exception = True  # Ray's wrapper loses what a stage raised
+    assert context.max_errored_blocks == 0  # above 0 Ray drops blocks and reports success
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what fails is raised, and shown once

@@ -1,0 +1,87 @@
+"""CPU task: units that are read in one pass -> PACKS. Torch is not imported here: many of these run beside one encoder."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+
+import pyarrow as pa
+
+from pipeline.checkpoints.folder import CheckpointFolder
+from pipeline.corpus.isolated import IsolatedReading
+from pipeline.corpus.passes import Pass, read_pass
+from pipeline.corpus.units import Stream, Unit
+from pipeline.planning.plan import Scoring
+from pipeline.schema import done_already
+from pipeline.storage.objects import Storage
+from pipeline.tables.attempts import Attempts
+from pipeline.tables.cuts import Cuts
+from pipeline.tables.fragments import Fragments
+from pipeline.text.isolated import IsolatedPacker
+from pipeline.text.packer import Packer
+from pipeline.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class ReadStage:
+    """Reads, tokenizes and packs units, one after the other.
+
+    A pass that was begun before and is not done may be what ended that attempt, so it is read in processes apart.
+    """
+
+    storage: Storage
+    scoring: Scoring
+    fragments: Fragments
+    cuts: Cuts
+    run: str = ""
+
+    def __call__(self, units: Pass) -> Iterator[pa.Table]:
+        """One row for each unit, in order, whatever is done by then: Ray tells a repeated task's blocks by their number."""
+        _never_unpickle()
+        attempts = Attempts(self.fragments, "read", self.run)
+        with attempts.begun(units[0].id(self.scoring.key)) as before:
+            if before:
+                yield from self._read_apart(units)
+            else:
+                packer = _packer(self.storage, self.scoring)
+                yield from self._read(units, read_pass(self.storage, units), packer.packs)
+
+    def _read_apart(self, units: Pass) -> Iterator[pa.Table]:
+        reading = IsolatedReading(self.storage)
+        packer = IsolatedPacker(_packer, self.storage, self.scoring)
+        with contextlib.closing(reading), contextlib.closing(packer):
+            yield from self._read(units, reading.read_pass(units), packer.packs)
+
+    def _read(
+        self,
+        units: Pass,
+        found: Iterator[tuple[Unit, pa.Table]],
+        packs: Callable[[str, pa.Table], pa.Table],
+    ) -> Iterator[pa.Table]:
+        parts = 0
+        is_stream = isinstance(units[0].slice, Stream)
+        for unit, documents in found:
+            id_ = unit.id(self.scoring.key)
+            if (is_stream or len(units) > 1) and self.fragments.has(id_):
+                yield done_already(id_)
+            else:
+                yield packs(id_, documents)
+            parts += 1
+        if is_stream:
+            self.cuts.write(units[0].stream_id, parts)
+
+
+@cache  # once per worker process: Ray runs many tasks in one
+def _packer(storage: Storage, scoring: Scoring) -> Packer:
+    folder = CheckpointFolder.open(storage.fetch_folder(scoring.checkpoint_uri))
+    tokenizer = Tokenizer.open(folder.path)
+    return Packer(
+        tokenizer, scoring.policy, scoring.token_budget, folder.encoder.block_size, scoring.located, scoring.questions
+    )  # fmt: skip
+
+
+@cache
+def _never_unpickle() -> None:
+    """ray.data teaches Arrow a column type whose values are unpickled when they are looked at, and any file may name it."""
+    with contextlib.suppress(KeyError):  # where ray.data was not imported
+        pa.unregister_extension_type("ray.data.arrow_pickled_object")

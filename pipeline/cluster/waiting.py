@@ -1,0 +1,52 @@
+"""For what a run waits that does not get on: actors, readers, the encoder, the store."""
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
+
+import ray
+from ray._private.state import state
+
+from pipeline.cluster.encode_stage import EncodeStage
+from pipeline.planning.plan import Plan
+from pipeline.tables.attempts import ENDING, note
+
+ENCODER = EncodeStage.__name__  # the actor's class, in the name that Ray Data gives to its workers
+STAGES = {"read": "read and tokenized", "predict": "computed"}
+NAMED = 3
+
+
+def waiting_for(plan: Plan) -> str:
+    """One line for people. Raises StorageError where the store does not answer: then that is what the run waits for."""
+    units = list(_begun_units(plan))
+    shown = [_described(plan, *unit) for unit in units[:NAMED]]
+    more = [f"and {len(units) - NAMED:,} more units"] if len(units) > NAMED else []
+    return "; ".join([_actors(), *(shown or ["no unit is begun: readers wait for a core"]), *more])
+
+
+def _actors() -> str:
+    found = state.actor_table(None, job_id=ray.JobID.from_hex(ray.get_runtime_context().get_job_id()))
+    states = Counter(actor["State"] for actor in found.values() if ENCODER in actor["ActorClassName"])
+    waiting = states.total() - states["ALIVE"] - states["DEAD"]
+    if not states.total() - states["DEAD"]:
+        return "no encoder actor is placed yet"
+    late = f", {waiting} not placed or starting" if waiting else ""
+    return f"{states['ALIVE']} encoder actors at work{late}"
+
+
+def _begun_units(plan: Plan) -> Iterator[tuple[str, str, str]]:
+    """Of the units that are marked as begun: the mark, the stage and the file."""
+    files = {id_: unit.file.uri for id_, unit in zip(plan.unit_ids, plan.units, strict=True)}
+    _, others = plan.fragments.found(len(plan.units))
+    for mark in others:
+        name = mark.rpartition("/")[2]
+        if name.endswith(ENDING):
+            unit, stage, *_ = name.removesuffix(ENDING).split(".")
+            yield mark, stage, files.get(unit, "a part of a file")
+
+
+def _described(plan: Plan, mark: str, stage: str, uri: str) -> str:
+    with contextlib.suppress(FileNotFoundError):  # the unit ended meanwhile
+        if about := note(plan.storage.read(mark)):
+            return f"{uri} is being {STAGES[stage]} ({about})"
+    return f"{uri} is being {STAGES[stage]}"

@@ -1,0 +1,1 @@
+"""Job files: one strict YAML for each command, typed."""

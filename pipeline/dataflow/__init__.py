@@ -1,1 +1,0 @@
-"""Units through Ray Data: plan, read, encode, keep. The only package that imports ray."""

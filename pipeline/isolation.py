@@ -1,0 +1,122 @@
+"""A process of its own, for calls that may end it: a fault of a library, or memory that the system takes back.
+
+    parent ── function, arguments ──▶ child
+    parent ◀── item, item, …, end ──  child
+
+Both sides are ours and so is every pickle that passes between them; the child ends with its parent, however that ends.
+Run as `python -m pipeline.isolation FD`.
+"""
+
+import contextlib
+import pickle
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing.connection import Connection
+from typing import Any
+
+from pipeline.errors import RetryableError
+
+ITEM, END, ERROR = "item", "end", "error"
+OTHER_SIDE_GONE = (EOFError, ConnectionError)
+DEATHS = 2  # of the process, until what it computed is blamed: it may also be ended from outside
+
+
+class ProcessEnded(Exception):
+    """The process ended during a call; the next call starts another."""
+
+
+class Apart:
+    """Starts its process when it is first needed, and again after it has ended."""
+
+    def __init__(self, prepare: Callable[..., Iterable[Any]], *arguments: Any) -> None:
+        """`prepare` is called first in every process: if that ends it, no call is to blame."""
+        self._prepare = (prepare, arguments)
+        self._child: tuple[subprocess.Popen[bytes], Connection] | None = None
+
+    def run(self, function: Callable[..., Iterable[Any]], *arguments: Any) -> Iterator[Any]:
+        """What `function` yields there, an item at a time. All must be picklable; run one to its end before the next.
+
+        Raises:
+            ProcessEnded: the process ended before the function did.
+            RetryableError: the process ended before it could begin.
+            Exception: what the function raised.
+        """
+        if self._child is None:
+            self._start()
+        return self._ask(function, arguments)
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            command = [sys.executable, "-m", __name__, str(theirs.fileno())]
+            process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
+        self._child = process, Connection(ours.detach())
+        try:
+            for _ in self._ask(*self._prepare):
+                pass
+        except ProcessEnded as error:
+            raise RetryableError(
+                f"a process apart ended before it had begun anything (status {process.returncode}): is there enough "
+                "memory for one more? Run again: finished units are kept"
+            ) from error
+
+    def _ask(self, function: Callable[..., Iterable[Any]], arguments: Any) -> Iterator[Any]:
+        assert self._child is not None
+        _, connection = self._child
+        ended = False
+        try:
+            connection.send((function, arguments))
+            while not ended:
+                kind, value = connection.recv()
+                ended = kind != ITEM
+                if kind == ITEM:
+                    yield value
+        except OTHER_SIDE_GONE as error:
+            raise ProcessEnded from error
+        finally:
+            if not ended:  # it is gone, or its other items would be taken for the next call's
+                self.close()
+        if kind == ERROR:
+            raise value
+
+    def close(self) -> None:
+        """Ends the process."""
+        if self._child is None:
+            return
+        process, connection = self._child
+        self._child = None
+        connection.close()
+        process.kill()
+        process.wait()
+
+
+def serve(connection: Connection) -> None:
+    """Answers until the other side is gone."""
+    with contextlib.suppress(*OTHER_SIDE_GONE):
+        while True:
+            for answer in _answers(*connection.recv()):
+                connection.send(answer)
+
+
+def _answers(function: Callable[..., Iterable[Any]], arguments: Any) -> Iterator[tuple[str, Any]]:
+    try:
+        for item in function(*arguments):
+            yield ITEM, item
+    except Exception as error:  # noqa: BLE001 - whatever it is, it did not end the process
+        yield ERROR, _picklable(error)
+    else:
+        yield END, None
+
+
+def _picklable(error: Exception) -> Exception:
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # noqa: BLE001 - some exceptions take other arguments than they were given
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+if __name__ == "__main__":
+    serve(Connection(int(sys.argv[1])))

@@ -1,0 +1,323 @@
+"""What a run has to do: the corpus and the checkpoint against the table. Reads listings and footers, no text; no ray.
+
+Everything that can be wrong with the job is found here, before the first unit.
+"""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from pipeline.checkpoints.config import WindowConfig
+from pipeline.checkpoints.folder import CheckpointFolder
+from pipeline.config.label import Job, TextSettings
+from pipeline.corpus.files import Corpus, CorpusFile, discover, partition_keys
+from pipeline.corpus.overlaps import check_apart
+from pipeline.corpus.passes import Pass, passes, read_pass
+from pipeline.corpus.readers import first_records_problem
+from pipeline.corpus.units import Stream, Unit, cut
+from pipeline.errors import ConfigError, CorpusError, NoBucketError
+from pipeline.identity import digest
+from pipeline.inference.budget import default_budget
+from pipeline.inference.dtype import resolve_dtype
+from pipeline.mapped import Mapped
+from pipeline.planning.checkpoint_task import check_questions, make_task
+from pipeline.schema import predictions_schema
+from pipeline.storage.objects import Storage
+from pipeline.tables.attempts import sweep
+from pipeline.tables.cuts import Cuts
+from pipeline.tables.error_budget import ErrorBudget
+from pipeline.tables.files import partition_path
+from pipeline.tables.fragments import Fragments
+from pipeline.tables.groups import SourceUnit, TableLayout
+from pipeline.tables.publish import Publication
+from pipeline.tables.rules import Rules
+from pipeline.tables.snapshots import Snapshots
+from pipeline.tasks.task import Task
+from pipeline.terms import Aggregation, Dtype
+from pipeline.text.tokenizer import Tokenizer
+from pipeline.text.windows import WindowPolicy
+
+SCORING_VERSION = 4  # raise it when the same settings give other scores
+LONGEST_NAME = 255  # bytes, of a folder on a disk; percent signs triple what is not ASCII
+FIRST_FILES = 5  # of a format, asked whether they have the columns that the job names
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """All that decides a document's logits. Travels to the workers."""
+
+    key: str
+    checkpoint_uri: str
+    weights_digest: str
+    tokenizer_digest: str
+    policy: WindowPolicy
+    aggregation: Aggregation
+    dtype: Dtype
+    token_budget: int
+    located: bool = False  # whether the task needs LOCATED_FIELDS
+    questions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Units of work, which of them are done, and what is to be published of them."""
+
+    job: Job
+    storage: Storage
+    checkpoint: CheckpointFolder
+    scoring: Scoring
+    task: Task
+    layout: TableLayout
+    corpus: Corpus
+    units: tuple[Unit, ...]
+    done: frozenset[str]
+    others: tuple[str, ...]  # what lies beside the fragments, of earlier runs and of those at work
+    limit: int | None
+
+    @cached_property
+    def unit_ids(self) -> tuple[str, ...]:
+        return tuple(unit.id(self.scoring.key) for unit in self.units)
+
+    @cached_property
+    def missing(self) -> list[tuple[str, Unit]]:
+        """Ids and units that have no fragment yet, in order; a stream never has one, its parts have."""
+        return [(id_, unit) for id_, unit in zip(self.unit_ids, self.units, strict=True) if id_ not in self.done]
+
+    @property
+    def passes(self) -> list[Pass]:
+        """The missing units, those together that are read together."""
+        return passes(unit for _, unit in self.missing)
+
+    def sweep(self) -> None:
+        """Removes what runs that died left in the table and nobody needs any more."""
+        sweep(self.fragments, self.others, {id_ for id_, _ in self.missing})
+
+    @property
+    def fragments(self) -> Fragments:
+        return Fragments(self.storage, self.job.table.uri, self.scoring.key, self.task.output)
+
+    @property
+    def cuts(self) -> Cuts:
+        return Cuts(self.storage, self.job.table.uri)
+
+    @property
+    def streams(self) -> int:
+        """How many files have parts that nobody has counted yet."""
+        return sum(isinstance(unit.slice, Stream) for unit in self.units)
+
+    def cut_streams(self) -> "Plan":
+        """The same plan with the parts of those streams that were read to their end by now."""
+        if not self.streams:
+            return self
+        return replace(self, units=tuple(_cut_streams(self.units, self.cuts)))
+
+    @property
+    def snapshots(self) -> Snapshots:
+        return Snapshots(self.storage, self.job.table.uri)
+
+    @cached_property
+    def publication(self) -> Publication:
+        units = (
+            SourceUnit(id_, unit.file.uri, unit.file.partitions, unit.documents)
+            for id_, unit in zip(self.unit_ids, self.units, strict=True)
+        )
+        return Publication(
+            units=tuple(units),
+            layout=self.layout,
+            decision=self.task,
+            scoring_key=self.scoring.key,
+            partial=self.limit is not None,
+            rules=Rules(ErrorBudget(self.job.max_errors), self.job.corpus.duplicate_ids),
+            checkpoint={
+                "uri": _absolute(self.storage, self.job.checkpoint.uri, self.checkpoint.path),
+                "weights_digest": self.scoring.weights_digest,
+                "tokenizer_digest": self.scoring.tokenizer_digest,
+                "dtype": self.scoring.dtype,
+                "windows": asdict(self.scoring.policy) | {"aggregation": self.scoring.aggregation},
+                "task": self.checkpoint.head.task,
+            },
+        )
+
+
+def make_plan(job: Job, limit: int | None = None, mapped: Mapped = map) -> Plan:
+    """Compares corpus, checkpoint and table; `mapped` spreads what is asked of each of many files.
+
+    Raises ConfigError, InputError, StorageError.
+    """
+    storage = Storage(job.storage)
+    check_apart(storage, {"corpus.uris": job.corpus}, {"table.uri": job.table.uri}, job.checkpoint)
+    checkpoint = CheckpointFolder.open(storage.fetch_folder(job.checkpoint.uri))
+    # a corrupt one is found now, not by a worker
+    tokenizer = Tokenizer.open(checkpoint.path)
+    tokenizer.check_fits(checkpoint.encoder.vocab_size, checkpoint.path)
+    policy, aggregation = window_policy(job.text, checkpoint)
+    task = make_task(job.task, checkpoint, aggregation)
+    check_questions(task, checkpoint, tokenizer, policy)
+    scoring = scoring_for(job, checkpoint, policy, aggregation, task)
+    corpus = discover(storage, job.corpus)
+    layout = _layout(job, corpus.files, task)
+    units = cut(storage, corpus.files, job.corpus, job.units.text_bytes, mapped)
+    _check_first_records(storage, units)
+    with _table_s_bucket(job):
+        units = list(_cut_streams(units, Cuts(storage, job.table.uri)))
+    if limit is not None:
+        units = list(_limited(storage, units, limit))
+    found = Fragments(storage, job.table.uri, scoring.key, task.output).found(len(units))
+    return Plan(
+        job=job,
+        storage=storage,
+        checkpoint=checkpoint,
+        scoring=scoring,
+        task=task,
+        layout=layout,
+        corpus=corpus,
+        units=tuple(units),
+        done=frozenset(found.done),
+        others=tuple(found.others),
+        limit=limit,
+    )
+
+
+def _absolute(storage: Storage, uri: str, folder: Path) -> str:
+    """A checkpoint's URI wherever the job ran. The hub's cache calls a folder by its commit."""
+    is_hub = "://" not in uri and not Path(uri).is_dir()
+    return f"hf://{uri}@{folder.name}" if is_hub else storage.canonical(uri)
+
+
+def window_policy(settings: TextSettings, checkpoint: CheckpointFolder) -> tuple[WindowPolicy, Aggregation]:
+    """The job's settings, then the checkpoint's, then ours: policy and aggregation. Raises ConfigError."""
+    return chosen_policy(settings, checkpoint.windows, checkpoint.encoder.max_positions)
+
+
+def chosen_policy(settings: TextSettings, own: WindowConfig, longest: int) -> tuple[WindowPolicy, Aggregation]:
+    """The same for an encoder of `longest` positions. Raises ConfigError."""
+    max_tokens = settings.max_tokens or own.max_tokens or longest
+    if max_tokens > longest:
+        raise ConfigError(
+            f"text.max_tokens {max_tokens}: the checkpoint has {longest} positions; expected at most that"
+        )
+    overlap = next(o for o in (settings.overlap, own.overlap, min(128, max_tokens // 8)) if o is not None)
+    try:
+        policy = WindowPolicy(max_tokens, settings.long_documents or own.long_documents or "windows", overlap)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    return policy, settings.aggregation or own.aggregation or "mean"
+
+
+def scoring_for(
+    job: Job, checkpoint: CheckpointFolder, policy: WindowPolicy, aggregation: Aggregation, task: Task
+) -> Scoring:
+    """Names all that decides the scores, by the job's settings and the checkpoint. Raises ConfigError for a dtype that can't be."""
+    on_gpu = job.compute.num_gpus > 0
+    dtype = resolve_dtype(job.compute.dtype, "cuda" if on_gpu else "cpu")
+    weights_digest, tokenizer_digest = checkpoint.weights_digest(), checkpoint.tokenizer_digest()
+    decides = {
+        "version": SCORING_VERSION,
+        "weights": weights_digest,
+        "tokenizer": tokenizer_digest,
+        "windows": [policy.max_tokens, policy.long_documents, policy.overlap, aggregation],
+        "dtype": dtype,
+        **task.scoring,
+    }
+    key = digest("scoring/1", decides)[:16]
+    budget = job.compute.token_budget or default_budget("cuda" if on_gpu else "cpu")
+    return Scoring(
+        key, job.checkpoint.uri, weights_digest, tokenizer_digest, policy, aggregation, dtype, budget, task.located, task.questions
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _table_s_bucket(job: Job) -> Iterator[None]:
+    try:
+        yield
+    except NoBucketError as error:
+        raise ConfigError(f"table.uri {job.table.uri}: {error}") from error
+
+
+def check_table_writable(plan: Plan) -> None:
+    """Raises ConfigError or AccessError where this run could compute, but not keep what it computes; StorageError."""
+    uri = plan.job.table.uri
+    plan.storage.check_writable(f"{uri.rstrip('/')}/_units", f"table.uri {uri}")
+
+
+def _layout(job: Job, files: tuple[CorpusFile, ...], task: Task) -> TableLayout:
+    found = partition_keys(files)
+    for key in job.table.partition_by:
+        if key not in found:
+            raise ConfigError(
+                f"table.partition_by {key!r}: the corpus has no such hive key; found {list(found) or 'none'}"
+            )
+    wanted = [key for key in found if job.corpus.carry is None or key in job.corpus.carry]
+    _check_partition_names(files, job.table.partition_by)
+    carried = tuple(key for key in wanted if key not in job.table.partition_by)
+    _check_names_differ({key: found[key] for key in (*job.table.partition_by, *carried)}, task)
+    return TableLayout(job.table.partition_by, carried, job.table.buckets)
+
+
+def _check_names_differ(keys: dict[str, str], task: Task) -> None:
+    """DuckDB, Snowflake, BigQuery and Spark know no case in the names of columns."""
+    own = ("snapshot", "stage", "reason", "message", *predictions_schema(task.fields, []).names)
+    seen = {name.casefold(): f"{name!r}, which is one of the columns of the table" for name in own}
+    for key, uri in keys.items():
+        other = seen.setdefault(key.casefold(), f"{key!r} of {uri}")
+        if other != f"{key!r} of {uri}":
+            raise ConfigError(
+                f"corpus.carry: the hive key {key!r} of {uri} can't be told from {other}: engines know no case in the names of "
+                "columns; list the keys to carry without it, or rename its folders"
+            )
+
+
+def _check_partition_names(files: Iterable[CorpusFile], partition_by: tuple[str, ...]) -> None:
+    for key, value, uri in {(*pair, file.uri) for file in files for pair in file.partitions}:
+        folder = partition_path([(key, value)]).rstrip("/")
+        if key in partition_by and len(folder) > LONGEST_NAME:
+            raise CorpusError(
+                f"{uri}: as a folder of the table the value of {key!r} has {len(folder)} bytes; expected at most "
+                f"{LONGEST_NAME}: leave {key!r} out of table.partition_by, and it becomes a column"
+            )
+
+
+def _check_first_records(storage: Storage, units: list[Unit]) -> None:
+    """Asks the first files of each format without a footer whether the columns are there: in one of them will do."""
+    first = {unit.file: unit for unit in reversed(units)}
+    for format_ in ("jsonl", "csv"):
+        asked = [unit for file, unit in first.items() if file.format == format_][-FIRST_FILES:]
+        problems = [first_records_problem(storage, unit) for unit in reversed(asked)]
+        if problems and all(problems):
+            raise CorpusError(f"{asked[-1].file.uri}: {problems[0]}")
+
+
+def _cut_streams(units: Iterable[Unit], cuts: Cuts) -> Iterator[Unit]:
+    known = cuts.read()
+    for unit in units:
+        parts = known.get(unit.stream_id) if isinstance(unit.slice, Stream) else None
+        if parts is None:
+            yield unit
+        else:
+            yield from (unit.part(number) for number in range(parts))
+
+
+def _limited(storage: Storage, units: list[Unit], limit: int) -> Iterator[Unit]:
+    """The units that hold the first `limit` documents, the last of them cut short."""
+    for unit, documents in _counted(storage, units):
+        taken = min(documents, limit)
+        yield replace(
+            unit,
+            limit=None if documents < limit else limit,
+            documents=taken if unit.documents is not None else None,
+        )
+        limit -= taken
+        if limit <= 0:
+            return
+
+
+def _counted(storage: Storage, units: list[Unit]) -> Iterator[tuple[Unit, int]]:
+    """Units and their documents, which are counted where no footer does; streams in parts."""
+    for together in passes(units):
+        known = [(unit, unit.documents) for unit in together if unit.documents is not None]
+        if len(known) == len(together):
+            yield from known
+        else:
+            yield from ((unit, len(read)) for unit, read in read_pass(storage, together))

@@ -1,0 +1,199 @@
+"""A corpus's labels: which documents are measured and fitted, and why others are not. No ray."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import chain
+
+from pipeline.config.corpus import LabelledCorpusSettings
+from pipeline.corpus.labelled import Truth, is_missing, truths
+from pipeline.corpus.training_documents import NAME, TrainingDocuments, Use
+from pipeline.corpus.units import Part, Stream, Unit
+from pipeline.errors import CheckpointError, CorpusError
+from pipeline.planning.plan import Plan
+from pipeline.tasks.classification import Classification
+from pipeline.tasks.targets import targets
+from pipeline.terms import Label
+
+NAMED = 3
+
+Found = tuple[Unit, Truth]
+TRAINED = "trained on"
+REASONS: Mapping[Use, str] = {"train": TRAINED, "validation": "validated on"}  # to leave one out
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A split's documents: those to be labelled, with their labels and by unit, and how many others there are, and why.
+
+    Where no column says of splits (`column` is None), all documents are in one.
+    """
+
+    name: str
+    column: str | None
+    units: dict[Unit, list[Truth]]
+    skipped: int  # without a label
+    left_out: Counter[str]
+    unreadable: Counter[str]  # by the reader's reason
+    astray: int  # can't be read, so that nobody knows whether they are in this split
+
+    @property
+    def labels(self) -> list[Label]:
+        rows = chain.from_iterable(self.units.values())
+        return [row.label for row in rows if row.label is not None]
+
+    @property
+    def title(self) -> str:
+        """For messages: nothing is called a test that nobody has set apart."""
+        return f"the split {self.name!r}" if self.column else "the corpus"
+
+    @property
+    def documents(self) -> int:
+        """All of the split."""
+        others = self.left_out.total() + self.unreadable.total()
+        return len(self) + self.skipped + others
+
+    def __len__(self) -> int:
+        return sum(map(len, self.units.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """What is measured, and what is fitted; `untold`: why nobody knows all that the checkpoint was trained on, if so."""
+
+    measured: Split
+    fitted: Split | None
+    untold: str | None
+
+    @property
+    def all(self) -> list[Split]:
+        return [self.measured, *([self.fitted] if self.fitted else [])]
+
+
+def read_splits(plan: Plan, corpus: LabelledCorpusSettings, measured: str, fitted: str | None = None) -> Splits:
+    """The splits called so, checked against the checkpoint's labels before anything is computed.
+
+    Left out are documents whose text the checkpoint was trained on, and of those that are measured what it was validated on:
+    that has chosen its weights. Fitting may use it again: it decides, as choosing did, and is measured on others.
+
+    Raises:
+        CorpusError: a split that is missing; labels that are missing, or are none, or that the checkpoint does not know; a split
+            of which all documents are left out.
+    """
+    found = list(truths(plan.storage, corpus, plan.units))
+    names = [measured, *([fitted] if fitted else [])]
+    if corpus.split_column is not None:
+        _check_names(corpus.split_column, names, found)
+    documents = TrainingDocuments.read(plan.checkpoint.path)
+    known: Mapping[bytes, str] = {}
+    if documents:
+        uses = documents.uses(row.digest for _, row in found if row.digest)
+        known = {digest: REASONS[use] for digest, use in uses.items()}
+    own = _split(plan, corpus, measured, found, known)
+    if fitted is None:
+        return Splits(own, None, _untold(documents))
+    trained_on = {digest: reason for digest, reason in known.items() if reason == TRAINED}
+    measures = chain.from_iterable(own.units.values())
+    twice: dict[bytes, str] = {row.digest: "measured too" for row in measures if row.digest}
+    others = _split(plan, corpus, fitted, found, {**twice, **trained_on})
+    return Splits(own, others, _untold(documents))
+
+
+def _untold(documents: TrainingDocuments | None) -> str | None:
+    if documents is None:
+        return f"there is no {NAME} in its folder"
+    if not documents.complete:
+        return f"its {NAME} lacks the documents of the checkpoint that training went on from"
+    return None
+
+
+def only(plan: Plan, splits: Iterable[Split]) -> Plan:
+    """The part of a plan that holds documents of the splits."""
+    wanted = {unit for split in splits for unit in split.units}
+    files = {unit.file for unit in wanted if isinstance(unit.slice, Part)}
+    return replace(
+        plan,
+        units=tuple(
+            unit for unit in plan.units if unit in wanted or (isinstance(unit.slice, Stream) and unit.file in files)
+        ),
+    )
+
+
+def classification(plan: Plan) -> Classification:
+    """What there is to measure. Raises CheckpointError for a checkpoint whose outputs are nobody's labels."""
+    task = plan.task
+    if not isinstance(task, Classification):
+        kind = plan.checkpoint.head.task.replace("_", " ")
+        raise CheckpointError(
+            f"{plan.job.checkpoint.uri}: {kind} can't be measured; expected a classification or a regression"
+        )
+    return task
+
+
+def _split(
+    plan: Plan,
+    corpus: LabelledCorpusSettings,
+    name: str,
+    found: list[Found],
+    known: Mapping[bytes, str],
+) -> Split:
+    units: dict[Unit, list[Truth]] = {}
+    missing: list[str] = []
+    left_out, unreadable, astray = Counter[str](), Counter[str](), 0
+    for unit, row in found:
+        if corpus.split_column is not None and row.split != name:
+            astray += row.reason is not None and row.split is None
+        elif row.reason is not None:
+            unreadable[row.reason] += 1
+        elif is_missing(row.label, corpus):
+            missing.append(row.id)
+        elif reason := row.digest and known.get(row.digest):
+            left_out[reason] += 1
+        else:
+            units.setdefault(unit, []).append(row)
+    split = Split(name, corpus.split_column, units, len(missing), left_out, unreadable, astray)
+    _check_labels(plan, corpus, split, missing)
+    task = classification(plan)
+    try:
+        targets(task.problem_type, task.labels, split.labels)
+    except CorpusError as error:
+        raise CorpusError(f"corpus.label_column {corpus.label_column!r}, {split.title}: {error}") from error
+    return split
+
+
+def _check_names(column: str, names: list[str], found: list[Found]) -> None:
+    counts = Counter(row.split for _, row in found)
+    for name in names:
+        if not counts[name]:
+            listed = ", ".join(f"{value!r} ({count:,})" for value, count in counts.most_common(NAMED * 3))
+            raise CorpusError(
+                f"corpus.split_column {column!r}: no document is in the split {name!r}; found {listed or 'no document'}; "
+                "name the splits with evaluation.test and evaluation.validation"
+            )
+
+
+def _check_labels(plan: Plan, corpus: LabelledCorpusSettings, split: Split, missing: list[str]) -> None:
+    column, readable = corpus.label_column, split.documents - split.unreadable.total()
+    if not len(split) and split.left_out:
+        raise CorpusError(
+            f"{split.title}: all {split.left_out.total():,} documents with a label are left out: {in_words(split.left_out)}. What a "
+            f"checkpoint was trained on (by {NAME} of {plan.job.checkpoint.uri}), or is measured too, says nothing of other documents: "
+            "give others, or train with a corpus.split_column that sets some apart"
+        )
+    if not len(split):
+        raise CorpusError(
+            f"corpus.label_column {column!r}: not one of {readable:,} documents of {split.title} has a label there; "
+            "expected a column of the files, or a hive key of their paths"
+        )
+    if missing and corpus.unlabelled != "skip":
+        first = ", ".join(map(repr, missing[:NAMED]))
+        raise CorpusError(
+            f"corpus.label_column {column!r}: {len(missing):,} of {readable:,} documents of {split.title} have no label "
+            f"there, the first of them {first}; label them, leave them out with corpus.unlabelled: skip, or take empty lists for none of the labels with keep"
+        )
+
+
+def in_words(counts: Mapping[str, int]) -> str:
+    """`trained on 40, validated on 8`: the most frequent first."""
+    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    return ", ".join(f"{reason} {count:,}" for reason, count in ordered)
