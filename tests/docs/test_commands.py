@@ -25,7 +25,19 @@ from tests.docs.pages import PAGES, Block, blocks, inline_code, name, tokens
 
 COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
 OTHERS = {"docker", "kubectl", "pip", "source", "ray"}  # programs that are not ours: their files are looked for
-LANGUAGES = ("bash", "yaml", "json", "python", "sql", "text", "diff", "{math}", "{toctree}", "{eval-rst}", "{include} ../SECURITY.md")
+LANGUAGES = (
+    "bash",
+    "yaml",
+    "json",
+    "python",
+    "sql",
+    "text",
+    "diff",
+    "{math}",
+    "{toctree}",
+    "{eval-rst}",
+    "{include} ../SECURITY.md",
+)
 
 
 def test_every_block_says_what_it_is():
