@@ -46,15 +46,15 @@ def show_errors(job: Job, reason: str | None = None, file: str | None = None, *,
     """
     plan = make_plan(job)
     published = _published(plan)
-    counts = failures.merged(
+    counts = failures.merge_failures(
         failure
-        for table in failures.chosen(_failures(plan, published), reason, file)
-        for failure in failures.counted(table)
+        for table in failures.filter_failures(_failures(plan, published), reason, file)
+        for failure in failures.count_failures(table)
     )
     print_failure_counts(plan, published, counts, [("reason", reason), ("file", file)])
     if counts:
-        found = failures.chosen(_failures(plan, published), reason, file)
-        print_failed_documents(found, failures.total(counts), every=every)
+        documents = failures.filter_failures(_failures(plan, published), reason, file)
+        print_failed_documents(documents, failures.total_failures(counts), every=every)
 
 
 def _published(plan: Plan) -> Manifest | None:
@@ -68,6 +68,6 @@ def _published(plan: Plan) -> Manifest | None:
 
 def _failures(plan: Plan, published: Manifest | None) -> Iterator[pa.Table]:
     if published:
-        return failures.of_snapshot(plan.snapshots, published)
+        return failures.failures_of_snapshot(plan.snapshots, published)
     done = (unit for unit in plan.publication.units if unit.id in plan.done)
-    return failures.of_units(plan.fragments, done)
+    return failures.failures_of_units(plan.fragments, done)

@@ -9,10 +9,10 @@ from importlib.metadata import version
 from typing import Any
 
 from pipeline.config.evaluate import EvaluationJob
-from pipeline.evaluation.evaluation import Evaluation
 from pipeline.evaluation.fit import Fit
+from pipeline.evaluation.html_report import Heading, classification_report, regression_report
+from pipeline.evaluation.measure import Evaluation
 from pipeline.evaluation.metrics import RegressionMetrics
-from pipeline.evaluation.report import Heading, classification_report, regression_report
 from pipeline.planning.labelled_scores import Joined
 from pipeline.planning.plan import Plan
 from pipeline.planning.splits import Split, Splits, classification, in_words

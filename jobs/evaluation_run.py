@@ -15,10 +15,10 @@ from pipeline.config.evaluate import EvaluationJob
 from pipeline.config.label import TextSettings
 from pipeline.corpus.overlaps import check_apart
 from pipeline.errors import CheckpointError, ConfigError, ErrorBudgetError
-from pipeline.evaluation.evaluation import evaluate
-from pipeline.evaluation.examples import check_measurable
-from pipeline.evaluation.fit import Fit, fit as fit_examples
+from pipeline.evaluation.fit import Fit, fit_decision
+from pipeline.evaluation.measure import evaluate_classification
 from pipeline.evaluation.metrics import measure_regression
+from pipeline.evaluation.scored_documents import check_measurable
 from pipeline.planning.labelled_scores import Joined, join
 from pipeline.planning.plan import Plan, check_table_writable, make_plan, window_policy
 from pipeline.planning.splits import Split, Splits, classification, only, read_splits
@@ -85,7 +85,7 @@ def fit_split(plan: Plan, split: Split) -> Fit:
     """What fits a split whose units have fragments."""
     examples = join(plan, split).examples
     check_measurable(examples, classification(plan).problem_type, split.title)
-    return fit_examples(classification(plan), examples)
+    return fit_decision(classification(plan), examples)
 
 
 def measure_split(job: EvaluationJob, plan: Plan, splits: Splits, fitted: Fit | None) -> EvaluationOutcome:
@@ -104,7 +104,7 @@ def measure_split(job: EvaluationJob, plan: Plan, splits: Splits, fitted: Fit | 
         own_windows=own_windows,
         found=measure_regression(joined.examples)
         if task.problem_type == "regression"
-        else evaluate(task, joined.examples),
+        else evaluate_classification(task, joined.examples),
     )
 
 

@@ -22,9 +22,9 @@ from pipeline.config.label import Job, load_job
 from pipeline.errors import ErrorBudgetError
 from pipeline.mapped import Mapped
 from pipeline.planning.plan import Plan, check_table_writable, make_plan
-from pipeline.tables.attempts import forget
+from pipeline.tables.attempts import remove_marks_of_run
+from pipeline.tables.heartbeats import Heartbeats
 from pipeline.tables.publish import check_current, is_current, publish
-from pipeline.tables.runs import Runs
 from pipeline.tables.snapshots import Manifest
 
 
@@ -124,13 +124,13 @@ def running(plan: Plan) -> Iterator[str]:
                 yield run
         except BaseException as error:
             if not isinstance(error, Exception):
-                forget(plan.fragments, run, len(plan.units))
+                remove_marks_of_run(plan.fragments, run, len(plan.units))
             raise
 
 
 def _alive(plan: Plan) -> contextlib.AbstractContextManager[str]:
     """A run that only publishes begins no unit: nobody asks whether it is alive."""
-    return Runs(plan.fragments).begun() if plan.missing else contextlib.nullcontext("")
+    return Heartbeats(plan.fragments).beating() if plan.missing else contextlib.nullcontext("")
 
 
 @contextlib.contextmanager

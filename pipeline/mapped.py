@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
-A = TypeVar("A")
-B = TypeVar("B")
+Argument = TypeVar("Argument")
+Output = TypeVar("Output")
 
 
 class Mapped(Protocol):
     """`map`, or what gives the same in the same order from other processes: functions, items and results can be pickled."""
 
-    def __call__(self, function: Callable[[A], B], items: Iterable[A], /) -> Iterator[B]: ...
+    def __call__(self, function: Callable[[Argument], Output], items: Iterable[Argument], /) -> Iterator[Output]: ...

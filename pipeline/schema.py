@@ -91,7 +91,7 @@ def packs_schema(token_type: pa.DataType, *, located: bool = False) -> pa.Schema
     )
 
 
-def done_already(unit: str) -> pa.Table:
+def packs_of_finished_unit(unit: str) -> pa.Table:
     """PACKS of a unit that an attempt before this one has labelled: one row like any other, and no work."""
     schema = packs_schema(pa.uint16())
     nothing: dict[str, Any] = {name: [] for name in schema.names}

@@ -24,7 +24,7 @@ from rich.table import Column, Table
 from jobs.measure.page import write_page
 from jobs.sample import CHECKPOINT, CORPUS
 from jobs.terminal.console import console
-from pipeline.machine import CGROUPS, cores
+from pipeline.cores import CGROUPS, available_cores
 
 TOKENS = 8192  # of a pack
 PERIOD_US = 100_000
@@ -122,7 +122,7 @@ def _predictor() -> Any:
     folder = CheckpointFolder.open(CHECKPOINT)
     classifier = Classifier.fresh(folder.encoder, folder.head, seed=0)
     classifier.encoder.to(torch.bfloat16)
-    return Predictor(classifier, "cpu", threads=cores())
+    return Predictor(classifier, "cpu", threads=available_cores())
 
 
 def _packs() -> Iterator[tuple[Any, Any]]:

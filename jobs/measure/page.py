@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from pipeline.machine import cores
+from pipeline.cores import available_cores
 
 
 def write_page(path: Path | None, title: str, parts: Iterable[str | Table]) -> None:
@@ -25,7 +25,7 @@ def made_by() -> str:
     module = sys.modules["__main__"].__spec__
     command = shlex.join(["python", "-m", module.name if module else sys.argv[0], *sys.argv[1:]])
     gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"By `{command}` on {cores()} cores of {cpu_name()}, {gib:.0f} GiB."
+    return f"By `{command}` on {available_cores()} cores of {cpu_name()}, {gib:.0f} GiB."
 
 
 def rows(table: Table) -> list[tuple[str, ...]]:

@@ -34,11 +34,11 @@ from jobs.sample import CHECKPOINT
 from pipeline.config.label import parse_job
 from pipeline.planning.plan import Plan, make_plan
 from pipeline.schema import DOCUMENT_LOGITS, fragment_schema
-from pipeline.tables.files import parquet_bytes
+from pipeline.tables.group_tallies import GroupTallies, GroupTally
 from pipeline.tables.groups import Group
+from pipeline.tables.parquet import parquet_bytes
 from pipeline.tables.publish import GroupWriter, is_current, publish
 from pipeline.tables.snapshots import SnapshotFile
-from pipeline.tables.tallies import Tallies, Tally
 
 UNITS_PER_FILE = 10
 DOCUMENTS_PER_UNIT = 1000
@@ -184,12 +184,12 @@ def fragment_bytes(path: str) -> bytes:
     return parquet_bytes(pa.table(arrays, names=schema.names).cast(schema))
 
 
-def tally(path: str, documents: int) -> Tally:
+def tally(path: str, documents: int) -> GroupTally:
     """A group's tally: as many digests as documents, spread evenly, and no two groups with the same."""
     step = 2**64 // documents
     first = int.from_bytes(hashlib.sha256(path.encode()).digest()[:8]) % step
     digests = np.arange(documents, dtype=np.uint64) * np.uint64(step) + np.uint64(first)
-    return Tally(documents, [], digests)
+    return GroupTally(documents, [], digests)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,12 +286,12 @@ def mapped(function: Callable[[A], B], items: Iterable[A], /) -> Iterator[B]:
     """`map`, but groups' files and tallies come from nowhere."""
     if isinstance(function, GroupWriter):
         return (unwritten(function, group) for group in items)  # type: ignore[arg-type,misc]
-    if isinstance(function, Tallies):
+    if isinstance(function, GroupTallies):
         return (uncounted(function, group) for group in items)  # type: ignore[arg-type,misc]
     return map(function, items)
 
 
-def uncounted(tallies: Tallies, group: Group) -> Tally:
+def uncounted(tallies: GroupTallies, group: Group) -> GroupTally:
     """The tally of a group that nobody counted, as its task would return and keep it."""
     world, path = SimulatedStore.world, tallies.uri(group).removeprefix("simulated://")
     world.requests.update(GET=len(group.units), PUT=1)
@@ -302,7 +302,7 @@ def uncounted(tallies: Tallies, group: Group) -> Tally:
 def unwritten(writer: GroupWriter, group: Group) -> list[SnapshotFile]:
     """The record of a data file that nobody wrote, as its task would return it."""
     world = SimulatedStore.world
-    inputs = group.inputs(writer.layout, writer.decision.key)
+    inputs = group.inputs(writer.layout, writer.task.key)
     folder = f"{writer.snapshots.folder('data', writer.snapshot)}{group.folder}"
     path = f"{folder}part-{group.bucket:04d}-{inputs[:16]}.parquet"
     rows = sum(unit.documents or 0 for unit in group.units)
@@ -329,7 +329,7 @@ def real_group() -> str:
     (file,) = write(group)
     seconds, memory = time.process_time() - started, peak_megabytes() - before
     started = time.process_time()
-    Tallies(plan.fragments)(group)
+    GroupTallies(plan.fragments)(group)
     counted = time.process_time() - started
     return (
         f"One task, a group of {len(group.units)} units and {file.rows:,} documents, really written: "

@@ -6,9 +6,9 @@ from rich.text import Text
 
 from jobs.evaluation_outcome import EvaluationOutcome, documents_in_words
 from jobs.terminal.console import console, corpus_notes, new_grid, printable
-from pipeline.evaluation.evaluation import Evaluation
+from pipeline.evaluation.html_report import Tile, classification_tiles, regression_tiles
+from pipeline.evaluation.measure import Evaluation
 from pipeline.evaluation.metrics import LabelMetrics, RegressionMetrics
-from pipeline.evaluation.report import Tile, regression_tiles, tiles
 from pipeline.planning.plan import Plan
 from pipeline.planning.splits import Split, Splits, classification, in_words
 
@@ -47,7 +47,7 @@ def print_figures(outcome: EvaluationOutcome, notes: list[str]) -> None:
     if isinstance(found, RegressionMetrics):
         console.print(_tiles(regression_tiles(found)))
     else:
-        console.print(_tiles(tiles(found)))
+        console.print(_tiles(classification_tiles(found)))
         console.print(_labels(found))
     for note in notes:
         console.print(Text(printable(note)), soft_wrap=True)

@@ -17,7 +17,7 @@ from jobs.terminal.console import (
 )
 from jobs.terminal.label_progress import LabelledWork
 from pipeline.planning.plan import Plan
-from pipeline.tables.rules import told
+from pipeline.tables.publication_rules import failure_lines
 from pipeline.tables.snapshots import Manifest
 
 LABELS_SHOWN = 10
@@ -98,7 +98,7 @@ def _summary(
     yield "snapshot", f"{manifest.snapshot}{partial}: files: {files}"
     documents = outcome_count(counts["predictions"], counts["errors"])
     yield "documents", f"{counts['documents']:,}: {documents}"
-    for number, line in enumerate(told(manifest.failures)):
+    for number, line in enumerate(failure_lines(manifest.failures)):
         yield "" if number else "errors", line
     if manifest.failures:
         yield "", f"all of them: {listing}"

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.config.label import ComputeSettings, Job, RaySettings
+from pipeline.cores import available_cores
 from pipeline.errors import ConfigError, RetryableError, RookeryError
-from pipeline.machine import cores
 
 STARTS = 2  # of a Ray of our own: on a busy machine its daemons may take longer than the 30 s that it gives them
 OBJECT_STORE_BYTES = 1_000_000_000  # of a Ray of our own: the tokens of some units
@@ -34,14 +34,14 @@ def ray_cluster(job: Job) -> contextlib.AbstractContextManager[None]:
             "compute.num_cpus or compute.actors",
         )
     # tokenizing takes a few percent of a core beside the encoder, so readers are counted on top of its threads
-    return connection(job.ray, n_threads + cores())
+    return connection(job.ray, n_threads + available_cores())
 
 
 def check_cores(n_threads: int, what: str, settings: str) -> None:
     """Raises ConfigError for more threads than cores: they would put each other off, and take longer than fewer would."""
-    if n_threads > cores():
+    if n_threads > available_cores():
         raise ConfigError(
-            f"{what} would compute in {n_threads} threads, and this machine has {cores()} cores for them: set {settings} lower"
+            f"{what} would compute in {n_threads} threads, and this machine has {available_cores()} cores for them: set {settings} lower"
         )
 
 
@@ -110,7 +110,7 @@ def _signal_handlers_kept() -> Iterator[None]:
 
 def actor_threads(compute: ComputeSettings) -> int:
     """CPU threads of one encoder actor."""
-    equal_part = max(1, cores() // (compute.max_actors or compute.actors))
+    equal_part = max(1, available_cores() // (compute.max_actors or compute.actors))
     return compute.num_cpus or (1 if compute.num_gpus else equal_part)
 
 

@@ -49,7 +49,7 @@ class EncodeStage:
         return packs.drop_columns(["tokens", "pack_windows"]).append_column(field, pa.array([logits], field.type))
 
     def _label(self, packs: pa.Table) -> tuple[pa.Table, npt.NDArray[np.float32]]:
-        with self._attempts.begun(packs["unit"][0].as_py(), _described(packs)) as before:
+        with self._attempts.attempt(packs["unit"][0].as_py(), _described(packs)) as before:
             if before:
                 return self._compute_apart(packs)
             return packs, self._compute(packs)

@@ -12,11 +12,11 @@ from pipeline.corpus.isolated import IsolatedReading
 from pipeline.corpus.passes import Pass, read_pass
 from pipeline.corpus.units import Stream, Unit
 from pipeline.planning.plan import Scoring
-from pipeline.schema import done_already
+from pipeline.schema import packs_of_finished_unit
 from pipeline.storage.objects import Storage
 from pipeline.tables.attempts import Attempts
-from pipeline.tables.cuts import Cuts
 from pipeline.tables.fragments import Fragments
+from pipeline.tables.stream_lengths import StreamLengths
 from pipeline.text.isolated import IsolatedPacker
 from pipeline.text.packer import Packer
 from pipeline.text.tokenizer import Tokenizer
@@ -32,14 +32,14 @@ class ReadStage:
     storage: Storage
     scoring: Scoring
     fragments: Fragments
-    cuts: Cuts
+    cuts: StreamLengths
     run: str = ""
 
     def __call__(self, units: Pass) -> Iterator[pa.Table]:
         """One row for each unit, in order, whatever is done by then: Ray tells a repeated task's blocks by their number."""
         _never_unpickle()
         attempts = Attempts(self.fragments, "read", self.run)
-        with attempts.begun(units[0].id(self.scoring.key)) as before:
+        with attempts.attempt(units[0].id(self.scoring.key)) as before:
             if before:
                 yield from self._read_apart(units)
             else:
@@ -63,7 +63,7 @@ class ReadStage:
         for unit, documents in found:
             id_ = unit.id(self.scoring.key)
             if (is_stream or len(units) > 1) and self.fragments.has(id_):
-                yield done_already(id_)
+                yield packs_of_finished_unit(id_)
             else:
                 yield packs(id_, documents)
             parts += 1

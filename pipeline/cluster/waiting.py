@@ -9,7 +9,7 @@ from ray._private.state import state
 
 from pipeline.cluster.encode_stage import EncodeStage
 from pipeline.planning.plan import Plan
-from pipeline.tables.attempts import ENDING, note
+from pipeline.tables.attempts import MARK_ENDING, mark_note
 
 ENCODER = EncodeStage.__name__  # the actor's class, in the name that Ray Data gives to its workers
 STAGES = {"read": "read and tokenized", "predict": "computed"}
@@ -37,16 +37,16 @@ def _actors() -> str:
 def _begun_units(plan: Plan) -> Iterator[tuple[str, str, str]]:
     """Of the units that are marked as begun: the mark, the stage and the file."""
     files = {id_: unit.file.uri for id_, unit in zip(plan.unit_ids, plan.units, strict=True)}
-    _, others = plan.fragments.found(len(plan.units))
+    _, others = plan.fragments.listing(len(plan.units))
     for mark in others:
         name = mark.rpartition("/")[2]
-        if name.endswith(ENDING):
-            unit, stage, *_ = name.removesuffix(ENDING).split(".")
+        if name.endswith(MARK_ENDING):
+            unit, stage, *_ = name.removesuffix(MARK_ENDING).split(".")
             yield mark, stage, files.get(unit, "a part of a file")
 
 
 def _described(plan: Plan, mark: str, stage: str, uri: str) -> str:
     with contextlib.suppress(FileNotFoundError):  # the unit ended meanwhile
-        if about := note(plan.storage.read(mark)):
+        if about := mark_note(plan.storage.read(mark)):
             return f"{uri} is being {STAGES[stage]} ({about})"
     return f"{uri} is being {STAGES[stage]}"

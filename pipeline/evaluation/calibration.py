@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from pipeline.evaluation.examples import Bools, Examples, Floats
+from pipeline.evaluation.scored_documents import Bools, ScoredDocuments
+from pipeline.tasks.classification import Floats
 from pipeline.terms import ProblemType
 
 BINS = 15
@@ -63,7 +64,7 @@ def predicted(problem_type: ProblemType, scores_NL: Floats, truth_NL: Floats) ->
     return score_N, truth_N > 0
 
 
-def negative_log_likelihood(problem_type: ProblemType, examples: Examples, temperature: float) -> float:
+def negative_log_likelihood(problem_type: ProblemType, examples: ScoredDocuments, temperature: float) -> float:
     """Mean over documents; for multi_label over their labels too. In nats."""
     logits_NL, truth_NL = examples.logits_NL / temperature, examples.truth_NL
     if problem_type == "multi_label":
@@ -72,7 +73,7 @@ def negative_log_likelihood(problem_type: ProblemType, examples: Examples, tempe
     return float((total_N - (truth_NL * logits_NL).sum(1)).mean())
 
 
-def fit_temperature(problem_type: ProblemType, examples: Examples) -> float | None:
+def fit_temperature(problem_type: ProblemType, examples: ScoredDocuments) -> float | None:
     """The temperature with the least negative log-likelihood, of TEMPERATURES; None where there is none.
 
     There is none where all documents are told apart (colder is always better), or where the scores say nothing (hotter is).
@@ -90,7 +91,7 @@ def fit_temperature(problem_type: ProblemType, examples: Examples) -> float | No
     return math.exp(found.x)
 
 
-def _slopes(problem_type: ProblemType, examples: Examples) -> tuple[float, float]:
+def _slopes(problem_type: ProblemType, examples: ScoredDocuments) -> tuple[float, float]:
     """The likelihood's derivatives by 1 / temperature, where that goes to 0 and to infinity."""
     logits_NL, truth_NL = examples.logits_NL, examples.truth_NL
     if problem_type == "multi_label":

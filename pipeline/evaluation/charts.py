@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from pipeline.evaluation.calibration import Bin
-from pipeline.evaluation.evaluation import Curve
+from pipeline.evaluation.measure import Curve
 from pipeline.evaluation.metrics import Confusion
 
 MATRIX_LABELS = 40  # that a page can show
 CELLS = ((6, 72), (12, 48), (20, 36), (math.inf, 26))  # rows up to which a cell is so large
 NAME_LENGTH = 24
 LETTER, TURN = 6.6, 42  # width of a letter, and the slant of columns' names in degrees
-NOTHING = "no label"
+NO_LABEL = "no label"
 
 
 def tag(name: str, *children: str, **attributes: str | float) -> Markup:
@@ -230,7 +230,7 @@ def _svg(width: float, height: float, parts: Sequence[str], title: str, **attrib
 
 
 def _name(label: str | None, longest: int = NAME_LENGTH) -> str:
-    name = NOTHING if label is None else label
+    name = NO_LABEL if label is None else label
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 

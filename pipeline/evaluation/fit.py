@@ -8,7 +8,7 @@ that no document of the validation split has keeps its threshold too: it was sai
 from dataclasses import dataclass, replace
 
 from pipeline.evaluation.calibration import fit_temperature
-from pipeline.evaluation.examples import Examples
+from pipeline.evaluation.scored_documents import ScoredDocuments
 from pipeline.evaluation.thresholds import fit_thresholds
 from pipeline.tasks.classification import Classification
 
@@ -23,12 +23,12 @@ class Fit:
     notes: tuple[str, ...]
 
 
-def plain(task: Classification) -> Classification:
+def without_fit(task: Classification) -> Classification:
     """The same scores without anything fitted: temperature 1, thresholds of 0.5, and none in single_label."""
     return replace(task, thresholds={}, temperature=1.0)
 
 
-def fit(task: Classification, validation: Examples) -> Fit:
+def fit_decision(task: Classification, validation: ScoredDocuments) -> Fit:
     """`task` with what fits `validation`."""
     notes = []
     temperature = fit_temperature(task.problem_type, validation)

@@ -30,11 +30,11 @@ from pipeline.evaluation.calibration import (
     negative_log_likelihood,
     predicted,
 )
-from pipeline.evaluation.examples import Bools, Examples, Floats, Integers
-from pipeline.tasks.classification import Classification
+from pipeline.evaluation.scored_documents import Bools, Integers, ScoredDocuments
+from pipeline.tasks.classification import Classification, Floats
 
-TOKENS = (512, 1024, 2048, 4096, 8192, 16384)  # upper ends of the buckets of lengths
-WINDOWS = (1, 2, 4, 8)
+TOKEN_BUCKETS = (512, 1024, 2048, 4096, 8192, 16384)  # upper ends of the buckets of lengths
+WINDOW_BUCKETS = (1, 2, 4, 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class RegressionMetrics:
     lengths: tuple[LengthMetrics, ...]
 
 
-def measure(examples: Examples, task: Classification) -> Metrics:
+def measure_classification(examples: ScoredDocuments, task: Classification) -> Metrics:
     """All figures of a classification; `examples` as check_measurable wants them."""
     scores_NL, truth_NL = task.scores(examples.logits_NL), examples.truth_NL
     given_NL = task.given(scores_NL)
@@ -130,7 +130,7 @@ def measure(examples: Examples, task: Classification) -> Metrics:
     )
 
 
-def measure_regression(examples: Examples) -> RegressionMetrics:
+def measure_regression(examples: ScoredDocuments) -> RegressionMetrics:
     """All figures of a regression's first output."""
     truth_N, value_N = examples.truth_NL[:, 0], examples.logits_NL[:, 0]
     both_differ = np.ptp(truth_N) > 0 and np.ptp(value_N) > 0
@@ -210,7 +210,7 @@ def _confusion(labels: tuple[str, ...], truth_NL: Bools, given_NL: Bools) -> Ite
         yield Confusion(names[row], names[column], int(counts_MM[row, column]))
 
 
-def _by_length(examples: Examples, task: Classification) -> Iterator[LengthMetrics]:
+def _by_length(examples: ScoredDocuments, task: Classification) -> Iterator[LengthMetrics]:
     for name, low, high, chosen_N in _lengths(examples):
         part = examples.where(chosen_N)
         scores_NL = task.scores(part.logits_NL)
@@ -227,7 +227,7 @@ def _by_length(examples: Examples, task: Classification) -> Iterator[LengthMetri
         )
 
 
-def _regression_by_length(examples: Examples) -> Iterator[LengthMetrics]:
+def _regression_by_length(examples: ScoredDocuments) -> Iterator[LengthMetrics]:
     for name, low, high, chosen_N in _lengths(examples):
         part = examples.where(chosen_N)
         truth_N, value_N = part.truth_NL[:, 0], part.logits_NL[:, 0]
@@ -241,10 +241,10 @@ def _regression_by_length(examples: Examples) -> Iterator[LengthMetrics]:
         )
 
 
-def _lengths(examples: Examples) -> Iterator[tuple[str, int, int | None, Bools]]:
+def _lengths(examples: ScoredDocuments) -> Iterator[tuple[str, int, int | None, Bools]]:
     """Buckets that hold a document: what is measured, its bounds, both included, and which documents they are."""
-    yield from _buckets("tokens", examples.tokens_N, TOKENS)
-    yield from _buckets("windows", examples.windows_N, WINDOWS)
+    yield from _buckets("tokens", examples.tokens_N, TOKEN_BUCKETS)
+    yield from _buckets("windows", examples.windows_N, WINDOW_BUCKETS)
 
 
 def _buckets(name: str, length_N: Integers, ends: tuple[int, ...]) -> Iterator[tuple[str, int, int | None, Bools]]:

@@ -5,7 +5,8 @@ Shapes: N documents, L labels.
 
 import numpy as np
 
-from pipeline.evaluation.examples import Bools, Floats
+from pipeline.evaluation.scored_documents import Bools
+from pipeline.tasks.classification import Floats
 
 DEFAULT = 0.5
 

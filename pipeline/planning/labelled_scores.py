@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from pipeline.corpus.units import Unit
 from pipeline.errors import CorpusError
-from pipeline.evaluation.examples import Examples, truth
+from pipeline.evaluation.scored_documents import ScoredDocuments, truth_array
 from pipeline.planning.plan import Plan
 from pipeline.planning.splits import Split, classification
 from pipeline.storage.objects import TRANSFERS
@@ -25,7 +25,7 @@ from pipeline.tasks.targets import targets
 class Joined:
     """A split's documents that could be labelled; why others could not, and how many of them."""
 
-    examples: Examples
+    examples: ScoredDocuments
     failed: Counter[str]
 
 
@@ -48,14 +48,14 @@ def join(plan: Plan, split: Split) -> Joined:
     return Joined(_examples(plan, pa.concat_tables(tables), labels), failed)
 
 
-def _examples(plan: Plan, documents: pa.Table, labels: list[Any]) -> Examples:
+def _examples(plan: Plan, documents: pa.Table, labels: list[Any]) -> ScoredDocuments:
     task = classification(plan)
     logits = documents["logits"].combine_chunks().flatten().to_numpy()
     logits_NL = task.per_label(logits.reshape(len(documents), -1).astype(np.float64))
     target = targets(task.problem_type, task.labels, labels)
-    return Examples(
+    return ScoredDocuments(
         logits_NL,
-        truth(task.problem_type, target, len(task.labels)),
+        truth_array(task.problem_type, target, len(task.labels)),
         documents["n_tokens"].to_numpy().astype(np.int64),
         documents["n_windows"].to_numpy().astype(np.int64),
     )

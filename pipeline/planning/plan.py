@@ -25,15 +25,15 @@ from pipeline.mapped import Mapped
 from pipeline.planning.checkpoint_task import check_questions, make_task
 from pipeline.schema import predictions_schema
 from pipeline.storage.objects import Storage
-from pipeline.tables.attempts import sweep
-from pipeline.tables.cuts import Cuts
+from pipeline.tables.attempts import sweep_marks
 from pipeline.tables.error_budget import ErrorBudget
-from pipeline.tables.files import partition_path
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.groups import SourceUnit, TableLayout
+from pipeline.tables.hive_paths import partition_path
+from pipeline.tables.publication_rules import PublicationRules
 from pipeline.tables.publish import Publication
-from pipeline.tables.rules import Rules
 from pipeline.tables.snapshots import Snapshots
+from pipeline.tables.stream_lengths import StreamLengths
 from pipeline.tasks.task import Task
 from pipeline.terms import Aggregation, Dtype
 from pipeline.text.tokenizer import Tokenizer
@@ -92,15 +92,15 @@ class Plan:
 
     def sweep(self) -> None:
         """Removes what runs that died left in the table and nobody needs any more."""
-        sweep(self.fragments, self.others, {id_ for id_, _ in self.missing})
+        sweep_marks(self.fragments, self.others, {id_ for id_, _ in self.missing})
 
     @property
     def fragments(self) -> Fragments:
         return Fragments(self.storage, self.job.table.uri, self.scoring.key, self.task.output)
 
     @property
-    def cuts(self) -> Cuts:
-        return Cuts(self.storage, self.job.table.uri)
+    def cuts(self) -> StreamLengths:
+        return StreamLengths(self.storage, self.job.table.uri)
 
     @property
     def streams(self) -> int:
@@ -126,10 +126,10 @@ class Plan:
         return Publication(
             units=tuple(units),
             layout=self.layout,
-            decision=self.task,
+            task=self.task,
             scoring_key=self.scoring.key,
             partial=self.limit is not None,
-            rules=Rules(ErrorBudget(self.job.max_errors), self.job.corpus.duplicate_ids),
+            rules=PublicationRules(ErrorBudget(self.job.max_errors), self.job.corpus.duplicate_ids),
             checkpoint={
                 "uri": _absolute(self.storage, self.job.checkpoint.uri, self.checkpoint.path),
                 "weights_digest": self.scoring.weights_digest,
@@ -161,10 +161,10 @@ def make_plan(job: Job, limit: int | None = None, mapped: Mapped = map) -> Plan:
     units = cut(storage, corpus.files, job.corpus, job.units.text_bytes, mapped)
     _check_first_records(storage, units)
     with _table_s_bucket(job):
-        units = list(_cut_streams(units, Cuts(storage, job.table.uri)))
+        units = list(_cut_streams(units, StreamLengths(storage, job.table.uri)))
     if limit is not None:
         units = list(_limited(storage, units, limit))
-    found = Fragments(storage, job.table.uri, scoring.key, task.output).found(len(units))
+    found = Fragments(storage, job.table.uri, scoring.key, task.output).listing(len(units))
     return Plan(
         job=job,
         storage=storage,
@@ -174,7 +174,7 @@ def make_plan(job: Job, limit: int | None = None, mapped: Mapped = map) -> Plan:
         layout=layout,
         corpus=corpus,
         units=tuple(units),
-        done=frozenset(found.done),
+        done=frozenset(found.finished),
         others=tuple(found.others),
         limit=limit,
     )
@@ -289,7 +289,7 @@ def _check_first_records(storage: Storage, units: list[Unit]) -> None:
             raise CorpusError(f"{asked[-1].file.uri}: {problems[0]}")
 
 
-def _cut_streams(units: Iterable[Unit], cuts: Cuts) -> Iterator[Unit]:
+def _cut_streams(units: Iterable[Unit], cuts: StreamLengths) -> Iterator[Unit]:
     known = cuts.read()
     for unit in units:
         parts = known.get(unit.stream_id) if isinstance(unit.slice, Stream) else None

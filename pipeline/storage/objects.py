@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, BinaryIO, Concatenate, ParamSpec, cast
 
 import fsspec
 
@@ -32,22 +32,21 @@ from pipeline.storage.listings import Listing, StoredFile, by_uri
 from pipeline.storage.local import create_local, is_local, list_local, nearest_above, replace_local, stat_local
 from pipeline.storage.patterns import above_wildcards, can_match_below, has_wildcards, matcher
 from pipeline.storage.remote import MAX_SINGLE_PUT, create_remote, list_remote, stat_remote
-from pipeline.storage.retries import patiently
+from pipeline.storage.retries import Answer, patiently
 from pipeline.storage.store_errors import explain, explain_writing, raised_by_stores
 
 P = ParamSpec("P")
-T = TypeVar("T")
-Request = Callable[Concatenate["Storage", str, P], T]
+Request = Callable[Concatenate["Storage", str, P], Answer]
 CREATIONS = 5  # of an object that others create and delete at the same time
 TRANSFERS = 16  # objects copied or fetched at a time; each waits on the network, not on a core
 WRITE_CHECK = ".rookery-write-check"
 
 
-def _patient(ask: Request[P, T]) -> Request[P, T]:
+def _patient(ask: Request[P, Answer]) -> Request[P, Answer]:
     """A method that asks a store, and may be asked again: whatever it did comes to the same if done twice."""
 
     @functools.wraps(ask)
-    def wrapper(self: "Storage", uri: str, /, *arguments: P.args, **named: P.kwargs) -> T:
+    def wrapper(self: "Storage", uri: str, /, *arguments: P.args, **named: P.kwargs) -> Answer:
         return self.patiently(uri, lambda: ask(self, uri, *arguments, **named))
 
     return wrapper
@@ -59,7 +58,7 @@ class Storage:
 
     settings: StorageSettings = field(default_factory=StorageSettings)
 
-    def patiently(self, uri: str, ask: Callable[[], T]) -> T:
+    def patiently(self, uri: str, ask: Callable[[], Answer]) -> Answer:
         """What `ask` gives, which asks the store of `uri` something: again for `storage.retry`, where that may help."""
         return patiently(ask, _scheme(uri), self.settings.retry)
 
@@ -183,8 +182,8 @@ class Storage:
     def _opened(self, filesystem: Any, path: str, uri: str) -> Any:
         """A file whose every request is patient: once it is open a store is asked for bytes as they are read, by its cache."""
 
-        def patient(ask: Callable[..., T]) -> Callable[..., T]:
-            def once(*arguments: Any) -> T:
+        def patient(ask: Callable[..., Answer]) -> Callable[..., Answer]:
+            def once(*arguments: Any) -> Answer:
                 with explain(uri):
                     return ask(*arguments)
 

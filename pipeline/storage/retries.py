@@ -16,7 +16,7 @@ from pipeline.errors import UnavailableError
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0  # seconds between attempts
 TELL_SECONDS = 5.0  # an outage that lasts longer is told
-T = TypeVar("T")
+Answer = TypeVar("Answer")
 logger = logging.getLogger("pipeline.storage")
 
 
@@ -31,7 +31,7 @@ class Outage:
 _outages: dict[str, Outage] = {}  # by store; what answers has none
 
 
-def patiently(ask: Callable[[], T], store: str, seconds: float) -> T:
+def patiently(ask: Callable[[], Answer], store: str, seconds: float) -> Answer:
     """Asks a store, again where that may help, for at most `seconds` from its first failure on. Raises what `ask` raises."""
     wait, own = FIRST_WAIT, None
     while True:

@@ -4,7 +4,7 @@
     <table>/_units/<scoring key>/<xx>/<unit id>.<stage>.<run id>.begun    where another run's mark was first
 
 The mark lies in the store and not in memory, so that it outlives the actor, its machine and the driver. It names its run, so
-that a neighbour at work on the same unit is told from an attempt that is over: see runs.py.
+that a neighbour at work on the same unit is told from an attempt that is over: see heartbeats.py.
 """
 
 import contextlib
@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from pipeline.errors import RookeryError
 from pipeline.tables.fragments import Fragments
-from pipeline.tables.runs import Runs
+from pipeline.tables.heartbeats import Heartbeats
 
-ENDING = ".begun"
+MARK_ENDING = ".begun"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,10 @@ class Attempts:
 
     def uri(self, unit: str, run: str = "") -> str:
         beside = self.fragments.uri(unit).removesuffix(".parquet")
-        return ".".join(filter(None, (beside, self.stage, run))) + ENDING
+        return ".".join(filter(None, (beside, self.stage, run))) + MARK_ENDING
 
     @contextlib.contextmanager
-    def begun(self, unit: str, note: str = "") -> Iterator[bool]:
+    def attempt(self, unit: str, note: str = "") -> Iterator[bool]:
         """Marks a unit for as long as the block runs. Gives whether an attempt at it is over without an end: be careful with it.
 
         That attempt may have been ended by something else, such as a machine that was taken away. `note` says what is done,
@@ -59,32 +59,32 @@ class Attempts:
 
     def _is_over(self, mark: bytes) -> bool:
         run = _owner(mark)
-        return not self.run or run == self.run or not Runs(self.fragments).is_alive(run)
+        return not self.run or run == self.run or not Heartbeats(self.fragments).is_alive(run)
 
 
 def _owner(mark: bytes) -> str:
     return mark.decode(errors="replace").partition(" ")[0]
 
 
-def note(mark: bytes) -> str:
+def mark_note(mark: bytes) -> str:
     """What a mark says of the work."""
     return mark.decode(errors="replace").split(" ", 2)[-1]
 
 
-def forget(fragments: Fragments, run: str, expected: int) -> None:
+def remove_marks_of_run(fragments: Fragments, run: str, expected: int) -> None:
     """Removes the marks of a run that stops in order: what it gives up is under no suspicion.
 
     A worker that goes on for a moment may leave a new one; that makes the next attempt careful, and nothing worse.
     """
     with contextlib.suppress(RookeryError):
-        _, others = fragments.found(expected)
+        _, others = fragments.listing(expected)
         for uri in others:
             with contextlib.suppress(FileNotFoundError):
-                if uri.endswith(ENDING) and _owner(fragments.storage.read(uri)) == run:
+                if uri.endswith(MARK_ENDING) and _owner(fragments.storage.read(uri)) == run:
                     fragments.storage.delete(uri)
 
 
-def sweep(fragments: Fragments, others: Iterable[str], wanted: Container[str]) -> None:
+def sweep_marks(fragments: Fragments, others: Iterable[str], wanted: Container[str]) -> None:
     """Removes what dead runs left: their own objects, and marks that no attempt will come to.
 
     Args:
@@ -94,9 +94,9 @@ def sweep(fragments: Fragments, others: Iterable[str], wanted: Container[str]) -
     """
     if not others:
         return
-    runs = Runs(fragments)
-    with contextlib.suppress(RookeryError), runs.begun():
-        alive = runs.alive()
+    heartbeats = Heartbeats(fragments)
+    with contextlib.suppress(RookeryError), heartbeats.beating():
+        alive = heartbeats.alive()
         for uri in others:
             with contextlib.suppress(FileNotFoundError):  # its own run removed it meanwhile
                 if _is_left(fragments, uri, wanted, alive):
@@ -105,7 +105,7 @@ def sweep(fragments: Fragments, others: Iterable[str], wanted: Container[str]) -
 
 def _is_left(fragments: Fragments, uri: str, wanted: Container[str], alive: set[str]) -> bool:
     folder, _, name = uri.rpartition("/")
-    if name.endswith(ENDING):
+    if name.endswith(MARK_ENDING):
         unit = name.partition(".")[0]
         return unit not in wanted and _owner(fragments.storage.read(uri)) not in alive
     return folder.endswith("/runs") and name not in alive

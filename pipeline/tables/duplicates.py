@@ -21,20 +21,20 @@ import pyarrow as pa
 
 from pipeline.errors import StorageError
 from pipeline.mapped import Mapped
-from pipeline.tables.failures import few
+from pipeline.tables.failures import transfer_batches
 from pipeline.tables.fragments import Fragments
+from pipeline.tables.group_tallies import Digests, GroupTallies, id_digests
 from pipeline.tables.groups import Group
-from pipeline.tables.tallies import Digests, Tallies, digests_of
 
-IN_MEMORY = 2**24  # digests
-FILES = 256  # by the highest 8 bits
-CONFIRMED = 1000  # digests
-EXAMPLES = 10
-BOUNDS = np.arange(1, FILES, dtype=np.uint64) << np.uint64(56)
+DIGESTS_IN_MEMORY = 2**24  # digests
+SPILL_FILES = 256  # by the highest 8 bits
+DIGESTS_CONFIRMED = 1000  # digests
+EXAMPLES_SHOWN = 10
+SPILL_BOUNDS = np.arange(1, SPILL_FILES, dtype=np.uint64) << np.uint64(56)
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
+class DocumentPlace:
     """Where a document is: the URI of its file, and its position there."""
 
     uri: str
@@ -50,11 +50,11 @@ class Duplicates:
 
     ids: int = 0
     documents: int = 0
-    examples: list[tuple[str, Place, Place]] = field(default_factory=list)
+    examples: list[tuple[str, DocumentPlace, DocumentPlace]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
-class Repeated:
+class RepeatedDigests:
     """Digests that were added more than once: how many, how often in all, and the CONFIRMED smallest with their counts."""
 
     digests: int
@@ -63,7 +63,7 @@ class Repeated:
     counts: Digests
 
 
-class Repeats:
+class RepeatedDigestFinder:
     """Takes digests, gives those that came more than once."""
 
     def __init__(self, folder: Path) -> None:
@@ -75,7 +75,7 @@ class Repeats:
         """Takes some, ascending."""
         self._arrays.append(digests)
         self._held += len(digests)
-        if self._held >= IN_MEMORY:
+        if self._held >= DIGESTS_IN_MEMORY:
             with _explained():
                 self._spill()
 
@@ -85,7 +85,7 @@ class Repeats:
                 file.write(part.data)
         self._arrays, self._held = [], 0
 
-    def repeated(self) -> Repeated:
+    def repeated(self) -> RepeatedDigests:
         """Of all that were added."""
         digests = documents = 0
         first: list[Digests] = []
@@ -96,41 +96,41 @@ class Repeats:
             ascending = np.sort(np.concatenate([*spilled, part]))
             again = ascending[1:] == ascending[:-1]
             values, more = np.unique(ascending[1:][again], return_counts=True)
-            wanted = CONFIRMED - sum(map(len, first))
+            wanted = DIGESTS_CONFIRMED - sum(map(len, first))
             first.append(values[:wanted])
             counts.append(more[:wanted].astype(np.uint64) + np.uint64(1))
             digests += len(values)
             documents += int(more.sum()) + len(values)
-        return Repeated(digests, documents, np.concatenate(first), np.concatenate(counts))
+        return RepeatedDigests(digests, documents, np.concatenate(first), np.concatenate(counts))
 
     def _parts(self) -> Iterator[Digests]:
         """What is held, cut by the highest bits."""
-        cuts = [np.searchsorted(array, BOUNDS) for array in self._arrays]
-        for number in range(FILES):
+        cuts = [np.searchsorted(array, SPILL_BOUNDS) for array in self._arrays]
+        for number in range(SPILL_FILES):
             slices = [
-                array[cut[number - 1] if number else 0 : cut[number] if number < FILES - 1 else None]
+                array[cut[number - 1] if number else 0 : cut[number] if number < SPILL_FILES - 1 else None]
                 for array, cut in zip(self._arrays, cuts, strict=True)
             ]
             yield np.concatenate([np.empty(0, np.uint64), *slices])
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class PlaceFinder:
     """Finds the documents of a group whose ids have one of some digests, two places at most of an id."""
 
     fragments: Fragments
     wanted: Digests  # ascending
 
-    def __call__(self, group: Group) -> dict[str, list[Place]]:
-        found: dict[str, list[Place]] = defaultdict(list)
-        for some in few(list(group.units)):
+    def __call__(self, group: Group) -> dict[str, list[DocumentPlace]]:
+        found: dict[str, list[DocumentPlace]] = defaultdict(list)
+        for some in transfer_batches(list(group.units)):
             units = [unit.id for unit in some]
             tables = self.fragments.read_columns(units, ["id", "position"])
             for unit, table in zip(some, tables, strict=True):
-                has_one = np.isin(digests_of(table["id"].to_pylist()), self.wanted)
+                has_one = np.isin(id_digests(table["id"].to_pylist()), self.wanted)
                 for row in table.filter(pa.array(has_one)).to_pylist():
                     if len(found[row["id"]]) < 2:
-                        found[row["id"]].append(Place(unit.source_uri, row["position"]))
+                        found[row["id"]].append(DocumentPlace(unit.source_uri, row["position"]))
         return dict(found)
 
     def may_be_in(self, digests: Digests) -> bool:
@@ -138,7 +138,9 @@ class Places:
         return bool((digests[at[at < len(digests)]] == self.wanted[at < len(digests)]).any())
 
 
-def duplicates(tallies: Tallies, groups: list[Group], digests: Iterable[Digests], mapped: Mapped = map) -> Duplicates:
+def find_duplicates(
+    tallies: GroupTallies, groups: list[Group], digests: Iterable[Digests], mapped: Mapped = map
+) -> Duplicates:
     """Finds ids that several documents have.
 
     Args:
@@ -151,13 +153,13 @@ def duplicates(tallies: Tallies, groups: list[Group], digests: Iterable[Digests]
         StorageError: this machine's disk has no room for the digests.
     """
     with _scratch() as folder:
-        repeats = Repeats(folder)
+        repeats = RepeatedDigestFinder(folder)
         for own in digests:
             repeats.add(own)
         repeated = repeats.repeated()
     if not repeated.digests:
         return Duplicates()
-    look = Places(tallies.fragments, repeated.first)
+    look = PlaceFinder(tallies.fragments, repeated.first)
     pairs = zip(groups, tallies.of(groups), strict=True)
     holding = (group for group, tally in pairs if look.may_be_in(tally.digests))
     return _confirmed(repeated, mapped(look, holding))
@@ -182,21 +184,21 @@ def _explained() -> Iterator[None]:
         ) from error
 
 
-def _confirmed(repeated: Repeated, found: Iterable[dict[str, list[Place]]]) -> Duplicates:
+def _confirmed(repeated: RepeatedDigests, found: Iterable[dict[str, list[DocumentPlace]]]) -> Duplicates:
     """`found`: in the order of the groups; no more of it is taken than is needed."""
     counts = dict(zip(repeated.first.tolist(), repeated.counts.tolist(), strict=True))
-    places: dict[str, list[Place]] = defaultdict(list)
+    places: dict[str, list[DocumentPlace]] = defaultdict(list)
     unconfirmed = set(counts)
     for own in found:
         for id_, more in own.items():
             places[id_] = (places[id_] + more)[:2]
             if len(places[id_]) == 2:
-                unconfirmed -= set(digests_of([id_]).tolist())
+                unconfirmed -= set(id_digests([id_]).tolist())
         if not unconfirmed:
             break
     pairs = sorted((two[0], two[1], id_) for id_, two in places.items() if len(two) == 2)
     return Duplicates(
         repeated.digests - len(unconfirmed),
         repeated.documents - sum(counts[digest] for digest in unconfirmed),
-        [(id_, first, second) for first, second, id_ in pairs[:EXAMPLES]],
+        [(id_, first, second) for first, second, id_ in pairs[:EXAMPLES_SHOWN]],
     )

@@ -12,17 +12,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.storage.objects import TRANSFERS
-from pipeline.tables.files import read_parquet
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.groups import SourceUnit
+from pipeline.tables.parquet import read_parquet
 from pipeline.tables.snapshots import Failure, Manifest, Snapshots
 
-EXAMPLE = ["id", "source_uri", "source_position", "message"]
-COLUMNS = ["stage", "reason", *EXAMPLE]
-T = TypeVar("T")
+EXAMPLE_COLUMNS = ["id", "source_uri", "source_position", "message"]
+FAILURE_COLUMNS = ["stage", "reason", *EXAMPLE_COLUMNS]
+Item = TypeVar("Item")
 
 
-def counted(failed: pa.Table) -> list[Failure]:
+def count_failures(failed: pa.Table) -> list[Failure]:
     """Failures of documents, given as a table with COLUMNS; the examples are the first by file and position."""
     ordered = failed.sort_by([("source_uri", "ascending"), ("source_position", "ascending")])
     found: list[Failure] = []
@@ -31,11 +31,11 @@ def counted(failed: pa.Table) -> list[Failure]:
         for name, value in kind.items():
             own = own.filter(pc.equal(own[name], value))
         (first,) = own.slice(0, 1).to_pylist()
-        found.append(Failure(**kind, documents=len(own), example={n: first[n] for n in EXAMPLE}))
-    return merged(found)
+        found.append(Failure(**kind, documents=len(own), example={n: first[n] for n in EXAMPLE_COLUMNS}))
+    return merge_failures(found)
 
 
-def merged(failures: Iterable[Failure]) -> list[Failure]:
+def merge_failures(failures: Iterable[Failure]) -> list[Failure]:
     """One for each stage and reason, with the example that came first; the most frequent ones first."""
     found: dict[tuple[str, str], Failure] = {}
     for failure in failures:
@@ -45,21 +45,21 @@ def merged(failures: Iterable[Failure]) -> list[Failure]:
     return sorted(found.values(), key=lambda f: (-f.documents, f.stage, f.reason))
 
 
-def total(failures: Iterable[Failure]) -> int:
+def total_failures(failures: Iterable[Failure]) -> int:
     return sum(failure.documents for failure in failures)
 
 
-def of_snapshot(snapshots: Snapshots, manifest: Manifest) -> Iterator[pa.Table]:
+def failures_of_snapshot(snapshots: Snapshots, manifest: Manifest) -> Iterator[pa.Table]:
     """What a snapshot's errors files hold, as tables with COLUMNS."""
     uris = [snapshots.uri(file.path) for file in manifest.files if file.kind == "errors"]
-    for some in few(uris):
+    for some in transfer_batches(uris):
         for blob in snapshots.storage.read_all(some):
-            yield read_parquet(blob, COLUMNS).select(COLUMNS)
+            yield read_parquet(blob, FAILURE_COLUMNS).select(FAILURE_COLUMNS)
 
 
-def of_units(fragments: Fragments, units: Iterable[SourceUnit]) -> Iterator[pa.Table]:
+def failures_of_units(fragments: Fragments, units: Iterable[SourceUnit]) -> Iterator[pa.Table]:
     """What could not be labelled of units, from their fragments, as tables with COLUMNS; each must have one."""
-    for some in few(list(units)):
+    for some in transfer_batches(list(units)):
         for unit, documents in zip(some, read_failures(fragments, some), strict=True):
             yield failed_of(unit, documents)
 
@@ -74,10 +74,10 @@ def failed_of(unit: SourceUnit, documents: pa.Table) -> pa.Table:
     """Rows of a unit's fragment without a prediction, as a table with COLUMNS."""
     failed = documents.filter(pc.is_valid(documents["reason"]))
     failed = failed.append_column("source_uri", pa.repeat(unit.source_uri, len(failed)))
-    return failed.rename_columns({"position": "source_position"}).select(COLUMNS)
+    return failed.rename_columns({"position": "source_position"}).select(FAILURE_COLUMNS)
 
 
-def chosen(failed: Iterable[pa.Table], reason: str | None, file: str | None) -> Iterator[pa.Table]:
+def filter_failures(failed: Iterable[pa.Table], reason: str | None, file: str | None) -> Iterator[pa.Table]:
     """Those of one reason, and in files whose URI holds `file`; None: all."""
     for table in failed:
         if reason is not None:
@@ -87,6 +87,6 @@ def chosen(failed: Iterable[pa.Table], reason: str | None, file: str | None) -> 
         yield table
 
 
-def few(items: list[T]) -> Iterator[list[T]]:
+def transfer_batches(items: list[Item]) -> Iterator[list[Item]]:
     """As many at a time as are transferred at a time."""
     return (items[start : start + TRANSFERS] for start in range(0, len(items), TRANSFERS))

@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 
 from pipeline.schema import DOCUMENT_RECORD, fragment_schema
 from pipeline.storage.objects import TRANSFERS, Storage
-from pipeline.tables.files import parquet_bytes, read_parquet
+from pipeline.tables.parquet import parquet_bytes, read_parquet
 
-LISTED_AT_ONCE = 1000  # objects that stores list in one reply
+LIST_REPLY_OBJECTS = 1000  # objects that stores list in one reply
 NOT_FINITE = {
     "stage": "predict",
     "reason": "not_finite",
@@ -24,11 +24,11 @@ NOT_FINITE = {
 }
 
 
-class Found(NamedTuple):
+class FragmentListing(NamedTuple):
     """One listing of a scoring key's folder."""
 
-    done: set[str]  # ids of the units that have a fragment
-    others: list[str]  # URIs of what lies beside the fragments: see attempts.py and runs.py
+    finished: set[str]  # ids of the units that have a fragment
+    others: list[str]  # URIs of what lies beside the fragments: see attempts.py and heartbeats.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,32 +48,32 @@ class Fragments:
         # two characters of the digest spread the keys over 256 prefixes, which stores throttle one by one
         return f"{self.folder}/{unit[:2]}/{unit}.parquet"
 
-    def found(self, expected: int = 0) -> Found:
+    def listing(self, expected: int = 0) -> FragmentListing:
         """What the folder holds: a listing, nothing is read.
 
         Args:
             expected: about how many fragments there are to find; many are listed by several requests at a time.
         """
-        if expected <= LISTED_AT_ONCE:
+        if expected <= LIST_REPLY_OBJECTS:
             return self._listed(self.folder)
         with ThreadPoolExecutor(TRANSFERS) as pool:
-            listed = list(pool.map(self._listed, self.storage.folders_in(self.folder)))
-        done = set().union(*(found.done for found in listed))
-        return Found(done, [uri for found in listed for uri in found.others])
+            listings = list(pool.map(self._listed, self.storage.folders_in(self.folder)))
+        finished = set().union(*(listing.finished for listing in listings))
+        return FragmentListing(finished, [uri for listing in listings for uri in listing.others])
 
-    def done(self, expected: int = 0) -> set[str]:
+    def finished(self, expected: int = 0) -> set[str]:
         """Ids of the units that have a fragment; `expected` is about how many."""
-        return self.found(expected).done
+        return self.listing(expected).finished
 
-    def _listed(self, folder: str) -> Found:
-        found = Found(set(), [])
+    def _listed(self, folder: str) -> FragmentListing:
+        listing = FragmentListing(set(), [])
         for file in self.storage.find(folder):
             name = file.uri.rpartition("/")[2]
             if name.endswith(".parquet"):
-                found.done.add(name.removesuffix(".parquet"))
+                listing.finished.add(name.removesuffix(".parquet"))
             else:
-                found.others.append(file.uri)
-        return found
+                listing.others.append(file.uri)
+        return listing
 
     def has(self, unit: str) -> bool:
         """Whether a unit is done by now."""
@@ -103,6 +103,6 @@ def fragment(documents: pa.Table, outputs: pa.Array, output: pa.Field) -> pa.Tab
     rows = []
     for record, has_outputs in zip(documents.to_pylist(), outputs.is_valid(), strict=True):
         rows.append(record if record["reason"] or has_outputs.as_py() else record | NOT_FINITE)
-    kept = pa.Table.from_pylist(rows, schema=pa.schema(list(DOCUMENT_RECORD)))
-    outputs = pc.if_else(pc.is_null(kept["reason"]), outputs, pa.scalar(None, output.type))
-    return kept.append_column(output, outputs)
+    documents = pa.Table.from_pylist(rows, schema=pa.schema(list(DOCUMENT_RECORD)))
+    outputs = pc.if_else(pc.is_null(documents["reason"]), outputs, pa.scalar(None, output.type))
+    return documents.append_column(output, outputs)

@@ -25,7 +25,8 @@ import pyarrow.compute as pc
 
 from pipeline.identity import digest
 from pipeline.schema import errors_schema, predictions_schema
-from pipeline.tables.files import parquet_bytes, partition_path
+from pipeline.tables.hive_paths import partition_path
+from pipeline.tables.parquet import parquet_bytes
 
 LAYOUT_VERSION = 1  # raise it when the same fragments give other bytes
 BUCKET_UNITS = 64  # in a bucket at most: 64,000 documents of 16 kB are 100 MB while they are sorted and encoded
@@ -43,8 +44,8 @@ class SourceUnit:
     documents: int | None = None
 
 
-class Decision(Protocol):
-    """What turns a document's outputs into columns: a task, as far as publishing sees it."""
+class PublishedTask(Protocol):
+    """What publishing needs of a task: it turns the outputs in fragments into columns of the table."""
 
     @property
     def key(self) -> str: ...
@@ -162,11 +163,11 @@ class GroupFile:
     unlabelled: int
 
 
-def build(
+def build_files(
     group: Group,
     fragments: list[pa.Table],
     layout: TableLayout,
-    decision: Decision,
+    task: PublishedTask,
     scoring_key: str,
 ) -> list[GroupFile]:
     """The group's files; a kind without rows has none. `fragments`: one per unit, in order."""
@@ -174,10 +175,10 @@ def build(
         _with_source(table, unit, layout) for table, unit in zip(fragments, group.units, strict=True)
     )
     documents = documents.append_column("scoring_key", pa.repeat(scoring_key, len(documents)))
-    documents = documents.append_column("decision_key", pa.repeat(decision.key, len(documents)))
+    documents = documents.append_column("decision_key", pa.repeat(task.key, len(documents)))
     documents = documents.sort_by([(name, "ascending") for name in ("id", "source_uri", "source_position")])
     failed = pc.is_valid(documents["reason"])
-    predictions = _predictions(documents.filter(pc.invert(failed)), layout, decision)
+    predictions = _predictions(documents.filter(pc.invert(failed)), layout, task)
     errors = documents.filter(failed).select(errors_schema(list(layout.carried)).names)
     errors = errors.cast(errors_schema(list(layout.carried)))
     files = [_file("data", group.bucket, predictions), _file("errors", group.bucket, errors)]
@@ -194,13 +195,13 @@ def _with_source(fragment: pa.Table, unit: SourceUnit, layout: TableLayout) -> p
     return fragment
 
 
-def _predictions(documents: pa.Table, layout: TableLayout, decision: Decision) -> pa.Table:
-    schema = predictions_schema(decision.fields, list(layout.carried))
+def _predictions(documents: pa.Table, layout: TableLayout, task: PublishedTask) -> pa.Table:
+    schema = predictions_schema(task.fields, list(layout.carried))
     if not len(documents):
         return schema.empty_table()
-    outputs = documents[decision.output.name].combine_chunks()
-    documents = documents.drop_columns([decision.output.name])
-    for column, values in zip(decision.fields, decision.decide(outputs), strict=True):
+    outputs = documents[task.output.name].combine_chunks()
+    documents = documents.drop_columns([task.output.name])
+    for column, values in zip(task.fields, task.decide(outputs), strict=True):
         documents = documents.append_column(column, values)
     return documents.select(schema.names).cast(schema)
 

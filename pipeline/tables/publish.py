@@ -23,10 +23,10 @@ from pipeline.identity import digest
 from pipeline.mapped import Mapped
 from pipeline.schema import described, errors_schema, hive_key, predictions_schema
 from pipeline.storage.objects import TRANSFERS
-from pipeline.tables.failures import total
+from pipeline.tables.failures import total_failures
 from pipeline.tables.fragments import Fragments
-from pipeline.tables.groups import Decision, Group, SourceUnit, TableLayout, build
-from pipeline.tables.rules import Rules, Totals, check, counted
+from pipeline.tables.groups import Group, PublishedTask, SourceUnit, TableLayout, build_files
+from pipeline.tables.publication_rules import PublicationRules, Totals, check_rules, count_totals
 from pipeline.tables.snapshots import MANIFEST_VERSION, Manifest, SnapshotFile, Snapshots
 
 ATTEMPTS = 20  # other runs that may publish while this one does, before it gives up
@@ -39,10 +39,10 @@ class Publication:
 
     units: tuple[SourceUnit, ...]
     layout: TableLayout
-    decision: Decision
+    task: PublishedTask
     scoring_key: str
     partial: bool
-    rules: Rules  # no part of the content: they decide whether, not what
+    rules: PublicationRules  # no part of the content: they decide whether, not what
     checkpoint: dict[str, Any]  # told in the manifest; what of it decides the content is in the keys
 
     @cached_property
@@ -52,7 +52,7 @@ class Publication:
     @cached_property
     def inputs(self) -> list[str]:
         """Digest of each group's inputs."""
-        key = self.decision.key
+        key = self.task.key
         return [group.inputs(self.layout, key) for group in self.groups]
 
     @cached_property
@@ -60,7 +60,7 @@ class Publication:
         """Digest of everything in the snapshot but its number."""
         inputs = [[group.folder, group.bucket, digest] for group, digest in zip(self.groups, self.inputs, strict=True)]
         # the version, so that what an older manifest does not tell is counted and judged by the next run
-        keys = [MANIFEST_VERSION, self.scoring_key, self.decision.key]
+        keys = [MANIFEST_VERSION, self.scoring_key, self.task.key]
         keys += [list(self.layout.partition_by), self.partial]
         return digest("snapshot/1", inputs, keys)
 
@@ -75,9 +75,9 @@ def check_current(snapshots: Snapshots, fragments: Fragments, publication: Publi
     """Judges by the job's rules what is published already: other rules may have held then. Raises as `publish`."""
     rules, totals = publication.rules, Totals.of(current)
     if totals.duplicates.ids and rules.duplicate_ids == "refuse":
-        totals = counted(fragments, publication.groups)  # the manifest knows no examples
+        totals = count_totals(fragments, publication.groups)  # the manifest knows no examples
     state = f"Snapshot {current.snapshot}, which other settings published, stays as it is"
-    check(rules, snapshots.table_uri, totals, state)
+    check_rules(rules, snapshots.table_uri, totals, state)
 
 
 def publish(
@@ -96,8 +96,8 @@ def publish(
         ConflictError: other runs kept publishing meanwhile.
     """
     _check_complete(fragments, publication)
-    totals = counted(fragments, publication.groups, mapped)
-    check(publication.rules, snapshots.table_uri, totals)
+    totals = count_totals(fragments, publication.groups, mapped)
+    check_rules(publication.rules, snapshots.table_uri, totals)
     for _ in range(ATTEMPTS):
         # in this order: what has this content under another number was published before this number was claimed
         snapshot = snapshots.claim(publication.content)
@@ -115,7 +115,7 @@ def publish(
 
 def _check_complete(fragments: Fragments, publication: Publication) -> None:
     units = publication.units
-    missing = {unit.id for unit in units} - fragments.done(expected=len(units))
+    missing = {unit.id for unit in units} - fragments.finished(expected=len(units))
     if missing:
         raise RetryableError(
             f"{fragments.folder}: {len(missing)} of {len(publication.units)} units have no fragment "
@@ -143,7 +143,7 @@ def _put_files(
         snapshots=snapshots,
         fragments=fragments,
         layout=publication.layout,
-        decision=publication.decision,
+        task=publication.task,
         snapshot=snapshot,
     )
     missing = [n for n in range(len(groups)) if n not in done]
@@ -176,13 +176,13 @@ def _manifest(
     for file in files:
         rows[file.kind] += file.rows
         labels.update(file.labels)
-    if (rows.total(), rows["errors"]) != (totals.documents, total(totals.failures)):
+    if (rows.total(), rows["errors"]) != (totals.documents, total_failures(totals.failures)):
         raise RookeryError(
             f"files hold {rows.total():,} documents with {rows['errors']:,} errors, their fragments {totals.documents:,} with "
-            f"{total(totals.failures):,}; nothing was published"
+            f"{total_failures(totals.failures):,}; nothing was published"
         )
-    layout, decision = publication.layout, publication.decision
-    predictions = predictions_schema(decision.fields, list(layout.carried))
+    layout, task = publication.layout, publication.task
+    predictions = predictions_schema(task.fields, list(layout.carried))
     return Manifest(
         version=MANIFEST_VERSION,
         snapshot=snapshot,
@@ -190,7 +190,7 @@ def _manifest(
         partial=publication.partial,
         content=publication.content,
         scoring_key=publication.scoring_key,
-        decision_key=decision.key,
+        decision_key=task.key,
         partition_by=list(layout.partition_by),
         counts={
             "documents": rows.total(),
@@ -206,7 +206,7 @@ def _manifest(
         removed=[file.path for file in parent.files if file.sha256 not in now] if parent else [],
         run=run,
         failures=totals.failures,
-        checkpoint=publication.checkpoint | decision.facts,
+        checkpoint=publication.checkpoint | task.facts,
         columns=described([*predictions, *map(hive_key, layout.partition_by)]),
         error_columns=described([*errors_schema(list(layout.carried)), *map(hive_key, layout.partition_by)]),
     )
@@ -245,19 +245,19 @@ class GroupWriter:
     snapshots: Snapshots
     fragments: Fragments
     layout: TableLayout
-    decision: Decision
+    task: PublishedTask
     snapshot: int
 
     def __call__(self, group: Group) -> list[SnapshotFile]:
         tables = self.fragments.read([unit.id for unit in group.units])
         rows = [len(table) for table in tables]
         _check_rows(group, rows)
-        built = build(group, tables, self.layout, self.decision, self.fragments.scoring_key)
+        built = build_files(group, tables, self.layout, self.task, self.fragments.scoring_key)
         if sum(file.rows for file in built) != sum(rows):
             raise RookeryError(
                 f"bucket {group.bucket} of {group.folder}: rows and errors do not add up to the documents read"
             )
-        inputs = group.inputs(self.layout, self.decision.key)
+        inputs = group.inputs(self.layout, self.task.key)
         written = []
         for file in built:
             path = f"{self.snapshots.folder(file.kind, self.snapshot)}{group.folder}{file.name}"

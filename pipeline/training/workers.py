@@ -7,7 +7,7 @@ import torch.distributed
 from torch import Tensor
 
 from pipeline.config.train import WorkerSettings
-from pipeline.machine import cores
+from pipeline.cores import available_cores
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,5 +31,5 @@ class Workers:
 
 def worker_threads(compute: WorkerSettings) -> int:
     """CPU threads of one worker."""
-    equal_part = max(1, cores() // compute.workers)
+    equal_part = max(1, available_cores() // compute.workers)
     return compute.num_cpus or (1 if compute.num_gpus else equal_part)

@@ -7,8 +7,8 @@ import pytest
 from pipeline.cluster import connection
 from pipeline.cluster.connection import actor_threads, ray_cluster
 from pipeline.config.label import RaySettings, parse_job
+from pipeline.cores import available_cores
 from pipeline.errors import ConfigError, RetryableError
-from pipeline.machine import cores
 from pipeline.processes import family
 from tests.processes import LOOPBACK, listening_addresses
 
@@ -58,8 +58,8 @@ def test_what_somebody_set_before_does_not_keep_the_token_away():
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
-        ([], cores()),
-        (["compute.actors=2"], max(1, cores() // 2)),
+        ([], available_cores()),
+        (["compute.actors=2"], max(1, available_cores() // 2)),
         (["compute.max_actors=64"], 1),
         (["compute.num_cpus=3"], 3),
         (["compute.num_gpus=1"], 1),

@@ -38,7 +38,7 @@ def test_waves_cover_every_unit_once(ray: None, tmp_path: Path):
     done = list(label_units(planned, "run", print))
     assert sorted(unit.unit for unit in done) == sorted(planned.unit_ids)
     assert {(unit.documents, unit.errors, unit.windows) for unit in done} == {(3, 0, 3)}
-    assert planned.fragments.done() == set(planned.unit_ids)
+    assert planned.fragments.finished() == set(planned.unit_ids)
 
 
 def test_a_file_that_is_replaced_after_planning(ray: None, tmp_path: Path):
@@ -71,7 +71,7 @@ def test_what_it_waits_for_names_the_units_at_work(ray: None, tmp_path: Path):
     planned = plan(tmp_path)
     assert "readers wait for a core" in waiting_for(planned)
     for stage in ("read", "predict"):
-        with Attempts(planned.fragments, stage).begun(planned.unit_ids[0], "12,345 tokens"):
+        with Attempts(planned.fragments, stage).attempt(planned.unit_ids[0], "12,345 tokens"):
             told = waiting_for(planned)
         assert f"0.jsonl is being {STAGES[stage]} (12,345 tokens)" in told
         assert told.startswith(("no encoder actor is placed yet", "0 encoder actors"))

@@ -10,8 +10,8 @@ from pipeline.cluster.ray_tasks import map_on_ray
 from pipeline.errors import ErrorBudgetError, RetryableError, RookeryError, StorageError
 from pipeline.tables.error_budget import ErrorBudget
 from pipeline.tables.groups import SourceUnit
+from pipeline.tables.publication_rules import PublicationRules
 from pipeline.tables.publish import Publication, publish
-from pipeline.tables.rules import Rules
 from tests.tables.test_publish import LAYOUT, RUN, Table, tree
 
 pytestmark = pytest.mark.ray
@@ -59,7 +59,7 @@ def test_a_store_that_fails_in_a_task(ray: None, tmp_path: Path):
 
 def test_failures_are_counted_on_tasks_too(ray: None, tmp_path: Path):
     table = Table(tmp_path / "table")
-    few = replace(publication(table, units(table)), rules=Rules(ErrorBudget(9), "refuse"))
+    few = replace(publication(table, units(table)), rules=PublicationRules(ErrorBudget(9), "refuse"))
     with pytest.raises(ErrorBudgetError, match=r"10 of 140 documents [^\n]*\n  null_text \(read\) 10"):
         publish(table.snapshots, table.fragments, few, RUN, mapped=map_on_ray)
     assert not (table.folder / "_snapshots").exists()

@@ -56,7 +56,7 @@ def test_a_stream_is_labelled_and_cut_in_one_reading(ray: None, tmp_path: Path):
     assert (now.streams, numbers(now)) == (0, list(range(len(done))))
     assert len(done) > 5
     assert sum(unit.documents for unit in done) == len(TEXTS)
-    assert set(now.unit_ids) == {unit.unit for unit in done} == planned.fragments.done()
+    assert set(now.unit_ids) == {unit.unit for unit in done} == planned.fragments.finished()
     manifest = publish(now.snapshots, now.fragments, now.publication, {})
     assert manifest.counts["predictions"] == len(TEXTS)
 

@@ -16,7 +16,7 @@ from pipeline.evaluation.calibration import (
     negative_log_likelihood,
     predicted,
 )
-from pipeline.evaluation.examples import Examples
+from pipeline.evaluation.scored_documents import ScoredDocuments
 from pipeline.tasks.classification import Classification
 from pipeline.terms import ProblemType
 from tests.evaluation.data import any_examples, examples, sampled
@@ -62,7 +62,7 @@ def test_probabilities_that_are_too_sure_have_one(problem_type: ProblemType):
     assert measured_error(problem_type, sampled(problem_type, 20_000, 4, hotter=4)) > 0.1
 
 
-def measured_error(problem_type: ProblemType, found: Examples, temperature: float = 1.0) -> float:
+def measured_error(problem_type: ProblemType, found: ScoredDocuments, temperature: float = 1.0) -> float:
     task = Classification(problem_type, tuple("abcd"), {}, temperature)
     scores_NL = task.scores(found.logits_NL)
     return calibration_error(bins(*predicted(problem_type, scores_NL, found.truth_NL)))
@@ -80,7 +80,7 @@ def test_what_a_bin_holds():
 
 @given(any_examples("single_label", least_labels=2), st.floats(0.2, 5))
 @settings(deadline=None, max_examples=30)
-def test_likelihood_of_single_label_is_torchs_cross_entropy(found: Examples, temperature: float):
+def test_likelihood_of_single_label_is_torchs_cross_entropy(found: ScoredDocuments, temperature: float):
     logits = torch.from_numpy(found.logits_NL) / temperature
     expected = F.cross_entropy(logits, torch.from_numpy(found.truth_NL))
     ours = negative_log_likelihood("single_label", found, temperature)
@@ -89,7 +89,7 @@ def test_likelihood_of_single_label_is_torchs_cross_entropy(found: Examples, tem
 
 @given(any_examples("multi_label"), st.floats(0.2, 5))
 @settings(deadline=None, max_examples=30)
-def test_likelihood_of_multi_label_is_torchs_binary_cross_entropy(found: Examples, temperature: float):
+def test_likelihood_of_multi_label_is_torchs_binary_cross_entropy(found: ScoredDocuments, temperature: float):
     logits = torch.from_numpy(found.logits_NL) / temperature
     expected = F.binary_cross_entropy_with_logits(logits, torch.from_numpy(found.truth_NL))
     ours = negative_log_likelihood("multi_label", found, temperature)
@@ -124,7 +124,7 @@ def test_no_temperature_of_a_grid_is_better(problem_type: ProblemType):
 
 @given(any_examples("single_label", least_labels=2))
 @settings(deadline=None)
-def test_a_temperature_changes_no_label(found: Examples):
+def test_a_temperature_changes_no_label(found: ScoredDocuments):
     # that keeps equal logits equal: division by the same number rounds them alike
     temperature = fit_temperature("single_label", found) or 3.0
     cold, warm = (

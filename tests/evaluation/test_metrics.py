@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from sklearn.metrics import confusion_matrix
 
-from pipeline.evaluation.examples import Examples
-from pipeline.evaluation.metrics import Confusion, Metrics, measure, measure_regression
+from pipeline.evaluation.metrics import Confusion, Metrics, measure_classification, measure_regression
+from pipeline.evaluation.scored_documents import ScoredDocuments
 from pipeline.tasks.classification import Classification, softmax
 from pipeline.terms import ProblemType
 from tests.evaluation.data import any_examples, examples, sampled
@@ -32,11 +32,11 @@ FROM figures
 """
 
 
-def task(problem_type: ProblemType, found: Examples, **decision: Any) -> Classification:
+def task(problem_type: ProblemType, found: ScoredDocuments, **decision: Any) -> Classification:
     return Classification(problem_type, tuple("abcdef"[: found.truth_NL.shape[1]]), **decision)
 
 
-def counted(decided: Classification, found: Examples) -> tuple[Any, ...]:
+def counted(decided: Classification, found: ScoredDocuments) -> tuple[Any, ...]:
     """Figures of each label, macro F1, micro F1 and accuracy, by DuckDB, from the arrays that the table would get."""
     truth = [
         {label for label, value in zip(decided.labels, row, strict=True) if value} for row in found.truth_NL.tolist()
@@ -56,8 +56,8 @@ def counted(decided: Classification, found: Examples) -> tuple[Any, ...]:
     return tuple(row)
 
 
-def check(decided: Classification, found: Examples) -> Metrics:
-    metrics = measure(found, decided)
+def check(decided: Classification, found: ScoredDocuments) -> Metrics:
+    metrics = measure_classification(found, decided)
     labels, macro_f1, micro_f1, accuracy = counted(decided, found)
     ours = [(m.label, m.support, m.given, m.precision, m.recall, m.f1) for m in metrics.labels]
     for mine, theirs in zip(ours, labels, strict=True):
@@ -68,14 +68,14 @@ def check(decided: Classification, found: Examples) -> Metrics:
 
 @given(any_examples("multi_label"))
 @settings(deadline=None, max_examples=25)
-def test_multi_label_is_what_duckdb_counts(found: Examples):
+def test_multi_label_is_what_duckdb_counts(found: ScoredDocuments):
     if found.truth_NL.any():
         check(task("multi_label", found), found)
 
 
 @given(any_examples("single_label", least_labels=2))
 @settings(deadline=None, max_examples=25)
-def test_single_label_is_what_duckdb_counts(found: Examples):
+def test_single_label_is_what_duckdb_counts(found: ScoredDocuments):
     check(task("single_label", found, thresholds={"a": 0.6}), found)
 
 
@@ -102,7 +102,7 @@ def test_a_document_without_labels_that_gets_none_is_right():
 
 def test_what_is_not_defined_is_none():
     found = examples(np.array([[1.0, -1, -1], [1.0, -1, -1]]), np.array([[1.0, 1, 0], [0, 0, 0]]))
-    a, b, c = measure(found, task("multi_label", found)).labels
+    a, b, c = measure_classification(found, task("multi_label", found)).labels
     assert (a.precision, a.recall, a.f1) == pytest.approx((0.5, 1.0, 2 / 3))
     assert (b.precision, b.recall, b.f1) == (None, 0.0, 0.0)
     assert (c.precision, c.recall, c.f1, c.average_precision) == (None, None, None, None)
@@ -111,7 +111,7 @@ def test_what_is_not_defined_is_none():
 def test_average_precision_is_the_mean_precision_at_each_hit():
     scores, truth = [0.9, 0.8, 0.6, 0.3, 0.2], [1, 0, 1, 0, 1]
     found = examples(np.array([[np.log(s / (1 - s)), 0.0] for s in scores]), np.array([[t, 1.0] for t in truth]))
-    metrics = measure(found, task("multi_label", found))
+    metrics = measure_classification(found, task("multi_label", found))
     # hits at ranks 1, 3 and 5
     expected = (1 / 1 + 2 / 3 + 3 / 5) / 3
     assert metrics.labels[0].average_precision == pytest.approx(expected)
@@ -122,7 +122,7 @@ def test_single_label_confusion_is_scikit_learns():
     found = sampled("single_label", 300, 4)
     decided = task("single_label", found)
     expected = confusion_matrix(found.truth_NL.argmax(1), found.logits_NL.argmax(1))
-    counts = {(c.true, c.given): c.documents for c in measure(found, decided).confusion}
+    counts = {(c.true, c.given): c.documents for c in measure_classification(found, decided).confusion}
     for i, true in enumerate("abcd"):
         for j, given_label in enumerate("abcd"):
             assert counts.get((true, given_label), 0) == expected[i, j]
@@ -130,7 +130,7 @@ def test_single_label_confusion_is_scikit_learns():
 
 @given(any_examples("multi_label"))
 @settings(deadline=None, max_examples=25)
-def test_multi_label_confusion_written_out(found: Examples):
+def test_multi_label_confusion_written_out(found: ScoredDocuments):
     if not found.truth_NL.any():
         return
     decided = task("multi_label", found)
@@ -143,24 +143,24 @@ def test_multi_label_confusion_written_out(found: Examples):
             for got in gets or {None}:
                 if true == got or got not in (has or {None}):
                     expected[true, got] = expected.get((true, got), 0) + 1
-    found_ = [astuple(c) for c in measure(found, decided).confusion]
+    found_ = [astuple(c) for c in measure_classification(found, decided).confusion]
     assert {(t, g): n for t, g, n in found_} == expected
 
 
 def test_a_binary_problem_is_measured_as_two_labels():
     found = sampled("single_label", 300, 2)
-    single, binary = (measure(found, task(kind, found)) for kind in ("single_label", "binary"))
+    single, binary = (measure_classification(found, task(kind, found)) for kind in ("single_label", "binary"))
     assert [label.threshold for label in binary.labels] == [0.5, 0.5]
     labels = tuple(replace(label, threshold=0.0) for label in binary.labels)
     assert replace(binary, labels=labels) == single
-    strict = measure(found, task("binary", found, thresholds={"b": 0.9}))
+    strict = measure_classification(found, task("binary", found, thresholds={"b": 0.9}))
     given = softmax(found.logits_NL)[:, 1] >= 0.9
     assert strict.accuracy == pytest.approx((given == found.truth_NL[:, 1]).mean())
 
 
 def test_a_document_below_its_threshold_gets_no_label():
     found = examples(np.array([[2.0, 0], [0.1, 0], [0, 3]]), np.array([[1.0, 0], [1, 0], [0, 1]]))
-    metrics = measure(found, task("single_label", found, thresholds={"a": 0.8}))
+    metrics = measure_classification(found, task("single_label", found, thresholds={"a": 0.8}))
     assert set(metrics.confusion) == {Confusion("a", "a", 1), Confusion("a", None, 1), Confusion("b", "b", 1)}
     assert metrics.accuracy == pytest.approx(2 / 3)
 
@@ -168,7 +168,7 @@ def test_a_document_below_its_threshold_gets_no_label():
 @pytest.mark.parametrize("measure_name", ["tokens", "windows"])
 def test_lengths_cover_every_document_once(measure_name: str):
     found = sampled("single_label", 400, 3)
-    metrics = measure(found, task("single_label", found))
+    metrics = measure_classification(found, task("single_label", found))
     buckets = [b for b in metrics.lengths if b.measure == measure_name]
     length_N = found.tokens_N if measure_name == "tokens" else found.windows_N
     for bucket in buckets:
@@ -187,8 +187,8 @@ def test_lengths_cover_every_document_once(measure_name: str):
 )
 def test_bounds_belong_to_the_bucket(tokens: int, bounds: tuple[int, int | None]):
     found = examples(np.array([[1.0, 0]]), np.array([[1.0, 0]]))
-    found = Examples(found.logits_NL, found.truth_NL, np.array([tokens]), found.windows_N)
-    bucket = measure(found, task("single_label", found)).lengths[0]
+    found = ScoredDocuments(found.logits_NL, found.truth_NL, np.array([tokens]), found.windows_N)
+    bucket = measure_classification(found, task("single_label", found)).lengths[0]
     assert (bucket.low, bucket.high) == bounds
 
 

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, strategies as st
 
 from pipeline.errors import CorpusError, StorageError
-from pipeline.tables import duplicates as module, tallies
-from pipeline.tables.duplicates import Place, Repeats, duplicates
+from pipeline.tables import duplicates as module, group_tallies
+from pipeline.tables.duplicates import DocumentPlace, RepeatedDigestFinder, find_duplicates
 from pipeline.tables.error_budget import ErrorBudget
+from pipeline.tables.group_tallies import Digests, GroupTallies, id_digests
 from pipeline.tables.groups import SourceUnit
+from pipeline.tables.publication_rules import PublicationRules
 from pipeline.tables.publish import Publication, check_current, is_current, publish
-from pipeline.tables.rules import Rules
-from pipeline.tables.tallies import Digests, Tallies, digests_of
 from tests.tables.test_publish import RUN, Table
 
 
@@ -34,9 +34,9 @@ DIGEST = st.sampled_from([n * (2**64 // 97) for n in range(97)]) | st.integers(0
 def test_what_was_added_more_than_once(groups: list[list[int]], held: int):
     """In memory, and spilled to disk after every group or after some."""
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
-        patch.setattr(module, "IN_MEMORY", held)
-        patch.setattr(module, "CONFIRMED", 3)
-        repeats = Repeats(Path(folder))
+        patch.setattr(module, "DIGESTS_IN_MEMORY", held)
+        patch.setattr(module, "DIGESTS_CONFIRMED", 3)
+        repeats = RepeatedDigestFinder(Path(folder))
         for group in groups:
             repeats.add(np.array(sorted(group), np.uint64))
         found = repeats.repeated()
@@ -50,8 +50,8 @@ def test_what_was_added_more_than_once(groups: list[list[int]], held: int):
 
 
 def found_in(table: Table, *units: SourceUnit) -> module.Duplicates:
-    kept, groups = Tallies(table.fragments), table.publication(*units).groups
-    return duplicates(kept, groups, (tally.digests for tally in kept.of(groups)))
+    kept, groups = GroupTallies(table.fragments), table.publication(*units).groups
+    return find_duplicates(kept, groups, (tally.digests for tally in kept.of(groups)))
 
 
 def test_ids_within_a_file_between_files_and_of_errors(table: Table):
@@ -60,9 +60,9 @@ def test_ids_within_a_file_between_files_and_of_errors(table: Table):
     found = found_in(table, one, two, table.documents(3, ["e", "a"], failed=True))
     assert (found.ids, found.documents) == (3, 7)
     assert found.examples == [
-        ("a", Place("s3://b/1.jsonl", 0), Place("s3://b/1.jsonl", 2)),
-        ("c", Place("s3://b/1.jsonl", 3), Place("s3://b/2.jsonl", 1)),
-        ("e", Place("s3://b/3.jsonl", 0), Place("s3://b/2.jsonl", 2)),
+        ("a", DocumentPlace("s3://b/1.jsonl", 0), DocumentPlace("s3://b/1.jsonl", 2)),
+        ("c", DocumentPlace("s3://b/1.jsonl", 3), DocumentPlace("s3://b/2.jsonl", 1)),
+        ("e", DocumentPlace("s3://b/3.jsonl", 0), DocumentPlace("s3://b/2.jsonl", 2)),
     ]
 
 
@@ -73,19 +73,19 @@ def test_ids_that_differ_are_not_the_same(table: Table):
 
 def low_bits(ids: list[str]) -> Digests:
     """Collides often."""
-    return np.asarray(digests_of(ids) % np.uint64(4))
+    return np.asarray(id_digests(ids) % np.uint64(4))
 
 
 def test_two_ids_of_one_digest_are_no_duplicates(table: Table, monkeypatch: pytest.MonkeyPatch):
-    for at in (module, tallies):
-        monkeypatch.setattr(at, "digests_of", low_bits)
+    for at in (module, group_tallies):
+        monkeypatch.setattr(at, "id_digests", low_bits)
     ids = [f"id {number}" for number in range(9)]
     found = found_in(table, table.documents(1, ids[:5]), table.documents(2, ids[5:]))
     assert (found.ids, found.documents, found.examples) == (0, 0, [])
 
 
 def publication(table: Table, rule: str, *units: SourceUnit) -> Publication:
-    return replace(table.publication(*units), rules=Rules(ErrorBudget(1.0), rule))  # type: ignore[arg-type]
+    return replace(table.publication(*units), rules=PublicationRules(ErrorBudget(1.0), rule))  # type: ignore[arg-type]
 
 
 def test_duplicate_ids_are_refused_before_anything_is_claimed(table: Table):

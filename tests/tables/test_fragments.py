@@ -53,9 +53,9 @@ def test_what_other_tasks_leave_comes_back_as_it_was(tmp_path: Path):
 def test_a_unit_is_done_when_its_fragment_is_there(tmp_path: Path):
     fragments = Fragments(Storage(), str(tmp_path), "key", DOCUMENT_LOGITS)
     table = fragment(records("a", "b"), logits([1, 1], [1, 1]), DOCUMENT_LOGITS)
-    assert fragments.done() == set()
+    assert fragments.finished() == set()
     assert fragments.write("0123", table)
-    assert fragments.done() == {"0123"}
+    assert fragments.finished() == {"0123"}
     assert (tmp_path / "_units" / "key" / "01" / "0123.parquet").is_file()
     assert fragments.read(["0123"]) == [table]
 
@@ -72,4 +72,4 @@ def test_the_first_fragment_stands(tmp_path: Path):
 def test_scoring_keys_do_not_share_fragments(tmp_path: Path):
     table = fragment(records("a"), logits([1, 1]), DOCUMENT_LOGITS)
     Fragments(Storage(), str(tmp_path), "one", DOCUMENT_LOGITS).write("0123", table)
-    assert Fragments(Storage(), str(tmp_path), "two", DOCUMENT_LOGITS).done() == set()
+    assert Fragments(Storage(), str(tmp_path), "two", DOCUMENT_LOGITS).finished() == set()

@@ -25,8 +25,8 @@ from pipeline.tables import failures
 from pipeline.tables.error_budget import ErrorBudget
 from pipeline.tables.fragments import Fragments, fragment
 from pipeline.tables.groups import SourceUnit, TableLayout, label_counts
+from pipeline.tables.publication_rules import PublicationRules
 from pipeline.tables.publish import Publication, check_current, is_current, publish
-from pipeline.tables.rules import Rules
 from pipeline.tables.snapshots import Failure, Manifest, Snapshots
 from pipeline.tasks.classification import Classification
 from pipeline.tasks.question_answering import ANSWERS as ANSWERS_FIELD
@@ -34,7 +34,7 @@ from pipeline.tasks.token_classification import ENTITIES as ENTITIES_FIELD
 
 DECISION = Classification("single_label", ("cat", "dog"))
 LAYOUT = TableLayout(partition_by=("part",), carried=("day",), buckets=4)
-RULES = Rules(ErrorBudget(1.0), duplicate_ids="refuse")
+RULES = PublicationRules(ErrorBudget(1.0), duplicate_ids="refuse")
 CHECKPOINT = {"uri": "s3://m/model"}
 RUN = {"run_id": "test"}
 
@@ -80,18 +80,16 @@ class Table:
         self.fragments.write(unit, fragment(records, logits, DOCUMENT_LOGITS))
         return SourceUnit(unit, f"s3://b/{number}.jsonl", (("part", "a"), ("day", "1")), len(ids))
 
-    def publish(self, *units: SourceUnit, partial: bool = False, decision: Classification = DECISION) -> Manifest:
+    def publish(self, *units: SourceUnit, partial: bool = False, task: Classification = DECISION) -> Manifest:
         return publish(
             self.snapshots,
             self.fragments,
-            self.publication(*units, partial=partial, decision=decision),
+            self.publication(*units, partial=partial, task=task),
             RUN,
         )
 
-    def publication(
-        self, *units: SourceUnit, partial: bool = False, decision: Classification = DECISION
-    ) -> Publication:
-        return Publication(units, LAYOUT, decision, "key", partial, RULES, CHECKPOINT)
+    def publication(self, *units: SourceUnit, partial: bool = False, task: Classification = DECISION) -> Publication:
+        return Publication(units, LAYOUT, task, "key", partial, RULES, CHECKPOINT)
 
     def rows(self, snapshot: int, kind: str = "data") -> list[dict[str, object]]:
         glob = f"{self.folder}/{kind}/snapshot={snapshot:020d}/**/*.parquet"
@@ -161,7 +159,7 @@ def test_a_row(table: Table):
 
 
 @pytest.mark.parametrize(
-    ("decision", "column", "values"),
+    ("task", "column", "values"),
     [
         (Classification("multi_label", ("cat", "dog")), "labels", [["cat", "dog"], ["cat", "dog"]]),
         (
@@ -179,9 +177,9 @@ def test_a_row(table: Table):
     ids=["multi-label", "threshold", "no label", "regression"],
 )
 def test_what_other_problem_types_say_of_a_document(
-    table: Table, decision: Classification, column: str, values: list[object]
+    table: Table, task: Classification, column: str, values: list[object]
 ):
-    manifest = table.publish(table.unit(4), decision=decision)
+    manifest = table.publish(table.unit(4), task=task)
     assert [row[column] for row in table.rows(1)] == values
     assert "label" not in table.rows(1)[0]
     counted = [label for labels in values if isinstance(labels, list) for label in labels]
@@ -266,7 +264,7 @@ def test_a_new_threshold_needs_no_new_fragment(table: Table):
     unit = table.unit(2)
     table.publish(unit)
     strict = replace(DECISION, thresholds={"cat": 0.99, "dog": 0.0})
-    manifest = table.publish(unit, decision=strict)
+    manifest = table.publish(unit, task=strict)
     assert manifest.snapshot == 2
     assert [row["label"] for row in table.rows(2)] == [None, "dog"]
 
@@ -396,7 +394,7 @@ def test_two_jobs_at_once_both_publish_whole(table: Table, monkeypatch: pytest.M
 
 
 def publish_within(table: Table, max_errors: float, *units: SourceUnit) -> Manifest:
-    publication = replace(table.publication(*units), rules=Rules(ErrorBudget(max_errors), "refuse"))
+    publication = replace(table.publication(*units), rules=PublicationRules(ErrorBudget(max_errors), "refuse"))
     return publish(table.snapshots, table.fragments, publication, RUN)
 
 
@@ -473,19 +471,21 @@ def test_the_rules_are_no_part_of_the_content_but_judge_what_is_there(table: Tab
     loose = table.publication(*units)
     assert is_current(table.snapshots, loose) == first
     check_current(table.snapshots, table.fragments, loose, first)
-    strict = replace(loose, rules=Rules(ErrorBudget(1), "refuse"))
+    strict = replace(loose, rules=PublicationRules(ErrorBudget(1), "refuse"))
     with pytest.raises(ErrorBudgetError, match=r"allows 1\. Snapshot 1, which .* stays as it is\.\n  null_"):
         check_current(table.snapshots, table.fragments, strict, first)
 
 
 def test_failures_are_the_same_before_and_after_publishing(table: Table):
     units = four_units_with_two_errors(table)
-    before = list(failures.of_units(table.fragments, units))
+    before = list(failures.failures_of_units(table.fragments, units))
     manifest = table.publish(*units)
-    after = list(failures.of_snapshot(table.snapshots, manifest))
+    after = list(failures.failures_of_snapshot(table.snapshots, manifest))
     assert pa.concat_tables(before).to_pylist() == pa.concat_tables(after).to_pylist()
     for tables in (before, after):
-        assert failures.merged(f for table in tables for f in failures.counted(table)) == manifest.failures
+        assert (
+            failures.merge_failures(f for table in tables for f in failures.count_failures(table)) == manifest.failures
+        )
     assert manifest.failures == [
         Failure(
             "read",
@@ -514,7 +514,7 @@ def test_failures_are_the_same_before_and_after_publishing(table: Table):
 )
 def test_failures_are_chosen_by_reason_and_file(table: Table, reason: str | None, file: str | None, ids: list[str]):
     units = [table.unit(number, failed=True) for number in range(1, 4)]
-    found = failures.chosen(failures.of_units(table.fragments, units), reason, file)
+    found = failures.filter_failures(failures.failures_of_units(table.fragments, units), reason, file)
     assert [row["id"] for rows in found for row in rows.to_pylist()] == ids
 
 
@@ -556,7 +556,7 @@ def test_a_snapshot_says_how_many_documents_have_no_label(table: Table):
         units,
         [*units, table.unit(3, "c")],
     ):  # the second one copies files of the first
-        manifest = table.publish(*planned, decision=strict)
+        manifest = table.publish(*planned, task=strict)
         given: list[tuple[str | None, int]] = duckdb.sql(
             f"select label, count(*) from '{table.folder}/data/snapshot={manifest.snapshot:020d}/**/*.parquet' group by 1"
         ).fetchall()

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import precision_recall_curve
 
-from pipeline.evaluation.examples import Examples, Floats
-from pipeline.evaluation.fit import plain
-from pipeline.evaluation.metrics import Metrics, measure
-from pipeline.tasks.classification import Classification
+from pipeline.evaluation.fit import without_fit
+from pipeline.evaluation.metrics import Metrics, measure_classification
+from pipeline.evaluation.scored_documents import ScoredDocuments
+from pipeline.tasks.classification import Classification, Floats
 
 CURVE_POINTS = 200  # more than a chart can show
 
@@ -35,14 +35,16 @@ class Evaluation:
     curves: tuple[Curve, ...]
 
 
-def evaluate(task: Classification, examples: Examples) -> Evaluation:
+def evaluate_classification(task: Classification, examples: ScoredDocuments) -> Evaluation:
     """Of a classification, not a regression; `examples` as check_measurable wants them."""
     scores_NL, truth_NL = task.scores(examples.logits_NL), examples.truth_NL
     curves = [_curve(None, scores_NL.ravel(), truth_NL.ravel())]
     for label, score_N, truth_N in zip(task.labels, scores_NL.T, truth_NL.T, strict=True):
         if truth_N.any():
             curves.append(_curve(label, score_N, truth_N))
-    return Evaluation(task, measure(examples, task), measure(examples, plain(task)), tuple(curves))
+    return Evaluation(
+        task, measure_classification(examples, task), measure_classification(examples, without_fit(task)), tuple(curves)
+    )
 
 
 def _curve(label: str | None, scores: Floats, truth: Floats) -> Curve:

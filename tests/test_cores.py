@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.machine import _quotas, cores
+from pipeline.cores import _quotas, available_cores
 
 
 def test_cores_are_those_of_the_affinity() -> None:
-    program = "from pipeline.machine import cores; print(cores())"
+    program = "from pipeline.cores import available_cores; print(available_cores())"
     told = subprocess.check_output(["taskset", "-c", "0", sys.executable, "-c", program], text=True)
     assert int(told) == 1
 
 
 def test_there_is_always_one() -> None:
-    assert 1 <= cores() <= (os.cpu_count() or 1)
+    assert 1 <= available_cores() <= (os.cpu_count() or 1)
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from pipeline.evaluation.evaluation import evaluate
-from pipeline.evaluation.examples import Examples
-from pipeline.evaluation.fit import fit
+from pipeline.evaluation.fit import fit_decision
+from pipeline.evaluation.html_report import Heading, classification_report, regression_report
+from pipeline.evaluation.measure import evaluate_classification
 from pipeline.evaluation.metrics import measure_regression
-from pipeline.evaluation.report import Heading, classification_report, regression_report
+from pipeline.evaluation.scored_documents import ScoredDocuments
 from pipeline.tasks.classification import Classification
 from pipeline.terms import ProblemType
 from tests.evaluation.data import examples, sampled
@@ -53,10 +53,10 @@ def labels(count: int) -> tuple[str, ...]:
     return (ATTACK, *(f"label {i}" for i in range(1, count)))
 
 
-def report(problem_type: ProblemType, count: int, found: Examples | None = None) -> str:
+def report(problem_type: ProblemType, count: int, found: ScoredDocuments | None = None) -> str:
     found = found or sampled(problem_type, 60 * count, count, hotter=3)
-    task = fit(Classification(problem_type, labels(count)), found).task
-    return classification_report(HEADING, evaluate(task, found))
+    task = fit_decision(Classification(problem_type, labels(count)), found).task
+    return classification_report(HEADING, evaluate_classification(task, found))
 
 
 def regression() -> str:
@@ -119,7 +119,7 @@ def test_more_labels_than_a_page_can_show_are_told():
 def test_the_area_under_a_curve_is_the_average_precision():
     found = sampled("multi_label", 150, 2, seed=3)
     task = Classification("multi_label", ("a", "b"))
-    html = classification_report(HEADING, evaluate(task, found))
+    html = classification_report(HEADING, evaluate_classification(task, found))
     curves = [svg for svg in svgs(html) if elements(svg, "polyline", "curve")]
     areas = sorted(area(elements(svg, "polyline", "curve")[0].get("points") or "") for svg in curves[1:])
     expected = sorted(average_precision_score(found.truth_NL[:, i], found.logits_NL[:, i]) for i in range(2))
@@ -136,7 +136,7 @@ def test_both_reliability_diagrams_are_there_if_a_temperature_was_fitted():
     html = report("single_label", 3)
     assert html.count('aria-label="Reliability diagram"') == 2
     plain = Classification("single_label", labels(3))
-    html = classification_report(HEADING, evaluate(plain, sampled("single_label", 60, 3)))
+    html = classification_report(HEADING, evaluate_classification(plain, sampled("single_label", 60, 3)))
     assert html.count('aria-label="Reliability diagram"') == 1
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import CorpusError
-from pipeline.evaluation.examples import check_measurable, truth
+from pipeline.evaluation.scored_documents import check_measurable, truth_array
 from pipeline.terms import ProblemType
 from tests.evaluation.data import examples
 
@@ -39,5 +39,5 @@ def test_others_are_not(problem_type: ProblemType, truths: object):
 
 
 def test_an_index_is_one_label_of_many():
-    assert truth("single_label", np.array([2, 0]), 3).tolist() == [[0, 0, 1], [1, 0, 0]]
-    assert truth("multi_label", np.array([[1, 1, 0]]), 3).tolist() == [[1, 1, 0]]
+    assert truth_array("single_label", np.array([2, 0]), 3).tolist() == [[0, 0, 1], [1, 0, 0]]
+    assert truth_array("multi_label", np.array([[1, 1, 0]]), 3).tolist() == [[1, 1, 0]]

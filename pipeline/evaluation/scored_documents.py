@@ -10,16 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import CorpusError
+from pipeline.tasks.classification import Floats
 from pipeline.tasks.targets import ONE_LABEL
 from pipeline.terms import ProblemType
 
-Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Examples:
+class ScoredDocuments:
     """`truth_NL` is 1 for each label that a document has and 0 for the others; for a regression [N, 1] numbers.
 
     `logits_NL` are per label: of a binary problem two.
@@ -33,9 +33,9 @@ class Examples:
     def __len__(self) -> int:
         return len(self.logits_NL)
 
-    def where(self, chosen_N: Bools) -> "Examples":
+    def where(self, chosen_N: Bools) -> "ScoredDocuments":
         """The documents for which `chosen_N` is true."""
-        return Examples(
+        return ScoredDocuments(
             self.logits_NL[chosen_N],
             self.truth_NL[chosen_N],
             self.tokens_N[chosen_N],
@@ -43,14 +43,14 @@ class Examples:
         )
 
 
-def truth(problem_type: ProblemType, target: npt.NDArray[Any], outputs: int) -> Floats:
+def truth_array(problem_type: ProblemType, target: npt.NDArray[Any], outputs: int) -> Floats:
     """Targets as training has them (single_label and binary: an index per document) -> `truth_NL`."""
     if problem_type in ONE_LABEL:
         return np.asarray(np.eye(outputs)[target])
     return np.asarray(target, np.float64)
 
 
-def check_measurable(examples: Examples, problem_type: ProblemType, title: str) -> None:
+def check_measurable(examples: ScoredDocuments, problem_type: ProblemType, title: str) -> None:
     """Raises CorpusError for documents that no figure can be made of; `title` says which they are."""
     truth_NL = examples.truth_NL
     if not len(examples):

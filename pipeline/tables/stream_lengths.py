@@ -12,7 +12,7 @@ from pipeline.storage.objects import Storage
 
 
 @dataclass(frozen=True, slots=True)
-class Cuts:
+class StreamLengths:
     """The cuts that one table knows."""
 
     storage: Storage

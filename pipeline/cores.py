@@ -8,7 +8,7 @@ from pathlib import Path
 CGROUPS = Path("/sys/fs/cgroup")
 
 
-def cores() -> int:
+def available_cores() -> int:
     """Cores that this process may keep busy: those of its affinity, or fewer where a control group has a quota.
 
     `os.cpu_count` counts the machine's, of which a container or a batch system may leave a process two of ninety-six.

@@ -8,9 +8,9 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from pipeline.evaluation import charts
-from pipeline.evaluation.evaluation import Evaluation
-from pipeline.evaluation.examples import Examples
+from pipeline.evaluation.measure import Evaluation
 from pipeline.evaluation.metrics import LengthMetrics, Metrics, RegressionMetrics
+from pipeline.evaluation.scored_documents import ScoredDocuments
 
 CURVES = 40  # small ones, most frequent labels first
 DOTS = 3_000
@@ -46,7 +46,7 @@ def classification_report(heading: Heading, found: Evaluation) -> str:
         heading,
         several=found.task.problem_type == "multi_label",
         thresholds=any(label.threshold for label in labels),
-        tiles=tiles(found),
+        tiles=classification_tiles(found),
         labels=labels,
         matrix=charts.confusion_matrix(metrics.confusion, shown, support),
         matrix_left_out=len(labels) - len(shown),
@@ -56,7 +56,7 @@ def classification_report(heading: Heading, found: Evaluation) -> str:
     )
 
 
-def regression_report(heading: Heading, metrics: RegressionMetrics, examples: Examples) -> str:
+def regression_report(heading: Heading, metrics: RegressionMetrics, examples: ScoredDocuments) -> str:
     """HTML of a regression's evaluation."""
     some = slice(None, None, -(-len(examples) // DOTS))
     truth, values = examples.truth_NL[some, 0].tolist(), examples.logits_NL[some, 0].tolist()
@@ -68,7 +68,7 @@ def regression_report(heading: Heading, metrics: RegressionMetrics, examples: Ex
     )
 
 
-def tiles(found: Evaluation) -> list[Tile]:
+def classification_tiles(found: Evaluation) -> list[Tile]:
     """The headline figures of a classification."""
     several = found.task.problem_type == "multi_label"
     names = {

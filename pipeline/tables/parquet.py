@@ -1,12 +1,9 @@
-"""Parquet that repeats byte for byte, and the names under which the table keeps it."""
+"""Parquet that repeats byte for byte."""
 
 import io
-from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-
-from pipeline.schema import HIVE_NULL
 
 ROW_GROUP = 256 * 1024
 
@@ -39,14 +36,3 @@ def _repeating(schema: pa.Schema) -> list[str]:
     """Columns that a dictionary makes smaller: not ids, digests or numbers, nearly all of which differ."""
     strings = [field.name for field in schema if pa.types.is_string(field.type)]
     return [name for name in strings if name not in ("id", "content_sha256")]
-
-
-def partition_path(values: list[tuple[str, str | None]]) -> str:
-    """Hive folders for partition values, escaped so that no value can leave its folder: `a=1/b=x%2Fy/`."""
-    return "".join(f"{quote(key, safe='')}={_escaped(value)}/" for key, value in values)
-
-
-def _escaped(value: str | None) -> str:
-    if value == HIVE_NULL:  # a value that is called so, and not null
-        return value.replace("_", "%5F", 1)
-    return quote(value, safe=" ") if value else HIVE_NULL

@@ -7,19 +7,19 @@ from typing import Self
 from pipeline.config.corpus import DuplicateIds
 from pipeline.errors import CorpusError, ErrorBudgetError
 from pipeline.mapped import Mapped
-from pipeline.tables.duplicates import Duplicates, duplicates
+from pipeline.tables.duplicates import Duplicates, find_duplicates
 from pipeline.tables.error_budget import ErrorBudget
-from pipeline.tables.failures import merged, total
+from pipeline.tables.failures import merge_failures, total_failures
 from pipeline.tables.fragments import Fragments
+from pipeline.tables.group_tallies import Digests, GroupTallies
 from pipeline.tables.groups import Group
 from pipeline.tables.snapshots import Failure, Manifest
-from pipeline.tables.tallies import Digests, Tallies
 
 UNPUBLISHED = "Nothing was published; finished units are kept"
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class PublicationRules:
     """A job's own: they decide whether something is published, not what."""
 
     error_budget: ErrorBudget
@@ -37,25 +37,25 @@ class Totals:
     @classmethod
     def of(cls, manifest: Manifest) -> Self:
         """As they were when a snapshot was published."""
-        found = Duplicates(manifest.counts["duplicate_ids"])
-        return cls(manifest.counts["documents"], manifest.failures, found)
+        duplicates = Duplicates(manifest.counts["duplicate_ids"])
+        return cls(manifest.counts["documents"], manifest.failures, duplicates)
 
 
-def counted(fragments: Fragments, groups: list[Group], mapped: Mapped = map) -> Totals:
+def count_totals(fragments: Fragments, groups: list[Group], mapped: Mapped = map) -> Totals:
     """Counts documents, failures and duplicate ids of groups whose units all have fragments; writes nothing that readers see."""
-    tallies, totals = Tallies(fragments), Totals()
+    tallies, totals = GroupTallies(fragments), Totals()
 
     def digests() -> Iterator[Digests]:
         for tally in tallies.of(groups, mapped):
             totals.documents += tally.documents
-            totals.failures = merged([*totals.failures, *tally.failures])
+            totals.failures = merge_failures([*totals.failures, *tally.failures])
             yield tally.digests
 
-    totals.duplicates = duplicates(tallies, groups, digests(), mapped)
+    totals.duplicates = find_duplicates(tallies, groups, digests(), mapped)
     return totals
 
 
-def check(rules: Rules, table_uri: str, totals: Totals, state: str = UNPUBLISHED) -> None:
+def check_rules(rules: PublicationRules, table_uri: str, totals: Totals, state: str = UNPUBLISHED) -> None:
     """Refuses what may not be published.
 
     Args:
@@ -72,13 +72,13 @@ def check(rules: Rules, table_uri: str, totals: Totals, state: str = UNPUBLISHED
         raise CorpusError(
             f"corpus.uris: the corpus has no document, its files are empty; give files that hold some. {state}"
         )
-    if excess := rules.error_budget.excess(total(totals.failures), totals.documents):
-        raise ErrorBudgetError(f"{table_uri}: {excess}. {state}.\n{_listed(told(totals.failures))}")
+    if excess := rules.error_budget.excess(total_failures(totals.failures), totals.documents):
+        raise ErrorBudgetError(f"{table_uri}: {excess}. {state}.\n{_listed(failure_lines(totals.failures))}")
     if totals.duplicates.ids and rules.duplicate_ids == "refuse":
         raise CorpusError(_refusal(totals.duplicates, state))
 
 
-def told(failures: list[Failure]) -> list[str]:
+def failure_lines(failures: list[Failure]) -> list[str]:
     """A line for each reason, with an example."""
     return [
         f"{f.reason} ({f.stage}) {f.documents:,}, such as id {f.example['id']!r} in {f.example['source_uri']} at "
@@ -87,13 +87,13 @@ def told(failures: list[Failure]) -> list[str]:
     ]
 
 
-def _refusal(found: Duplicates, state: str) -> str:
-    lines = [f"{id_!r} in {first} and in {second}" for id_, first, second in found.examples]
-    if found.ids > len(lines):
-        lines.append(f"and {found.ids - len(lines):,} more")
-    ids = "1 id is" if found.ids == 1 else f"{found.ids:,} ids are"
+def _refusal(duplicates: Duplicates, state: str) -> str:
+    lines = [f"{id_!r} in {first} and in {second}" for id_, first, second in duplicates.examples]
+    if duplicates.ids > len(lines):
+        lines.append(f"and {duplicates.ids - len(lines):,} more")
+    ids = "1 id is" if duplicates.ids == 1 else f"{duplicates.ids:,} ids are"
     return (
-        f"corpus.duplicate_ids: {ids} on more than one document, on {found.documents:,} in all. {state}.\n{_listed(lines)}\n"
+        f"corpus.duplicate_ids: {ids} on more than one document, on {duplicates.documents:,} in all. {state}.\n{_listed(lines)}\n"
         "Give each document an id of its own (corpus.id_column), or set corpus.duplicate_ids: keep"
     )
 

@@ -23,7 +23,7 @@ _known: dict[str, float] = {}  # runs that are alive, and until when this proces
 
 
 @dataclass(frozen=True, slots=True)
-class Runs:
+class Heartbeats:
     """The runs of one scoring key in one table."""
 
     fragments: Fragments
@@ -36,7 +36,7 @@ class Runs:
         return f"{self.folder}/{run}"
 
     @contextlib.contextmanager
-    def begun(self) -> Iterator[str]:
+    def beating(self) -> Iterator[str]:
         """A run that is alive while the block runs: its id. Raises StorageError if it can't be told to others."""
         run = secrets.token_hex(8)
         self._beat(run)

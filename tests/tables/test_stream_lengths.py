@@ -4,16 +4,16 @@ import pytest
 
 from pipeline.config.label import StorageSettings
 from pipeline.storage.objects import Storage
-from pipeline.tables.cuts import Cuts
+from pipeline.tables.stream_lengths import StreamLengths
 from tests.s3 import S3Server
 
 
 def test_nothing_is_known_of_a_new_table(tmp_path: Path):
-    assert Cuts(Storage(), f"{tmp_path}/table").read() == {}
+    assert StreamLengths(Storage(), f"{tmp_path}/table").read() == {}
 
 
 def test_what_was_written_is_known(tmp_path: Path):
-    cuts = Cuts(Storage(), f"{tmp_path}/table/")
+    cuts = StreamLengths(Storage(), f"{tmp_path}/table/")
     cuts.write("ab12", 3)
     cuts.write("cd34", 0)
     cuts.write("ab12", 3)
@@ -23,7 +23,7 @@ def test_what_was_written_is_known(tmp_path: Path):
 
 
 def test_the_longest_of_two_readings_counts(tmp_path: Path):
-    cuts = Cuts(Storage(), f"{tmp_path}/table")
+    cuts = StreamLengths(Storage(), f"{tmp_path}/table")
     for parts in (3, 11, 2):
         cuts.write("ab12", parts)
     assert cuts.read() == {"ab12": 11}
@@ -34,12 +34,12 @@ def test_other_names_are_no_cuts(tmp_path: Path):
     folder.mkdir(parents=True)
     for name in (".rookery-x2", "ab12-", "ab12", "ab12-3x"):
         (folder / name).touch()
-    assert Cuts(Storage(), f"{tmp_path}/table").read() == {}
+    assert StreamLengths(Storage(), f"{tmp_path}/table").read() == {}
 
 
 @pytest.mark.s3
 def test_on_s3(s3: S3Server):
-    cuts = Cuts(Storage(StorageSettings(endpoint_url=s3.endpoint)), f"s3://{s3.new_bucket()}/table")
+    cuts = StreamLengths(Storage(StorageSettings(endpoint_url=s3.endpoint)), f"s3://{s3.new_bucket()}/table")
     cuts.write("ab12", 3)
     cuts.write("ab12", 3)
     assert cuts.read() == {"ab12": 3}

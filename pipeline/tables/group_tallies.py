@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.mapped import Mapped
-from pipeline.tables.failures import counted, failed_of, few, read_failures
+from pipeline.tables.failures import count_failures, failed_of, read_failures, transfer_batches
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.groups import Group
 from pipeline.tables.snapshots import Failure
@@ -28,7 +28,7 @@ Digests = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class GroupTally:
     """What is counted of a group. `digests`: of its documents' ids, ascending, one a document."""
 
     documents: int
@@ -48,7 +48,7 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Tallies:
+class GroupTallies:
     """The tallies of one table; called with a group, it counts and keeps the group's."""
 
     fragments: Fragments
@@ -60,19 +60,19 @@ class Tallies:
     def uri(self, group: Group) -> str:
         return f"{self.folder}/{group.members[:2]}/{group.members}-{TALLY_VERSION}"
 
-    def __call__(self, group: Group) -> Tally:
+    def __call__(self, group: Group) -> GroupTally:
         failed: list[pa.Table] = []
         digests: list[Digests] = []
-        for some in few(list(group.units)):
+        for some in transfer_batches(list(group.units)):
             for unit, table in zip(some, read_failures(self.fragments, some), strict=True):
                 failed.append(failed_of(unit, table))
-                digests.append(digests_of(table["id"].to_pylist()))
+                digests.append(id_digests(table["id"].to_pylist()))
         ascending = np.sort(np.concatenate(digests))
-        tally = Tally(len(ascending), counted(pa.concat_tables(failed)), ascending)
+        tally = GroupTally(len(ascending), count_failures(pa.concat_tables(failed)), ascending)
         self.fragments.storage.put_if_absent(self.uri(group), tally.dump())
         return tally
 
-    def of(self, groups: list[Group], mapped: Mapped = map) -> Iterator[Tally]:
+    def of(self, groups: list[Group], mapped: Mapped = map) -> Iterator[GroupTally]:
         """Each group's, in their order and few at a time; those that nobody has counted yet are counted by `mapped`."""
         known = {file.uri.rpartition("/")[2] for file in self.fragments.storage.find(self.folder)}
         is_known = [self.uri(group).rpartition("/")[2] in known for group in groups]
@@ -81,13 +81,13 @@ class Tallies:
         new = mapped(self, (group for group, known in pairs if not known))
         return (next(kept if known else new) for known in is_known)
 
-    def _read(self, groups: list[Group]) -> Iterator[Tally]:
-        for some in few(groups):
+    def _read(self, groups: list[Group]) -> Iterator[GroupTally]:
+        for some in transfer_batches(groups):
             for data in self.fragments.storage.read_all([self.uri(group) for group in some]):
-                yield Tally.parse(data)
+                yield GroupTally.parse(data)
 
 
-def digests_of(ids: Iterable[str]) -> Digests:
+def id_digests(ids: Iterable[str]) -> Digests:
     """64 bits of BLAKE2 of each id, in their order."""
     hashed = (hashlib.blake2b(id_.encode(), digest_size=8).digest() for id_ in ids)
     return np.frombuffer(b"".join(hashed), "<u8")
