@@ -30,6 +30,7 @@ from pipeline.checkpoints.config import encoder_keys, head_keys, rookery_keys
 from pipeline.checkpoints.folder import ADAPTER_NAMES, CheckpointFolder, adapter_error, other_weight_files, weight_files
 from pipeline.checkpoints.weights import Stored, read_all
 from pipeline.errors import CheckpointError
+from pipeline.messages import listed
 
 # What transformers stores and not every classifier uses.
 UNUSED = (
@@ -60,7 +61,6 @@ TIED = {
 BARE = ("embeddings.", "encoder.", "pooler.")  # BigBirdModel alone leaves out "bert."
 ENCODER = "bert."
 OLD_NAMES = ((".LayerNorm.gamma", ".LayerNorm.weight"), (".LayerNorm.beta", ".LayerNorm.bias"))
-NAMES_SHOWN = 8
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)  # fp8 needs scales, as int8
 
 Rename = Callable[[str], str]
@@ -109,7 +109,7 @@ def load_encoder(folder: CheckpointFolder, classifier: Classifier) -> None:
     if missing:
         _refuse_adapter_names(folder.path, found)
         raise CheckpointError(
-            f"{folder.path}: the weights are not those of a BigBird; missing: {_listed(sorted(missing))}"
+            f"{folder.path}: the weights are not those of a BigBird; missing: {listed(sorted(missing))}"
         )
 
 
@@ -291,7 +291,8 @@ def _refuse_other_names(where: Path, head: HeadConfig, found: Mapping[str, str],
         _refuse_adapter_names(where, found)
         raise CheckpointError(
             f"{where}: the weights are not those of {head_keys(head)['architectures'][0]} with this config.json (pooling "
-            f"{head.pooling}, head {head.head}); missing: {_listed(missing)}; not expected: {_listed(surplus)}: weights of another class are "
+            f"{head.pooling}, head {head.head}); missing: {listed(sorted(missing))}; not expected: "
+            f"{listed(sorted(surplus))}: weights of another class are "
             "imported, with rookery import"
         )
 
@@ -300,9 +301,3 @@ def _refuse_adapter_names(where: Path, found: Mapping[str, str]) -> None:
     adapters = [name for name in found.values() if ADAPTER_NAMES.search(name)]
     if adapters:
         raise adapter_error(where, f"holds {adapters[0]}")
-
-
-def _listed(names: list[str]) -> str:
-    shown = ", ".join(sorted(names)[:NAMES_SHOWN]) or "none"
-    more = len(names) - NAMES_SHOWN
-    return f"{shown} and {more} more" if more > 0 else shown

@@ -18,6 +18,7 @@ from itertools import permutations
 from pipeline.checkpoints.config import ARCHITECTURES
 from pipeline.checkpoints.folder import ADAPTER_NAMES, adapter_error
 from pipeline.errors import CheckpointError
+from pipeline.messages import listed
 from pipeline.terms import HeadKind, Pooling
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -162,12 +163,14 @@ def _encoder(plain: Mapping[str, str], where: object, named: Named) -> str:
         told = WRAPPERS.sub("", named.encoder.rstrip(".") + "." if named.encoder else "")
         told = _meant(told, found)
         if told not in found:
-            raise CheckpointError(f"{where}: holds no BigBird encoder as {named.encoder!r}; found {_shown(found)}")
+            raise CheckpointError(
+                f"{where}: holds no BigBird encoder as {named.encoder!r}; found {listed(sorted(found))}"
+            )
         return told
     if not found:
         raise CheckpointError(
             f"{where}: holds no BigBird encoder: none of bigbird.{WORDS}, bert.{WORDS} or any other name before {WORDS}; found "
-            f"{_shown(plain)}; expected {_accepted()}"
+            f"{listed(sorted(plain))}; expected {_accepted()}"
         )
     if len(found) > 1:
         raise CheckpointError(
@@ -372,8 +375,8 @@ class _Head:
     def _unknown(self, missing: Collection[str] = (), surplus: Collection[str] = ()) -> CheckpointError:  # fmt: skip
         return CheckpointError(
             f"{self.where}: the layers beside the encoder are of no known classifier; found {self._found()} beside a "
-            f"hidden size of {self.hidden}; missing: {_shown(missing)}; "
-            f"not expected: {_shown(surplus)}; expected {_accepted()}; a tensor that no prediction depends on has to be taken out of the "
+            f"hidden size of {self.hidden}; missing: {listed(sorted(missing))}; "
+            f"not expected: {listed(sorted(surplus))}; expected {_accepted()}; a tensor that no prediction depends on has to be taken out of the "
             "state dict"
         )
 
@@ -391,9 +394,3 @@ def _accepted() -> str:
         "dense layer, ReLU and a linear one (fc and classifier, fc1 and fc2, …), and perhaps an attention over the tokens, a linear layer "
         "to one number or two with tanh between"
     )
-
-
-def _shown(names: Collection[str]) -> str:
-    shown = sorted(names)[:8]
-    more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
-    return (", ".join(shown) or "none") + more

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pipeline.evaluation.calibration import fit_temperature
 from pipeline.evaluation.scored_documents import ScoredDocuments
 from pipeline.evaluation.thresholds import fit_thresholds
+from pipeline.messages import listed
 from pipeline.tasks.classification import Classification
 
 LABELS_NAMED = 12
@@ -51,9 +52,8 @@ def fit_decision(task: Classification, validation: ScoredDocuments) -> Fit:
 
 
 def _kept(task: Classification, labels: list[str]) -> str:
-    named = ", ".join(f"{label} ({task.threshold(label):g})" for label in labels[:LABELS_NAMED])
-    more = f" and {len(labels) - LABELS_NAMED:,} more" if len(labels) > LABELS_NAMED else ""
+    thresholds = listed([f"{label} ({task.threshold(label):g})" for label in labels], LABELS_NAMED)
     return (
         f"No document of the validation split has {len(labels):,} of the {len(task.labels):,} labels, so their threshold stays "
-        f"as it is: {named}{more}."
+        f"as it is: {thresholds}."
     )

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import CorpusError
+from pipeline.messages import listed
 from pipeline.terms import Label, ProblemType
 
 EXPECTED = {
@@ -24,7 +25,6 @@ EXPECTED = {
     "regression": "a number",
 }
 ONE_LABEL = ("single_label", "binary")
-SHOWN = 8
 
 
 def found_labels(problem_type: ProblemType, labels: Iterable[Label]) -> tuple[str, ...]:
@@ -68,14 +68,9 @@ def _refuse_unknown(index: dict[str, int], per_document: list[tuple[str, ...]]) 
     if unknown:
         documents = sum(any(name not in index for name in own) for own in per_document)
         raise CorpusError(
-            f"{documents:,} documents have labels that the checkpoint does not know: {_listed(unknown)}; it knows "
-            f"{_listed(sorted(index))}: leave them out, or train a head for them"
+            f"{documents:,} documents have labels that the checkpoint does not know: {listed(unknown)}; it knows "
+            f"{listed(sorted(index))}: leave them out, or train a head for them"
         )
-
-
-def _listed(names: list[str]) -> str:
-    more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _names(problem_type: ProblemType, label: Label) -> tuple[str, ...]:
