@@ -9,7 +9,7 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 
 def available_cores() -> int:
-    """Cores that this process may keep busy: those of its affinity, or fewer where a control group has a quota.
+    """Counts the cores that this process may keep busy: its affinity's, or fewer where a control group has a quota.
 
     `os.cpu_count` counts the machine's, of which a container or a batch system may leave a process two of ninety-six.
     """
@@ -18,12 +18,12 @@ def available_cores() -> int:
     return max(1, min([allowed or 1, *quotas]))
 
 
-def _quotas(own: Path, root: Path) -> Iterator[float]:
-    """In cores, of this process's control groups and of those above them.
+def _quotas(groups: Path, root: Path) -> Iterator[float]:
+    """Quotas, in cores, of this process's control groups and of those above them.
 
     Sources: Documentation/admin-guide/cgroup-v2.rst (`cpu.max`) and cgroup-v1 (`cpu.cfs_quota_us`) of the Linux kernel.
     """
-    lines = own.read_text().splitlines() if own.is_file() else []
+    lines = groups.read_text().splitlines() if groups.is_file() else []
     for line in lines:
         number, controllers, path = line.split(":", 2)
         if number == "0":
@@ -35,8 +35,8 @@ def _quotas(own: Path, root: Path) -> Iterator[float]:
 def _upwards(root: Path, path: str, quota: Callable[[Path], float | None]) -> Iterator[float]:
     folder = root / path.lstrip("/")
     for level in (folder, *folder.parents):
-        if (found := quota(level)) is not None:
-            yield found
+        if (cores := quota(level)) is not None:
+            yield cores
         if level == root:
             return
 

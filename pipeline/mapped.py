@@ -1,4 +1,4 @@
-"""The seam through which planning and publishing spread their work: `map` here, a cluster's tasks in `pipeline.cluster`."""
+"""The seam through which planning and publishing spread their work: `map` here, tasks on a cluster."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
@@ -8,6 +8,9 @@ Output = TypeVar("Output")
 
 
 class Mapped(Protocol):
-    """`map`, or what gives the same in the same order from other processes: functions, items and results can be pickled."""
+    """Calls a function on each item, as `map` does, here or in other processes; results come in the order of the items.
+
+    Functions, items and results can be pickled.
+    """
 
     def __call__(self, function: Callable[[Argument], Output], items: Iterable[Argument], /) -> Iterator[Output]: ...

@@ -7,17 +7,17 @@ from pathlib import Path
 
 
 def family(root: int) -> list[int]:
-    """A process and all that it started, directly or not; parents come before their children."""
+    """Lists a process and all that it started, directly or not, by id; parents come before their children."""
     parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
         except OSError:  # it ended meanwhile
             continue
-    found = [root]
-    for process in found:
-        found += [child for child, parent in parents.items() if parent == process]
-    return found
+    processes = [root]
+    for process in processes:
+        processes += [child for child, parent in parents.items() if parent == process]
+    return processes
 
 
 def end_children() -> None:

@@ -1,6 +1,7 @@
 """Arrow schemas of every hand-off, in the order in which data passes them.
 
-reader -> DOCUMENTS -> tokenizer -> PACKS -> encoder -> LOGITS -> FRAGMENT (stored) -> PREDICTIONS and ERRORS (published)
+reader -> DOCUMENTS -> tokenizer -> PACKS -> encoder -> LOGITS -> task -> FRAGMENT (stored)
+FRAGMENT -> PREDICTIONS and ERRORS (published)
 
 PACKS and LOGITS hold one row per unit, so that Ray can neither split a unit nor mix two. Types are those that every
 warehouse reads: signed integers, plain strings, doubles.
@@ -15,12 +16,12 @@ HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"  # how hive paths spell null, in the co
 
 
 def column(name: str, type_: pa.DataType, meaning: str, *, nullable: bool = True) -> pa.Field:
-    """A column that is published; what it means is told by every snapshot's manifest, and in no data file."""
+    """Makes a column that is published; every snapshot's manifest has its meaning, and no data file."""
     return pa.field(name, type_, nullable, {"meaning": meaning})
 
 
 def described(columns: Iterable[pa.Field]) -> list[dict[str, str]]:
-    """Name, Arrow type and meaning of published columns."""
+    """Gives name, Arrow type and meaning of published columns, as a manifest has them."""
     return [
         {
             "name": field.name,
@@ -74,11 +75,16 @@ LOCATED_FIELDS = [
 
 
 def packs_schema(token_type: pa.DataType, *, located: bool = False) -> pa.Schema:
-    """A unit, tokenized. Windows lie in the order of their packs; `token_type` is uint16 where the vocabulary fits."""
+    """Gives the schema of a tokenized unit: one row, its windows in the order of their packs.
+
+    Args:
+        token_type: uint16 where the vocabulary fits.
+        located: with LOCATED_FIELDS.
+    """
     return pa.schema(
         [
             pa.field("unit", pa.string(), nullable=False),
-            pa.field("documents", pa.list_(DOCUMENT_RECORD)),  # null: the unit is done already
+            pa.field("documents", pa.list_(DOCUMENT_RECORD)),  # null: the unit has its fragment already
             pa.field("tokens", pa.list_(token_type), nullable=False),  # all windows end to end
             pa.field("window_tokens", pa.list_(pa.int32()), nullable=False),  # length of each window
             pa.field("window_documents", pa.list_(pa.int32()), nullable=False),  # index into documents
@@ -92,7 +98,7 @@ def packs_schema(token_type: pa.DataType, *, located: bool = False) -> pa.Schema
 
 
 def packs_of_finished_unit(unit: str) -> pa.Table:
-    """PACKS of a unit that an attempt before this one has labelled: one row like any other, and no work."""
+    """Makes PACKS of a unit that an earlier attempt has labelled: one row like any other, and no work."""
     schema = packs_schema(pa.uint16())
     nothing: dict[str, Any] = {name: [] for name in schema.names}
     row = nothing | {"unit": unit, "documents": None}
@@ -116,7 +122,10 @@ DOCUMENT_LOGITS = pa.field("logits", pa.list_(pa.float32()))
 
 
 def fragment_schema(output: pa.Field) -> pa.Schema:
-    """What a unit leaves behind: what the task makes of a document's logits, before any threshold: a new one needs no encoder."""
+    """Gives the schema of a unit's results: documents, and `output`, what the task makes of their logits.
+
+    No threshold is in them, so that a new one needs no encoder.
+    """
     return pa.schema([*DOCUMENT_RECORD, output])
 
 
@@ -149,12 +158,17 @@ DECISION_KEY = column(
 
 
 def hive_key(name: str) -> pa.Field:
-    """A key of the corpus's paths, as a column of the table or, for partitions, of its paths."""
+    """Makes the column for a key of the corpus's paths: in the table or, for a partition, in its paths."""
     return column(name, pa.string(), "hive key in the paths of the corpus; null where a path has none")
 
 
 def predictions_schema(decisions: list[pa.Field], carried: list[str]) -> pa.Schema:
-    """The published table: fixed columns, the task's own `decisions`, then the corpus's hive keys that are not partitions."""
+    """Gives the schema of the published table.
+
+    Args:
+        decisions: the task's columns.
+        carried: the corpus's hive keys that are not partitions; they come last.
+    """
     return pa.schema(
         [
             ID.with_nullable(False),
@@ -172,7 +186,7 @@ def predictions_schema(decisions: list[pa.Field], carried: list[str]) -> pa.Sche
 
 
 def errors_schema(carried: list[str]) -> pa.Schema:
-    """The published errors: one row per document without a prediction."""
+    """Gives the schema of the published errors, one row per document without a prediction."""
     return pa.schema(
         [
             ID,
@@ -185,6 +199,6 @@ def errors_schema(carried: list[str]) -> pa.Schema:
 
 
 def only_list(table: pa.Table, column: str) -> Any:
-    """The one list of a one-row table as a numpy array, without a copy."""
+    """Takes the one list of a one-row table as a numpy array, without a copy."""
     assert table.num_rows == 1, f"expected one unit, got {table.num_rows}"
     return table[column].chunk(0).flatten().to_numpy(zero_copy_only=True)

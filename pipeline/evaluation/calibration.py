@@ -34,7 +34,7 @@ class Bin:
 
 
 def bins(probability_P: Floats, true_P: Bools) -> tuple[Bin, ...]:
-    """The bins that hold something."""
+    """Sorts probabilities into BINS of equal width; gives those that hold some, ascending."""
     index_P = np.clip(np.ceil(probability_P * BINS).astype(int) - 1, 0, BINS - 1)
     held = [(index, index_P == index) for index in np.unique(index_P).tolist()]
     return tuple(
@@ -49,14 +49,14 @@ def bins(probability_P: Floats, true_P: Bools) -> tuple[Bin, ...]:
     )
 
 
-def calibration_error(found: tuple[Bin, ...]) -> float:
-    """The expected calibration error, from 0 to 1."""
-    total = sum(held.count for held in found)
-    return sum(held.count * abs(held.true - held.mean) for held in found) / total
+def calibration_error(held: tuple[Bin, ...]) -> float:
+    """Computes the expected calibration error of the bins that hold something, from 0 to 1."""
+    total = sum(bin_.count for bin_ in held)
+    return sum(bin_.count * abs(bin_.true - bin_.mean) for bin_ in held) / total
 
 
 def predicted(problem_type: ProblemType, scores_NL: Floats, truth_NL: Floats) -> tuple[Floats, Bools]:
-    """The probabilities that are counted, and whether each came true."""
+    """Gives the probabilities that count in calibration, and whether each came true: [P] each."""
     if problem_type == "multi_label":
         return scores_NL.ravel(), truth_NL.ravel() > 0
     best_N1 = scores_NL.argmax(1)[:, None]
@@ -65,7 +65,7 @@ def predicted(problem_type: ProblemType, scores_NL: Floats, truth_NL: Floats) ->
 
 
 def negative_log_likelihood(problem_type: ProblemType, examples: ScoredDocuments, temperature: float) -> float:
-    """Mean over documents; for multi_label over their labels too. In nats."""
+    """Computes the mean over documents, and for multi_label over their labels too, at a temperature. In nats."""
     logits_NL, truth_NL = examples.logits_NL / temperature, examples.truth_NL
     if problem_type == "multi_label":
         return float((np.logaddexp(0, logits_NL) - truth_NL * logits_NL).mean())
@@ -74,21 +74,22 @@ def negative_log_likelihood(problem_type: ProblemType, examples: ScoredDocuments
 
 
 def fit_temperature(problem_type: ProblemType, examples: ScoredDocuments) -> float | None:
-    """The temperature with the least negative log-likelihood, of TEMPERATURES; None where there is none.
+    """Finds the temperature within TEMPERATURES with the least negative log-likelihood; None where there is none.
 
-    There is none where all documents are told apart (colder is always better), or where the scores say nothing (hotter is).
-    The likelihood is convex in 1 / temperature, so its slopes at both ends say which, and between them is one minimum.
+    There is none where all documents are told apart (colder is always better), or where the scores say nothing
+    (hotter is). The likelihood is convex in 1 / temperature, so its slopes at both ends say which, and between them
+    is one minimum.
     """
     hottest, coldest = _slopes(problem_type, examples)
     if hottest >= 0 or coldest <= 0:
         return None
-    found = minimize_scalar(
+    minimum = minimize_scalar(
         lambda log: negative_log_likelihood(problem_type, examples, math.exp(log)),
         bounds=tuple(math.log(bound) for bound in TEMPERATURES),
         method="bounded",
         options={"xatol": 1e-6},
     )
-    return math.exp(found.x)
+    return math.exp(minimum.x)
 
 
 def _slopes(problem_type: ProblemType, examples: ScoredDocuments) -> tuple[float, float]:

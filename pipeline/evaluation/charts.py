@@ -21,16 +21,22 @@ NO_LABEL = "no label"
 
 
 def tag(name: str, *children: str, **attributes: str | float) -> Markup:
-    """One element; `class_` is class, and `_` in other names is `-`."""
+    """Writes one element; `class_` is the attribute class, and `_` in other names is `-`."""
     given = Markup("").join(
         Markup(' {}="{}"').format(key.strip("_").replace("_", "-"), _short(value)) for key, value in attributes.items()
     )
     return Markup("<{}{}>{}</{}>").format(name, given, Markup("").join(children), name)
 
 
-def confusion_matrix(found: Sequence[Confusion], labels: Sequence[str], support: dict[str | None, int]) -> Markup:
-    """Rows are what documents have, columns what they get; `labels` in the order to show, a share is of the row's `support`."""
-    counts = {(cell.true, cell.given): cell.documents for cell in found}
+def confusion_matrix(cells: Sequence[Confusion], labels: Sequence[str], support: dict[str | None, int]) -> Markup:
+    """Draws what documents get (columns) over what they have (rows).
+
+    Args:
+        cells: how many documents each pair has; those of other labels are left out.
+        labels: in the order to show.
+        support: documents that have each label, of which a cell shows its share.
+    """
+    counts = {(cell.true, cell.given): cell.documents for cell in cells}
     rows: list[str | None] = list(labels)
     columns: list[str | None] = list(labels)
     if any((None, given) in counts for given in [*labels, None]):
@@ -76,7 +82,7 @@ def _cell(
     )
     if not count:
         return square
-    said = f"{_name(true, 80)}, given {_name(given, 80)}: {count:,} of {support:,} documents ({share:.0%})"
+    tooltip = f"{_name(true, 80)}, given {_name(given, 80)}: {count:,} of {support:,} documents ({share:.0%})"
     number = tag(
         "text",
         _compact(count),
@@ -85,11 +91,11 @@ def _cell(
         class_="count strong" if share > 0.55 else "count",
         style=f"font-size:{max(9, min(15, size // 3))}px",
     )
-    return tag("g", tag("title", said), square, number)
+    return tag("g", tag("title", tooltip), square, number)
 
 
-def reliability(found: Sequence[Bin], error: float) -> Markup:
-    """What came true over the probability that was given, and below it how many there were, on a logarithmic scale."""
+def reliability(bins: Sequence[Bin], error: float) -> Markup:
+    """Draws what came true over the probability that was given, and below it how many there were, on a log scale."""
     left, top, side, low = 46, 12, 300, 56
     bottom = top + side
 
@@ -100,16 +106,16 @@ def reliability(found: Sequence[Bin], error: float) -> Markup:
         return bottom - value * side
 
     parts = _axes(left, top, side, side, "probability", "share that came true")
-    most = math.log1p(max(held.count for held in found))
-    for held in found:
+    most = math.log1p(max(held.count for held in bins))
+    for held in bins:
         start, width = x(held.low) + 1.5, (held.high - held.low) * side - 3
         under, over = sorted((held.mean, held.true))
         tall = max(1.5, low * math.log1p(held.count) / most)
-        said = f"{held.low:.0%} to {held.high:.0%}: {held.count:,}, mean {held.mean:.1%}, came true {held.true:.1%}"
+        tooltip = f"{held.low:.0%} to {held.high:.0%}: {held.count:,}, mean {held.mean:.1%}, came true {held.true:.1%}"
         parts.append(
             tag(
                 "g",
-                tag("title", said),
+                tag("title", tooltip),
                 tag("rect", x=start, y=y(held.true), width=width, height=held.true * side, class_="bar"),
                 tag("rect", x=start, y=y(over), width=width, height=(over - under) * side, class_="gap"),
                 tag("rect", x=start, y=bottom + 40 + low - tall, width=width, height=tall, class_="held"),
@@ -125,7 +131,7 @@ def reliability(found: Sequence[Bin], error: float) -> Markup:
 
 
 def precision_recall(curve: Curve, at: tuple[float, float] | None) -> Markup:
-    """Precision over recall; `at`: the recall and the precision that are decided on."""
+    """Draws precision over recall, with a point `at` the recall and the precision that are decided on."""
     left, top, width, height = 30, 8, 180, 130
     bottom = top + height
     points = [
@@ -141,14 +147,14 @@ def precision_recall(curve: Curve, at: tuple[float, float] | None) -> Markup:
     ]
     if at is not None:
         recall, precision = at
-        said = f"decided on: recall {recall:.3f}, precision {precision:.3f}"
+        tooltip = f"decided on: recall {recall:.3f}, precision {precision:.3f}"
         place = {"cx": left + recall * width, "cy": bottom - precision * height}
-        parts.append(tag("circle", tag("title", said), r=4.5, class_="point", **place))
+        parts.append(tag("circle", tag("title", tooltip), r=4.5, class_="point", **place))
     return _svg(left + width + 10, bottom + 22, parts, "Precision over recall")
 
 
 def scatter(truth: Sequence[float], values: Sequence[float]) -> Markup:
-    """A regression's values over the truth, on equal axes."""
+    """Draws a regression's values over the truth, on equal axes."""
     left, top, side = 64, 12, 380
     low, high = min(*truth, *values), max(*truth, *values)
     span = (high - low) or 1.0

@@ -35,29 +35,29 @@ class Heading:
     facts: Mapping[str, str]
 
 
-def classification_report(heading: Heading, found: Evaluation) -> str:
-    """HTML of a single_label or multi_label evaluation."""
-    metrics = found.metrics
+def classification_report(heading: Heading, evaluation: Evaluation) -> str:
+    """Writes the page of a single_label or multi_label evaluation, as HTML."""
+    metrics = evaluation.metrics
     labels = sorted(metrics.labels, key=lambda label: (-label.support, label.label))
     shown = [label.label for label in labels[: charts.MATRIX_LABELS]]
     support: dict[str | None, int] = {label.label: label.support for label in labels}
     support[None] = metrics.without_label
     return _render(
         heading,
-        several=found.task.problem_type == "multi_label",
+        several=evaluation.task.problem_type == "multi_label",
         thresholds=any(label.threshold for label in labels),
-        tiles=classification_tiles(found),
+        tiles=classification_tiles(evaluation),
         labels=labels,
         matrix=charts.confusion_matrix(metrics.confusion, shown, support),
         matrix_left_out=len(labels) - len(shown),
-        calibrations=list(_calibrations(found)),
-        curves=list(_curves(found)),
+        calibrations=list(_calibrations(evaluation)),
+        curves=list(_curves(evaluation)),
         lengths=_lengths(metrics.lengths),
     )
 
 
 def regression_report(heading: Heading, metrics: RegressionMetrics, examples: ScoredDocuments) -> str:
-    """HTML of a regression's evaluation."""
+    """Writes the page of a regression's evaluation, as HTML."""
     some = slice(None, None, -(-len(examples) // DOTS))
     truth, values = examples.truth_NL[some, 0].tolist(), examples.logits_NL[some, 0].tolist()
     return _render(
@@ -68,9 +68,9 @@ def regression_report(heading: Heading, metrics: RegressionMetrics, examples: Sc
     )
 
 
-def classification_tiles(found: Evaluation) -> list[Tile]:
-    """The headline figures of a classification."""
-    several = found.task.problem_type == "multi_label"
+def classification_tiles(evaluation: Evaluation) -> list[Tile]:
+    """Gives the headline figures of a classification, each with what it is without anything fitted."""
+    several = evaluation.task.problem_type == "multi_label"
     names = {
         "accuracy": "All labels right" if several else "Accuracy",
         "macro_f1": "Macro F1",
@@ -78,12 +78,12 @@ def classification_tiles(found: Evaluation) -> list[Tile]:
         "macro_average_precision": "Average precision",
         "calibration_error": "Calibration error",
     }
-    now, before = found.metrics, found.plain
+    now, before = evaluation.metrics, evaluation.plain
     return [Tile(name, _figure(getattr(now, field)), _changed(now, before, field)) for field, name in names.items()]
 
 
 def regression_tiles(metrics: RegressionMetrics) -> list[Tile]:
-    """The headline figures of a regression."""
+    """Gives the headline figures of a regression."""
     return [
         Tile("Mean absolute error", f"{metrics.mean_absolute_error:.4g}"),
         Tile("Root mean squared error", f"{metrics.root_mean_squared_error:.4g}"),
@@ -93,7 +93,7 @@ def regression_tiles(metrics: RegressionMetrics) -> list[Tile]:
 
 
 def length_name(bucket: LengthMetrics) -> str:
-    """Its bounds in words."""
+    """Says a bucket's bounds in words."""
     if bucket.high is None:
         return f"{bucket.low:,} or more"
     return f"{bucket.high:,}" if bucket.low == bucket.high else f"{bucket.low:,} – {bucket.high:,}"
@@ -104,24 +104,24 @@ def _changed(now: Metrics, before: Metrics, field: str) -> str | None:
     return None if old == _figure(getattr(now, field)) else old
 
 
-def _calibrations(found: Evaluation) -> Iterator[tuple[str, Markup]]:
-    before, now = found.plain, found.metrics
+def _calibrations(evaluation: Evaluation) -> Iterator[tuple[str, Markup]]:
+    before, now = evaluation.plain, evaluation.metrics
     yield "As the checkpoint computes them", _reliability(before)
-    if found.task.temperature != 1.0:
-        yield f"Divided by the temperature {found.task.temperature:.3f}", _reliability(now)
+    if evaluation.task.temperature != 1.0:
+        yield f"Divided by the temperature {evaluation.task.temperature:.3f}", _reliability(now)
 
 
 def _reliability(metrics: Metrics) -> Markup:
     return charts.reliability(metrics.reliability, metrics.calibration_error)
 
 
-def _curves(found: Evaluation) -> Iterator[tuple[str, str, Markup]]:
+def _curves(evaluation: Evaluation) -> Iterator[tuple[str, str, Markup]]:
     """Title, what is below it, chart: all labels together, then the most frequent ones."""
-    by_label = {label.label: label for label in found.metrics.labels}
-    first, *others = found.curves
+    by_label = {label.label: label for label in evaluation.metrics.labels}
+    first, *others = evaluation.curves
     yield (
         "All together",
-        f"{found.metrics.documents:,} documents",
+        f"{evaluation.metrics.documents:,} documents",
         charts.precision_recall(first, None),
     )
     others.sort(key=lambda curve: -by_label[str(curve.label)].support)
@@ -134,8 +134,8 @@ def _curves(found: Evaluation) -> Iterator[tuple[str, str, Markup]]:
         yield label.label, below, charts.precision_recall(curve, at)
 
 
-def _lengths(found: Sequence[LengthMetrics]) -> dict[str, list[LengthMetrics]]:
-    return {name: [bucket for bucket in found if bucket.measure == name] for name in ("tokens", "windows")}
+def _lengths(buckets: Sequence[LengthMetrics]) -> dict[str, list[LengthMetrics]]:
+    return {name: [bucket for bucket in buckets if bucket.measure == name] for name in ("tokens", "windows")}
 
 
 def _figure(value: float | None) -> str:

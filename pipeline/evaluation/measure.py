@@ -1,4 +1,4 @@
-"""Everything that is said of one split: figures of what the checkpoint decides, and of the same scores with nothing fitted.
+"""All figures of one split: of what the checkpoint decides, and of its scores with nothing fitted.
 
 Shapes: N documents, L labels.
 """
@@ -36,7 +36,10 @@ class Evaluation:
 
 
 def evaluate_classification(task: Classification, examples: ScoredDocuments) -> Evaluation:
-    """Of a classification, not a regression; `examples` as check_measurable wants them."""
+    """Measures a classification, not a regression, as it decides and with nothing fitted, and draws its curves.
+
+    `examples` must have passed check_measurable.
+    """
     scores_NL, truth_NL = task.scores(examples.logits_NL), examples.truth_NL
     curves = [_curve(None, scores_NL.ravel(), truth_NL.ravel())]
     for label, score_N, truth_N in zip(task.labels, scores_NL.T, truth_NL.T, strict=True):
@@ -49,5 +52,5 @@ def evaluate_classification(task: Classification, examples: ScoredDocuments) -> 
 
 def _curve(label: str | None, scores: Floats, truth: Floats) -> Curve:
     precision, recall, _ = precision_recall_curve(truth > 0, scores, drop_intermediate=True)
-    kept = np.unique(np.linspace(0, len(recall) - 1, CURVE_POINTS).astype(int))[::-1]
-    return Curve(label, tuple(recall[kept].tolist()), tuple(precision[kept].tolist()))
+    chosen = np.unique(np.linspace(0, len(recall) - 1, CURVE_POINTS).astype(int))[::-1]
+    return Curve(label, tuple(recall[chosen].tolist()), tuple(precision[chosen].tolist()))

@@ -1,8 +1,8 @@
 """What a checkpoint's decisions are worth on a split, by scikit-learn.
 
-A figure is None where it is not defined: the precision of a label that is never given, the recall of one that no document
-has. Macro averages are over the labels that some document has, so that they average the same labels whatever is decided;
-a label given where none has it counts in micro F1.
+A figure is None where it is not defined: the precision of a label that is never given, the recall of one that no
+document has. Macro averages are over the labels that some document has, so that they average the same labels whatever
+is decided; a label given where none has it counts in micro F1.
 
 Shapes: N documents, L labels.
 """
@@ -108,12 +108,12 @@ class RegressionMetrics:
 
 
 def measure_classification(examples: ScoredDocuments, task: Classification) -> Metrics:
-    """All figures of a classification; `examples` as check_measurable wants them."""
+    """Computes all figures of a classification; `examples` must have passed check_measurable."""
     scores_NL, truth_NL = task.scores(examples.logits_NL), examples.truth_NL
     given_NL = task.given(scores_NL)
     labels = _labels(task, scores_NL, truth_NL, given_NL)
     supported = [label for label in labels if label.support]
-    found = bins(*predicted(task.problem_type, scores_NL, truth_NL))
+    reliability = bins(*predicted(task.problem_type, scores_NL, truth_NL))
     return Metrics(
         documents=len(examples),
         without_label=int((~truth_NL.any(1)).sum()),
@@ -121,17 +121,17 @@ def measure_classification(examples: ScoredDocuments, task: Classification) -> M
         macro_f1=macro_f1(truth_NL, given_NL),
         micro_f1=_micro_f1(truth_NL, given_NL),
         macro_average_precision=float(np.mean([label.average_precision for label in supported])),
-        calibration_error=calibration_error(found),
+        calibration_error=calibration_error(reliability),
         negative_log_likelihood=negative_log_likelihood(task.problem_type, examples, task.temperature),
         labels=labels,
         confusion=tuple(_confusion(task.labels, truth_NL > 0, given_NL)),
-        reliability=found,
+        reliability=reliability,
         lengths=tuple(_by_length(examples, task)),
     )
 
 
 def measure_regression(examples: ScoredDocuments) -> RegressionMetrics:
-    """All figures of a regression's first output."""
+    """Computes all figures of a regression's first output; `examples` must have passed check_measurable."""
     truth_N, value_N = examples.truth_NL[:, 0], examples.logits_NL[:, 0]
     both_differ = np.ptp(truth_N) > 0 and np.ptp(value_N) > 0
     return RegressionMetrics(
@@ -145,7 +145,7 @@ def measure_regression(examples: ScoredDocuments) -> RegressionMetrics:
 
 
 def macro_f1(truth_NL: Floats, given_NL: Bools) -> float:
-    """Mean F1 of the labels that some document has; NaN if none has any."""
+    """Averages the F1 of the labels that some document has; NaN if none has any."""
     _, _, f1_L = _per_label(truth_NL, given_NL)
     supported_L = truth_NL.any(0)
     return float(f1_L[supported_L].mean()) if supported_L.any() else math.nan
@@ -162,7 +162,8 @@ def _micro_f1(truth_NL: Floats, given_NL: Bools) -> float:
 def _per_label(truth_NL: Floats, given_NL: Bools) -> tuple[Floats, Floats, Floats]:
     """Precision, recall and F1 of each label; NaN where not defined.
 
-    scikit-learn takes one column for two classes, and not for one label: a second one, always right, keeps it from that.
+    scikit-learn takes one column for two classes, and not for one label: a second one, always right, keeps it from
+    that.
     """
     right_N1 = np.ones((len(truth_NL), 1), bool)
     precision_L, recall_L, f1_L, _ = precision_recall_fscore_support(

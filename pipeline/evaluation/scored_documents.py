@@ -34,7 +34,7 @@ class ScoredDocuments:
         return len(self.logits_NL)
 
     def where(self, chosen_N: Bools) -> "ScoredDocuments":
-        """The documents for which `chosen_N` is true."""
+        """Picks the documents for which `chosen_N` is true."""
         return ScoredDocuments(
             self.logits_NL[chosen_N],
             self.truth_NL[chosen_N],
@@ -44,7 +44,7 @@ class ScoredDocuments:
 
 
 def truth_array(problem_type: ProblemType, target: npt.NDArray[Any], outputs: int) -> Floats:
-    """Targets as training has them (single_label and binary: an index per document) -> `truth_NL`."""
+    """Turns targets as training has them (single_label and binary: an index per document) into `truth_NL`."""
     if problem_type in ONE_LABEL:
         return np.asarray(np.eye(outputs)[target])
     return np.asarray(target, np.float64)
@@ -63,7 +63,8 @@ def check_measurable(examples: ScoredDocuments, problem_type: ProblemType, title
             )
     elif not truth_NL.any():
         raise CorpusError(
-            f"{title}: not one of {len(examples):,} documents has a label; expected some that have; check the label column"
+            f"{title}: not one of {len(examples):,} documents has a label; expected some that have; check "
+            "the label column"
         )
     elif (truth_NL == truth_NL[0]).all():
         raise CorpusError(

@@ -12,7 +12,7 @@ DEFAULT = 0.5
 
 
 def fit_thresholds(scores_NL: Floats, truth_NL: Floats) -> list[float | None]:
-    """For each label the threshold with the best F1; None for a label that no document has."""
+    """Finds for each label the threshold with the best F1; None for a label that no document has."""
     return [
         _best(scores_N, truth_N > 0) if truth_N.any() else None
         for scores_N, truth_N in zip(scores_NL.T, truth_NL.T, strict=True)

@@ -26,6 +26,7 @@ class Listing:
 
     @property
     def is_folder(self) -> bool:
+        """Tells whether the URI names a folder."""
         return not self.is_pattern and [file.uri for file in self.files] != [self.root]
 
 

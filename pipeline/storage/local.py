@@ -23,7 +23,7 @@ def is_local(filesystem: Any) -> bool:
 
 
 def list_local(path: str) -> tuple[dict[str, StoredFile], list[str]]:
-    """Lists the file, or everything below the folder, by path; empty if there is neither. And what is neither file nor folder."""
+    """Lists the file, or everything below the folder, by path, and what is neither file nor folder. May be empty."""
 
     def unless_gone(error: OSError) -> None:
         if error.errno not in NO_SUCH_FILE:

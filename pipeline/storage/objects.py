@@ -2,15 +2,16 @@
 
 Two rules of the stores that the table's promises rest on:
 
-* An object appears whole or not at all. Object stores give this; on local disk a file is written under a hidden name and
-  linked into place.
+* An object appears whole or not at all. Object stores give this; on local disk a file is written under a hidden name
+  and linked into place.
 * `put_if_absent` decides by looking. A refused or failed PUT may be our own whose reply was lost, so the object is read
   back: the same bytes are success, other bytes are somebody else's.
 
-What a store fails to do for now is tried again for `storage.retry`, in whatever is asked of it; a disk of this machine is not
-waited for.
+What a store fails to do for now is tried again for `storage.retry`, in whatever is asked of it; a disk of this
+machine is not waited for.
 
-A listing that can't be had whole is an error: fsspec's own `glob` and local `find` leave out a folder that they can't list.
+A listing that can't be had whole is an error: fsspec's own `glob` and local `find` leave out a folder that they can't
+list.
 """
 
 import contextlib
@@ -59,11 +60,11 @@ class Storage:
     settings: StorageSettings = field(default_factory=StorageSettings)
 
     def patiently(self, uri: str, ask: Callable[[], Answer]) -> Answer:
-        """What `ask` gives, which asks the store of `uri` something: again for `storage.retry`, where that may help."""
+        """Calls `ask`, which asks the store of `uri` something, again for `storage.retry` where that may help."""
         return patiently(ask, _scheme(uri), self.settings.retry)
 
     def canonical(self, uri: str) -> str:
-        """The one spelling of a URI that rows and manifests carry: absolute, with its scheme."""
+        """Gives the one spelling of a URI that rows and manifests carry: absolute, with its scheme."""
         filesystem, path = self._at(uri)
         return str(filesystem.unstrip_protocol(path))
 
@@ -72,7 +73,7 @@ class Storage:
         return self._at(uri)
 
     def find(self, uri: str) -> list[StoredFile]:
-        """Files that a URI means: a file, everything in a folder, or a glob. Sorted; empty if there are none.
+        """Lists the files that a URI means: a file, everything in a folder, or a glob. Sorted; empty if there are none.
 
         Raises NoBucketError for a bucket that does not exist.
         """
@@ -80,7 +81,7 @@ class Storage:
 
     @_patient
     def look(self, uri: str) -> Listing:
-        """What a URI means and what lies beside it. Raises NoBucketError, or ConfigError for a pattern that is none."""
+        """Lists what a URI means and what lies beside it. Raises NoBucketError, or ConfigError for a wrong pattern."""
         filesystem, path = self._at(uri)
         with explain(uri):
             below, odd = _listed(filesystem, path)
@@ -96,14 +97,14 @@ class Storage:
 
     @_patient
     def is_folder(self, uri: str) -> bool:
-        """Whether something lies below a URI; False too where it may not be listed."""
+        """Tells whether something lies below a URI; False too where it may not be listed."""
         filesystem, path = self._at(uri)
         with contextlib.suppress(AccessError), explain(uri):
             return bool(filesystem.isdir(path))
         return False
 
     def can_lie_in(self, uri: str, folder: str) -> bool:
-        """Whether a file that a URI means, now or later, can lie in a folder, be that there or not; links are followed."""
+        """Tells whether a file that a URI means, now or later, can lie in a folder, there or not. Follows links."""
         filesystem, path = self._at(uri)
         other, folder_path = self._at(folder)
         if filesystem.protocol != other.protocol:
@@ -143,7 +144,7 @@ class Storage:
 
     @_patient
     def folders_in(self, folder: str) -> list[str]:
-        """URIs of the folders right below a folder."""
+        """Lists the URIs of the folders right below a folder."""
         filesystem, path = self._at(folder)
         with explain(folder), contextlib.suppress(FileNotFoundError):
             below = filesystem.ls(path, detail=True)
@@ -153,7 +154,7 @@ class Storage:
 
     @_patient
     def stat(self, uri: str) -> StoredFile | None:
-        """The object as it is now, or None."""
+        """Looks at the object as it is now; None if there is none."""
         filesystem, path = self._at(uri)
         with explain(uri), contextlib.suppress(FileNotFoundError):
             if is_local(filesystem):
@@ -163,7 +164,7 @@ class Storage:
 
     @_patient
     def read(self, uri: str) -> bytes:
-        """The whole object. Raises FileNotFoundError."""
+        """Reads the whole object. Raises FileNotFoundError."""
         filesystem, path = self._at(uri)
         with explain(uri):
             return cast(bytes, filesystem.cat_file(path))
@@ -180,7 +181,7 @@ class Storage:
             self.check_unchanged(planned)
 
     def _opened(self, filesystem: Any, path: str, uri: str) -> Any:
-        """A file whose every request is patient: once it is open a store is asked for bytes as they are read, by its cache."""
+        """A file whose every request is patient: an open one asks its store, by its cache, as it is read."""
 
         def patient(ask: Callable[..., Answer]) -> Callable[..., Answer]:
             def once(*arguments: Any) -> Answer:
@@ -205,11 +206,11 @@ class Storage:
             )
 
     def read_start(self, planned: StoredFile, size: int) -> bytes:
-        """The first `size` bytes of the version that was planned, or all. Raises SourceChangedError where it is no longer that one."""
+        """Reads the first `size` bytes, or all. Raises SourceChangedError where it is no longer the version planned."""
         return self._read_range(planned, 0, min(size, planned.size))
 
     def read_end(self, planned: StoredFile, size: int) -> bytes:
-        """The last `size` bytes of the version that was planned, or all. Raises SourceChangedError where it is no longer that one."""
+        """Reads the last `size` bytes, or all. Raises SourceChangedError where it is no longer the version planned."""
         return self._read_range(planned, max(0, planned.size - size), planned.size)
 
     def _read_range(self, planned: StoredFile, start: int, stop: int) -> bytes:
@@ -287,7 +288,10 @@ class Storage:
             return list(pool.map(self.read, uris))
 
     def fetch_folder(self, uri: str) -> Path:
-        """A checkpoint's folder on this machine's disk: a local folder itself, else a copy, made once per machine and version."""
+        """Gives a checkpoint's folder on this machine's disk: a local one itself, else a copy, one for each version.
+
+        Raises CheckpointError where there is none.
+        """
         if "://" not in uri and Path(uri).is_dir():
             return Path(uri).resolve()
         if "://" not in uri:
@@ -314,7 +318,8 @@ class Storage:
         if "\0" in path or (is_s3 and not path.partition("/")[0]):
             raise ConfigError(f"{uri!r}: names no file or folder")
         if is_local(filesystem):
-            path = os.path.abspath(path)  # noqa: PTH100 - Path.resolve would follow links, which name versions of a corpus
+            # Path.resolve would follow links, which name versions of a corpus
+            path = os.path.abspath(path)  # noqa: PTH100
         return filesystem, str(path)
 
 

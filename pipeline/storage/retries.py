@@ -1,8 +1,8 @@
 """Waiting for a store that is away, in one place for whatever is asked of it.
 
-A request that fails in a way that may pass is tried again, after waits that grow, until the store has been away for as long as
-the job allows. How long it has been away is the process's to know: what is asked of it after it was given up, as when a
-failed task tidies up behind itself, does not wait as long again.
+A request that fails in a way that may pass is tried again, after waits that grow, until the store has been away for
+as long as the job allows. How long it has been away is the process's to know: what is asked of it after it was given
+up, as when a failed task tidies up behind itself, does not wait as long again.
 """
 
 import logging
@@ -15,7 +15,7 @@ from typing import TypeVar
 from pipeline.errors import UnavailableError
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0  # seconds between attempts
-TELL_SECONDS = 5.0  # an outage that lasts longer is told
+TELL_SECONDS = 5.0  # an outage that lasts longer is logged
 Answer = TypeVar("Answer")
 logger = logging.getLogger("pipeline.storage")
 
@@ -32,16 +32,19 @@ _outages: dict[str, Outage] = {}  # by store; what answers has none
 
 
 def patiently(ask: Callable[[], Answer], store: str, seconds: float) -> Answer:
-    """Asks a store, again where that may help, for at most `seconds` from its first failure on. Raises what `ask` raises."""
-    wait, own = FIRST_WAIT, None
+    """Asks a store, again where that may help, for at most `seconds` from its first failure on.
+
+    Raises what `ask` raises.
+    """
+    wait, first_failure = FIRST_WAIT, None
     while True:
         try:
             answer = ask()
         except UnavailableError as error:
             now = time.monotonic()
-            own = own or now
+            first_failure = first_failure or now
             outage = _outages.setdefault(store, Outage(now))
-            left = min(own, outage.began) + seconds - now  # where others are answered, it counts alone
+            left = min(first_failure, outage.began) + seconds - now  # where others are answered, it counts alone
             if left <= 0:
                 raise
             if now - outage.began >= TELL_SECONDS and not outage.is_told:

@@ -1,9 +1,10 @@
 """S3 by s3fs, with an end to every request.
 
-Left to itself a store that is silent is waited for without end: aiohttp's clock does not run while a request's body is on its
-way, nor while the store is asked whether it wants the body. And what has an end is tried again by botocore, by s3fs around
-it, and by s3fs once more where it reads a file: by their defaults a reply that never comes costs half an hour. Here each of
-them tries twice, which gets one page of a long listing past a hiccup; waiting for a store is retries.py's.
+Left to itself a store that is silent is waited for without end: aiohttp's clock does not run while a request's body
+is on its way, nor while the store is asked whether it wants the body. And what has an end is tried again by botocore,
+by s3fs around it, and by s3fs once more where it reads a file: by their defaults a reply that never comes costs half
+an hour. Here each of them tries twice, which gets one page of a long listing past a hiccup; waiting for a store is
+retries.py's.
 """
 
 import asyncio

@@ -80,7 +80,7 @@ def explain(uri: str) -> Iterator[None]:
 
 
 def raised_by_stores() -> tuple[type[Exception], ...]:
-    """Lists what a store raises; aiohttp has errors of its own, for a reply that breaks off, and is imported with s3fs."""
+    """Lists what a store raises; aiohttp, which s3fs imports, has errors of its own for a reply that breaks off."""
     aiohttp = sys.modules.get("aiohttp")
     of_aiohttp = (aiohttp.ClientError,) if aiohttp else ()
     return (OSError, BotoCoreError, ResponseParserError, *of_aiohttp)

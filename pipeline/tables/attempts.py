@@ -1,10 +1,10 @@
-"""Which units a stage is busy with. One whose attempt is over, and which is marked still, has ended its process or lost it.
+"""Which units a stage is busy with. One that is marked after its attempt is over has ended its process, or lost it.
 
     <table>/_units/<scoring key>/<xx>/<unit id>.<stage>.begun
     <table>/_units/<scoring key>/<xx>/<unit id>.<stage>.<run id>.begun    where another run's mark was first
 
-The mark lies in the store and not in memory, so that it outlives the actor, its machine and the driver. It names its run, so
-that a neighbour at work on the same unit is told from an attempt that is over: see heartbeats.py.
+The mark lies in the store and not in memory, so that it outlives the actor, its machine and the driver. It names its
+run, so that another run at work on the same unit is no attempt that is over: see heartbeats.py.
 """
 
 import contextlib
@@ -28,15 +28,16 @@ class Attempts:
     run: str = ""  # one without a name knows no neighbours
 
     def uri(self, unit: str, run: str = "") -> str:
+        """Names the mark of a unit; the one beside it of a run where another run's was first."""
         beside = self.fragments.uri(unit).removesuffix(".parquet")
         return ".".join(filter(None, (beside, self.stage, run))) + MARK_ENDING
 
     @contextlib.contextmanager
     def attempt(self, unit: str, note: str = "") -> Iterator[bool]:
-        """Marks a unit for as long as the block runs. Gives whether an attempt at it is over without an end: be careful with it.
+        """Marks a unit for as long as the block runs; gives whether an earlier attempt left its mark behind.
 
-        That attempt may have been ended by something else, such as a machine that was taken away. `note` says what is done,
-        for who looks at a run that does not get on.
+        If so, the unit may end this process too; or that attempt was ended from outside, as by a machine that was taken
+        away. `note` says what is done, for whoever looks at a run that makes no progress.
         """
         uri, before = self._mark(unit, note)
         try:
@@ -50,10 +51,10 @@ class Attempts:
         # nobody else's bytes: the same ones would be taken for our own put, whose reply was lost
         mine = f"{self.run} {secrets.token_hex(8)} {note}".encode()
         for uri in (self.uri(unit), self.uri(unit, self.run)):
-            found = self.fragments.storage.put_or_read(uri, mine)
-            if found == mine:
+            mark = self.fragments.storage.put_or_read(uri, mine)
+            if mark == mine:
                 return uri, False
-            if self._is_over(found):
+            if self._is_over(mark):
                 return uri, True
         raise AssertionError("the second mark is never another run's")
 
@@ -67,7 +68,7 @@ def _owner(mark: bytes) -> str:
 
 
 def mark_note(mark: bytes) -> str:
-    """What a mark says of the work."""
+    """Reads from a mark what is done, as `Attempts.attempt` was given it."""
     return mark.decode(errors="replace").split(" ", 2)[-1]
 
 
@@ -89,8 +90,8 @@ def sweep_marks(fragments: Fragments, others: Iterable[str], wanted: Container[s
 
     Args:
         fragments: those of the marks.
-        others: what `fragments.found` told.
-        wanted: ids of the units that are still to be done: a mark of theirs is needed.
+        others: URIs, as `fragments.listing` gives them.
+        wanted: ids of the units that have no fragment yet: their marks are needed.
     """
     if not others:
         return

@@ -1,12 +1,12 @@
 """Ids that several documents have, at any scale: from 64-bit digests, then confirmed by the ids themselves.
 
-One process sees every digest and holds few of them. 16.8 million (134 MB) are kept as they come; more are appended to 256
-files on its own disk by their highest 8 bits, so that equal ones meet in one file, and each file is sorted alone. 10⁹
-documents are 8 GB on disk in files of 31 MB, 10¹⁰ are 80 GB in files of 312 MB: memory is 134 MB and about three times
-such a file.
+One process sees every digest and holds few of them. 16.8 million (134 MB) are kept as they come; more are appended to
+256 files on its own disk by their highest 8 bits, so that equal ones meet in one file, and each file is sorted alone.
+10⁹ documents are 8 GB on disk in files of 31 MB, 10¹⁰ are 80 GB in files of 312 MB: memory is 134 MB and about three
+times such a file.
 
-Two ids may have one digest: of 10⁹, n²/2⁶⁵ = 0.03 pairs are expected. So repeated digests are looked up in the fragments until
-two documents with one and the same id are seen, for at most 1,000 of them: more are no accident.
+Two ids may have one digest: of 10⁹, n²/2⁶⁵ = 0.03 pairs are expected. So repeated digests are looked up in the
+fragments until two documents with one and the same id are seen, for at most 1,000 of them: more are no accident.
 """
 
 import contextlib
@@ -55,11 +55,11 @@ class Duplicates:
 
 @dataclass(frozen=True, slots=True)
 class RepeatedDigests:
-    """Digests that were added more than once: how many, how often in all, and the CONFIRMED smallest with their counts."""
+    """Digests that were added more than once: how many, how often in all, and the smallest with their counts."""
 
     digests: int
     documents: int
-    first: Digests
+    first: Digests  # DIGESTS_CONFIRMED at most
     counts: Digests
 
 
@@ -86,7 +86,7 @@ class RepeatedDigestFinder:
         self._arrays, self._held = [], 0
 
     def repeated(self) -> RepeatedDigests:
-        """Of all that were added."""
+        """Gives those of all that were added which came more than once."""
         digests = documents = 0
         first: list[Digests] = []
         counts: list[Digests] = []
@@ -122,18 +122,20 @@ class PlaceFinder:
     wanted: Digests  # ascending
 
     def __call__(self, group: Group) -> dict[str, list[DocumentPlace]]:
-        found: dict[str, list[DocumentPlace]] = defaultdict(list)
+        """Gives the places by id."""
+        places: dict[str, list[DocumentPlace]] = defaultdict(list)
         for some in transfer_batches(list(group.units)):
             units = [unit.id for unit in some]
             tables = self.fragments.read_columns(units, ["id", "position"])
             for unit, table in zip(some, tables, strict=True):
                 has_one = np.isin(id_digests(table["id"].to_pylist()), self.wanted)
                 for row in table.filter(pa.array(has_one)).to_pylist():
-                    if len(found[row["id"]]) < 2:
-                        found[row["id"]].append(DocumentPlace(unit.source_uri, row["position"]))
-        return dict(found)
+                    if len(places[row["id"]]) < 2:
+                        places[row["id"]].append(DocumentPlace(unit.source_uri, row["position"]))
+        return dict(places)
 
     def may_be_in(self, digests: Digests) -> bool:
+        """Tells whether a group with these digests, ascending, has one of them."""
         at = np.searchsorted(digests, self.wanted)
         return bool((digests[at[at < len(digests)]] == self.wanted[at < len(digests)]).any())
 
@@ -154,8 +156,8 @@ def find_duplicates(
     """
     with _scratch() as folder:
         repeats = RepeatedDigestFinder(folder)
-        for own in digests:
-            repeats.add(own)
+        for group_digests in digests:
+            repeats.add(group_digests)
         repeated = repeats.repeated()
     if not repeated.digests:
         return Duplicates()
@@ -179,18 +181,18 @@ def _explained() -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(
-            f"{tempfile.gettempdir()}: ids can't be compared there ({error}); make room, 8 bytes a document, or set TMPDIR, then "
-            "run again: finished units are kept"
+            f"{tempfile.gettempdir()}: ids can't be compared there ({error}); make room, 8 bytes a document, or set "
+            "TMPDIR, then run again: finished units are kept"
         ) from error
 
 
-def _confirmed(repeated: RepeatedDigests, found: Iterable[dict[str, list[DocumentPlace]]]) -> Duplicates:
-    """`found`: in the order of the groups; no more of it is taken than is needed."""
+def _confirmed(repeated: RepeatedDigests, places_by_group: Iterable[dict[str, list[DocumentPlace]]]) -> Duplicates:
+    """`places_by_group`: in the order of the groups; no more of it is taken than is needed."""
     counts = dict(zip(repeated.first.tolist(), repeated.counts.tolist(), strict=True))
     places: dict[str, list[DocumentPlace]] = defaultdict(list)
     unconfirmed = set(counts)
-    for own in found:
-        for id_, more in own.items():
+    for places_of_group in places_by_group:
+        for id_, more in places_of_group.items():
             places[id_] = (places[id_] + more)[:2]
             if len(places[id_]) == 2:
                 unconfirmed -= set(id_digests([id_]).tolist())

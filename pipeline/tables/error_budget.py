@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ErrorBudget:
-    """A job's max_errors: a count, or as a float a share of the documents. Whatever it is, one document has a prediction."""
+    """A job's max_errors: a count, or as a float a share of the documents. Whatever it is, one needs a prediction."""
 
     limit: int | float
 

@@ -1,7 +1,7 @@
 """Documents that could not be labelled: which they are, and why.
 
-They are in a snapshot's errors files, and before that in the fragments. Both are read a few objects at a time: a corpus may
-have more of them than memory holds.
+They are in a snapshot's errors files, and before that in the fragments. Both are read a few objects at a time: a
+corpus may have more of them than memory holds.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,34 +23,35 @@ Item = TypeVar("Item")
 
 
 def count_failures(failed: pa.Table) -> list[Failure]:
-    """Failures of documents, given as a table with COLUMNS; the examples are the first by file and position."""
+    """Counts failures of documents, a table with FAILURE_COLUMNS; the examples are the first by file and position."""
     ordered = failed.sort_by([("source_uri", "ascending"), ("source_position", "ascending")])
-    found: list[Failure] = []
+    failures: list[Failure] = []
     for kind in ordered.group_by(["stage", "reason"]).aggregate([]).to_pylist():
-        own = ordered
+        of_kind = ordered
         for name, value in kind.items():
-            own = own.filter(pc.equal(own[name], value))
-        (first,) = own.slice(0, 1).to_pylist()
-        found.append(Failure(**kind, documents=len(own), example={n: first[n] for n in EXAMPLE_COLUMNS}))
-    return merge_failures(found)
+            of_kind = of_kind.filter(pc.equal(of_kind[name], value))
+        (first,) = of_kind.slice(0, 1).to_pylist()
+        failures.append(Failure(**kind, documents=len(of_kind), example={n: first[n] for n in EXAMPLE_COLUMNS}))
+    return merge_failures(failures)
 
 
 def merge_failures(failures: Iterable[Failure]) -> list[Failure]:
-    """One for each stage and reason, with the example that came first; the most frequent ones first."""
-    found: dict[tuple[str, str], Failure] = {}
+    """Adds failures up to one for each stage and reason, with the first of their examples; most frequent ones first."""
+    by_kind: dict[tuple[str, str], Failure] = {}
     for failure in failures:
         kind = (failure.stage, failure.reason)
-        before = found.get(kind, replace(failure, documents=0))
-        found[kind] = replace(before, documents=before.documents + failure.documents)
-    return sorted(found.values(), key=lambda f: (-f.documents, f.stage, f.reason))
+        before = by_kind.get(kind, replace(failure, documents=0))
+        by_kind[kind] = replace(before, documents=before.documents + failure.documents)
+    return sorted(by_kind.values(), key=lambda f: (-f.documents, f.stage, f.reason))
 
 
 def total_failures(failures: Iterable[Failure]) -> int:
+    """Adds up the documents."""
     return sum(failure.documents for failure in failures)
 
 
 def failures_of_snapshot(snapshots: Snapshots, manifest: Manifest) -> Iterator[pa.Table]:
-    """What a snapshot's errors files hold, as tables with COLUMNS."""
+    """Reads a snapshot's errors files, as tables with FAILURE_COLUMNS."""
     uris = [snapshots.uri(file.path) for file in manifest.files if file.kind == "errors"]
     for some in transfer_batches(uris):
         for blob in snapshots.storage.read_all(some):
@@ -58,27 +59,27 @@ def failures_of_snapshot(snapshots: Snapshots, manifest: Manifest) -> Iterator[p
 
 
 def failures_of_units(fragments: Fragments, units: Iterable[SourceUnit]) -> Iterator[pa.Table]:
-    """What could not be labelled of units, from their fragments, as tables with COLUMNS; each must have one."""
+    """Reads the failed documents of units, each of which must have a fragment, as tables with FAILURE_COLUMNS."""
     for some in transfer_batches(list(units)):
         for unit, documents in zip(some, read_failures(fragments, some), strict=True):
             yield failed_of(unit, documents)
 
 
 def read_failures(fragments: Fragments, units: list[SourceUnit]) -> list[pa.Table]:
-    """Of each unit all documents, and why they failed: what `failed_of` takes."""
+    """Reads of each unit all documents, and why they failed: what `failed_of` takes. Raises FileNotFoundError."""
     columns = ["id", "position", "stage", "reason", "message"]
     return fragments.read_columns([unit.id for unit in units], columns)
 
 
 def failed_of(unit: SourceUnit, documents: pa.Table) -> pa.Table:
-    """Rows of a unit's fragment without a prediction, as a table with COLUMNS."""
+    """Picks the rows of a unit's fragment without a prediction, as a table with FAILURE_COLUMNS."""
     failed = documents.filter(pc.is_valid(documents["reason"]))
     failed = failed.append_column("source_uri", pa.repeat(unit.source_uri, len(failed)))
     return failed.rename_columns({"position": "source_position"}).select(FAILURE_COLUMNS)
 
 
 def filter_failures(failed: Iterable[pa.Table], reason: str | None, file: str | None) -> Iterator[pa.Table]:
-    """Those of one reason, and in files whose URI holds `file`; None: all."""
+    """Picks the failures of one reason, and in files whose URI holds `file`; None: all."""
     for table in failed:
         if reason is not None:
             table = table.filter(pc.equal(table["reason"], reason))
@@ -88,5 +89,5 @@ def filter_failures(failed: Iterable[pa.Table], reason: str | None, file: str | 
 
 
 def transfer_batches(items: list[Item]) -> Iterator[list[Item]]:
-    """As many at a time as are transferred at a time."""
+    """Cuts a list into as many as storage transfers at a time."""
     return (items[start : start + TRANSFERS] for start in range(0, len(items), TRANSFERS))

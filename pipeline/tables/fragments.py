@@ -1,8 +1,9 @@
-"""Fragments: one Parquet object with a unit's results. The unit is done if and only if its fragment exists.
+"""Fragments: one Parquet object with a unit's results. The unit is finished if and only if that exists.
 
     <table>/_units/<scoring key>/<xx>/<unit id>.parquet
 
-A fragment is put if absent, in one PUT. Its bytes are a function of the unit, so whoever writes it second wrote the same.
+A fragment is put if absent, in one PUT. Its bytes are a function of the unit, so whoever writes it second wrote the
+same.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -49,7 +50,7 @@ class Fragments:
         return f"{self.folder}/{unit[:2]}/{unit}.parquet"
 
     def listing(self, expected: int = 0) -> FragmentListing:
-        """What the folder holds: a listing, nothing is read.
+        """Lists what the folder holds; nothing is read.
 
         Args:
             expected: about how many fragments there are to find; many are listed by several requests at a time.
@@ -62,7 +63,7 @@ class Fragments:
         return FragmentListing(finished, [uri for listing in listings for uri in listing.others])
 
     def finished(self, expected: int = 0) -> set[str]:
-        """Ids of the units that have a fragment; `expected` is about how many."""
+        """Lists the ids of the units that have a fragment; `expected` is about how many."""
         return self.listing(expected).finished
 
     def _listed(self, folder: str) -> FragmentListing:
@@ -76,27 +77,27 @@ class Fragments:
         return listing
 
     def has(self, unit: str) -> bool:
-        """Whether a unit is done by now."""
+        """Tells whether a unit has its fragment by now."""
         return self.storage.stat(self.uri(unit)) is not None
 
     def write(self, unit: str, fragment: pa.Table) -> bool:
-        """False where another attempt wrote other bytes first; its fragment stands."""
+        """Writes a unit's fragment. False where another attempt wrote other bytes first; its fragment stands."""
         return self.storage.put_if_absent(self.uri(unit), parquet_bytes(fragment))
 
     def read(self, units: list[str]) -> list[pa.Table]:
-        """Fragments of the units, in the order asked for. Raises FileNotFoundError."""
+        """Reads the fragments of units, in their order. Raises FileNotFoundError."""
         blobs = self.storage.read_all([self.uri(unit) for unit in units])
         schema = fragment_schema(self.output)
         return [read_parquet(blob).cast(schema) for blob in blobs]
 
     def read_columns(self, units: list[str], columns: list[str]) -> list[pa.Table]:
-        """Some columns of the units' fragments, in the order asked for; nothing else is decoded. Raises FileNotFoundError."""
+        """Reads some columns of units' fragments, in their order, and decodes no other. Raises FileNotFoundError."""
         blobs = self.storage.read_all([self.uri(unit) for unit in units])
         return [read_parquet(blob, columns) for blob in blobs]
 
 
 def fragment(documents: pa.Table, outputs: pa.Array, output: pa.Field) -> pa.Table:
-    """Document records and what the task made of their logits -> a fragment, one row per document.
+    """Joins document records and what the task made of their logits to a fragment, one row per document.
 
     A document without an error and without outputs had a logit that is not a finite number, and becomes an error.
     """

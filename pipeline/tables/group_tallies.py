@@ -2,9 +2,9 @@
 
     <table>/_units/tallies/<xx>/<digest of the group's units>
 
-A tally is a function of the group's fragments and is put if absent, so that a later run reads those of the groups that did
-not change, each in one request, and fragments of the others alone. One line of JSON is followed by the digests, 8 bytes
-each: 512 kB for the 64,000 documents of 64 units.
+A tally is a function of the group's fragments and is put if absent, so that a later run reads those of the groups
+that did not change, each in one request, and fragments of the others alone. One line of JSON is followed by the
+digests, 8 bytes each: 512 kB for the 64,000 documents of 64 units.
 """
 
 import hashlib
@@ -36,11 +36,13 @@ class GroupTally:
     digests: Digests
 
     def dump(self) -> bytes:
+        """Writes a tally as bytes."""
         head = {"documents": self.documents, "failures": [asdict(f) for f in self.failures]}
         return json.dumps(head).encode() + b"\n" + self.digests.astype("<u8").tobytes()
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
+        """Reads what `dump` wrote."""
         head, _, digests = data.partition(b"\n")
         tree = json.loads(head)
         failures = [Failure(**failure) for failure in tree["failures"]]
@@ -58,9 +60,11 @@ class GroupTallies:
         return f"{self.fragments.table_uri.rstrip('/')}/_units/tallies"
 
     def uri(self, group: Group) -> str:
+        """Names a group's tally."""
         return f"{self.folder}/{group.members[:2]}/{group.members}-{TALLY_VERSION}"
 
     def __call__(self, group: Group) -> GroupTally:
+        """Counts a group whose units all have fragments, and stores its tally."""
         failed: list[pa.Table] = []
         digests: list[Digests] = []
         for some in transfer_batches(list(group.units)):
@@ -73,13 +77,13 @@ class GroupTallies:
         return tally
 
     def of(self, groups: list[Group], mapped: Mapped = map) -> Iterator[GroupTally]:
-        """Each group's, in their order and few at a time; those that nobody has counted yet are counted by `mapped`."""
+        """Gives each group's, in their order and few at a time; `mapped` counts those that have none yet."""
         known = {file.uri.rpartition("/")[2] for file in self.fragments.storage.find(self.folder)}
         is_known = [self.uri(group).rpartition("/")[2] in known for group in groups]
         pairs = list(zip(groups, is_known, strict=True))
-        kept = self._read([group for group, known in pairs if known])
+        stored = self._read([group for group, known in pairs if known])
         new = mapped(self, (group for group, known in pairs if not known))
-        return (next(kept if known else new) for known in is_known)
+        return (next(stored if known else new) for known in is_known)
 
     def _read(self, groups: list[Group]) -> Iterator[GroupTally]:
         for some in transfer_batches(groups):
@@ -88,6 +92,6 @@ class GroupTallies:
 
 
 def id_digests(ids: Iterable[str]) -> Digests:
-    """64 bits of BLAKE2 of each id, in their order."""
+    """Gives 64 bits of BLAKE2 of each id, in their order."""
     hashed = (hashlib.blake2b(id_.encode(), digest_size=8).digest() for id_ in ids)
     return np.frombuffer(b"".join(hashed), "<u8")

@@ -1,11 +1,11 @@
 """A group of units -> the data file and the errors file that the snapshot holds for it.
 
 Documents are grouped by their partition values and a stable hash of their source file, so that a small change of the
-corpus changes few data files. A group's `inputs` digest says all that decides its bytes: two groups with the same digest
-have the same files, so a file is copied from the last snapshot instead of written again.
+corpus changes few data files. A group's `inputs` digest says all that decides its bytes: two groups with the same
+digest have the same files, so a file is copied from the last snapshot instead of written again.
 
-A partition's units are one bucket until they are too many for one task's memory. Then it is halved by the next bit of the
-hash, and so is each half:
+A partition's units are one bucket until they are too many for one task's memory. Then it is halved by the next bit of
+the hash, and so is each half:
 
     1 ── 2 ── 4 …      A bucket that a new unit makes too large splits in two, and the others stay what they are.
     │    └─── 5 …      Numbers are those of the tree, so that a bucket's number says which units can be in it.
@@ -67,7 +67,7 @@ class TableLayout:
     buckets: int | None  # of a partition; None: as many as keep each at BUCKET_UNITS
 
     def groups(self, units: Iterable[SourceUnit]) -> list["Group"]:
-        """Units by partition values and bucket, in a stable order. The order of one file's units counts, and no other."""
+        """Groups units by partition values and bucket, in a stable order. Only the order of one file's units counts."""
         partitions: dict[tuple[tuple[str, str | None], ...], list[SourceUnit]] = defaultdict(list)
         for unit in units:
             values = dict(unit.partitions)
@@ -89,7 +89,7 @@ class TableLayout:
 
 
 def halved(units: list[SourceUnit], hashes: list[int]) -> Iterator[tuple[int, list[SourceUnit]]]:
-    """Units in buckets of at most BUCKET_UNITS, each with its number; units with one hash stay together.
+    """Puts units into buckets of at most BUCKET_UNITS, each with its number; units with one hash stay together.
 
     Args:
         units: of one partition.
@@ -170,7 +170,7 @@ def build_files(
     task: PublishedTask,
     scoring_key: str,
 ) -> list[GroupFile]:
-    """The group's files; a kind without rows has none. `fragments`: one per unit, in order."""
+    """Builds a group's files; a kind without rows has none. `fragments`: one per unit, in order."""
     documents = pa.concat_tables(
         _with_source(table, unit, layout) for table, unit in zip(fragments, group.units, strict=True)
     )
@@ -217,14 +217,14 @@ def _file(kind: str, bucket: int, table: pa.Table) -> GroupFile:
 
 
 def label_counts(table: pa.Table) -> tuple[dict[str, int], int]:
-    """How many documents have each label, entity of a kind or answer to a question; how many have none at all.
+    """Counts the documents that have each label, entity of a kind or answer to a question, and those with none at all.
 
     Of several in one document each is counted once. A table without such a column: nothing, and no document.
     """
     if "label" in table.schema.names:
         documents, labels = pa.array(np.arange(len(table))), table["label"].combine_chunks()
-    elif found := {"labels", "entities", "answers"} & {*table.schema.names}:
-        column = table[found.pop()].combine_chunks()
+    elif list_columns := {"labels", "entities", "answers"} & {*table.schema.names}:
+        column = table[list_columns.pop()].combine_chunks()
         documents, labels = pc.list_parent_indices(column), _names(column.flatten())
     else:
         return {}, 0

@@ -2,8 +2,9 @@
 
     <table>/_units/<scoring key>/runs/<run id>
 
-Only the store's own times are compared, and only with each other, so that no machine's clock has a say: the newest of them is
-at most a few seconds old, because whoever asks has a run that is alive. A run that hangs, or can't reach the store, seems dead.
+Only the store's own times are compared, and only with each other, so that no machine's clock has a say: the newest of
+them is at most a few seconds old, because whoever asks has a run that is alive. A run that hangs, or can't reach the
+store, seems dead.
 """
 
 import contextlib
@@ -33,11 +34,12 @@ class Heartbeats:
         return f"{self.fragments.folder}/runs"
 
     def uri(self, run: str) -> str:
+        """Names the object of a run."""
         return f"{self.folder}/{run}"
 
     @contextlib.contextmanager
     def beating(self) -> Iterator[str]:
-        """A run that is alive while the block runs: its id. Raises StorageError if it can't be told to others."""
+        """Keeps a run alive while the block runs; gives its id. Raises StorageError where it can't begin to beat."""
         run = secrets.token_hex(8)
         self._beat(run)
         ended = threading.Event()
@@ -50,13 +52,13 @@ class Heartbeats:
             beating.join(LEAVING_SECONDS)
 
     def alive(self) -> set[str]:
-        """Ids of the runs that are alive, as one that is itself may ask."""
+        """Lists the ids of the runs that are alive; right where the one that asks is alive itself."""
         beats = {file.uri.rpartition("/")[2]: file.modified for file in self.fragments.storage.find(self.folder)}
         now = max(beats.values(), default=0.0)
         return {run for run, moment in beats.items() if now - moment < ALIVE_SECONDS}
 
     def is_alive(self, run: str) -> bool:
-        """Whether a run is alive, or was a beat ago: many questions about one run cost one listing."""
+        """Tells whether a run is alive, or was a beat ago: many questions about one run cost one listing."""
         now = time.monotonic()
         if now > _known.get(run, 0.0):
             _known.update(dict.fromkeys(self.alive(), now + BEAT_SECONDS))

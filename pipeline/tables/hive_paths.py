@@ -6,7 +6,7 @@ from pipeline.schema import HIVE_NULL
 
 
 def partition_path(values: list[tuple[str, str | None]]) -> str:
-    """Hive folders for partition values, escaped so that no value can leave its folder: `a=1/b=x%2Fy/`."""
+    """Names the hive folders for partition values, escaped so that no value can leave its folder: `a=1/b=x%2Fy/`."""
     return "".join(f"{quote(key, safe='')}={_escaped(value)}/" for key, value in values)
 
 

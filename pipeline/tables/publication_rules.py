@@ -1,4 +1,4 @@
-"""What a publication must be, whatever its content: has documents and predictions, few errors, and ids that identify."""
+"""What a publication must have, whatever its content: documents and predictions, few errors, ids that identify."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ UNPUBLISHED = "Nothing was published; finished units are kept"
 
 @dataclass(frozen=True, slots=True)
 class PublicationRules:
-    """A job's own: they decide whether something is published, not what."""
+    """A job's rules: they decide whether something is published, not what."""
 
     error_budget: ErrorBudget
     duplicate_ids: DuplicateIds
@@ -36,13 +36,16 @@ class Totals:
 
     @classmethod
     def of(cls, manifest: Manifest) -> Self:
-        """As they were when a snapshot was published."""
+        """Gives them as they were when a snapshot was published, without the examples of duplicates."""
         duplicates = Duplicates(manifest.counts["duplicate_ids"])
         return cls(manifest.counts["documents"], manifest.failures, duplicates)
 
 
 def count_totals(fragments: Fragments, groups: list[Group], mapped: Mapped = map) -> Totals:
-    """Counts documents, failures and duplicate ids of groups whose units all have fragments; writes nothing that readers see."""
+    """Counts documents, failures and duplicate ids of groups whose units all have fragments.
+
+    Writes tallies, and nothing that readers of the table see.
+    """
     tallies, totals = GroupTallies(fragments), Totals()
 
     def digests() -> Iterator[Digests]:
@@ -79,7 +82,7 @@ def check_rules(rules: PublicationRules, table_uri: str, totals: Totals, state: 
 
 
 def failure_lines(failures: list[Failure]) -> list[str]:
-    """A line for each reason, with an example."""
+    """Writes a line for each reason, with an example."""
     return [
         f"{f.reason} ({f.stage}) {f.documents:,}, such as id {f.example['id']!r} in {f.example['source_uri']} at "
         f"{f.example['source_position']}: {f.example['message']}"
@@ -93,7 +96,8 @@ def _refusal(duplicates: Duplicates, state: str) -> str:
         lines.append(f"and {duplicates.ids - len(lines):,} more")
     ids = "1 id is" if duplicates.ids == 1 else f"{duplicates.ids:,} ids are"
     return (
-        f"corpus.duplicate_ids: {ids} on more than one document, on {duplicates.documents:,} in all. {state}.\n{_listed(lines)}\n"
+        f"corpus.duplicate_ids: {ids} on more than one document, on {duplicates.documents:,} in all. {state}.\n"
+        f"{_listed(lines)}\n"
         "Give each document an id of its own (corpus.id_column), or set corpus.duplicate_ids: keep"
     )
 

@@ -6,8 +6,8 @@
 4. copy the files whose inputs the parent has, write the others
 5. check rows and files; put the manifest
 
-Steps 2 and 4 touch documents, a group at a time and apart from each other, so `mapped` may spread them over a cluster: a
-group goes out, and one small record for each of its files comes back.
+Steps 2 and 4 touch documents, a group at a time and apart from each other, so `mapped` may spread them over a
+cluster: a group goes out, and one small record for each of its files comes back.
 """
 
 from collections import Counter, defaultdict
@@ -30,7 +30,7 @@ from pipeline.tables.publication_rules import PublicationRules, Totals, check_ru
 from pipeline.tables.snapshots import MANIFEST_VERSION, Manifest, SnapshotFile, Snapshots
 
 ATTEMPTS = 20  # other runs that may publish while this one does, before it gives up
-KEPT_TOGETHER = 256  # groups whose files are copied by one call: it only waits for the store
+COPIED_TOGETHER = 256  # groups whose files are copied by one call: it only waits for the store
 
 
 @dataclass(frozen=True)
@@ -43,21 +43,22 @@ class Publication:
     scoring_key: str
     partial: bool
     rules: PublicationRules  # no part of the content: they decide whether, not what
-    checkpoint: dict[str, Any]  # told in the manifest; what of it decides the content is in the keys
+    checkpoint: dict[str, Any]  # for the manifest; what of it decides the content is in the keys
 
     @cached_property
     def groups(self) -> list[Group]:
+        """Groups the units as the table's layout wants."""
         return self.layout.groups(self.units)
 
     @cached_property
     def inputs(self) -> list[str]:
-        """Digest of each group's inputs."""
+        """Digests each group's inputs."""
         key = self.task.key
         return [group.inputs(self.layout, key) for group in self.groups]
 
     @cached_property
     def content(self) -> str:
-        """Digest of everything in the snapshot but its number."""
+        """Digests everything in the snapshot but its number."""
         inputs = [[group.folder, group.bucket, digest] for group, digest in zip(self.groups, self.inputs, strict=True)]
         # the version, so that what an older manifest does not tell is counted and judged by the next run
         keys = [MANIFEST_VERSION, self.scoring_key, self.task.key]
@@ -66,7 +67,7 @@ class Publication:
 
 
 def is_current(snapshots: Snapshots, publication: Publication) -> Manifest | None:
-    """The newest snapshot, if it is what this run would publish."""
+    """Gives the newest snapshot, if it is what this run would publish."""
     latest = snapshots.latest(partial=publication.partial)
     return latest if latest and latest.content == publication.content else None
 
@@ -131,14 +132,14 @@ def _put_files(
     parent: Manifest | None,
     mapped: Mapped,
 ) -> list[SnapshotFile]:
-    """Puts every group's files into the snapshot's folder: copied from the parent where they are the same, else written."""
+    """Puts every group's files into a snapshot's folder: copied from the parent if it has them, else written."""
     groups = publication.groups
     same = list(_same_files(publication, parent))
     batches = (
-        [files for _, files in same[start : start + KEPT_TOGETHER]] for start in range(0, len(same), KEPT_TOGETHER)
+        [files for _, files in same[start : start + COPIED_TOGETHER]] for start in range(0, len(same), COPIED_TOGETHER)
     )
     copied = chain.from_iterable(mapped(Copier(snapshots, snapshot), batches))
-    done = {n: kept for (n, _), kept in zip(same, copied, strict=True) if kept}
+    put = {n: files for (n, _), files in zip(same, copied, strict=True) if files}
     write = GroupWriter(
         snapshots=snapshots,
         fragments=fragments,
@@ -146,9 +147,9 @@ def _put_files(
         task=publication.task,
         snapshot=snapshot,
     )
-    missing = [n for n in range(len(groups)) if n not in done]
-    done |= zip(missing, mapped(write, (groups[n] for n in missing)), strict=True)
-    return [file for n in range(len(groups)) for file in done[n]]
+    missing = [n for n in range(len(groups)) if n not in put]
+    put |= zip(missing, mapped(write, (groups[n] for n in missing)), strict=True)
+    return [file for n in range(len(groups)) for file in put[n]]
 
 
 def _same_files(publication: Publication, parent: Manifest | None) -> Iterator[tuple[int, list[SnapshotFile]]]:
@@ -158,8 +159,8 @@ def _same_files(publication: Publication, parent: Manifest | None) -> Iterator[t
     for file in parent.files if parent and parent.version == MANIFEST_VERSION else []:
         files[file.inputs, tuple(file.partition.items()), file.bucket].append(file)
     for n, (inputs, group) in enumerate(zip(publication.inputs, publication.groups, strict=True)):
-        if found := files.get((inputs, group.partition, group.bucket)):
-            yield n, found
+        if files_of_group := files.get((inputs, group.partition, group.bucket)):
+            yield n, files_of_group
 
 
 def _manifest(
@@ -178,8 +179,8 @@ def _manifest(
         labels.update(file.labels)
     if (rows.total(), rows["errors"]) != (totals.documents, total_failures(totals.failures)):
         raise RookeryError(
-            f"files hold {rows.total():,} documents with {rows['errors']:,} errors, their fragments {totals.documents:,} with "
-            f"{total_failures(totals.failures):,}; nothing was published"
+            f"files hold {rows.total():,} documents with {rows['errors']:,} errors, their fragments "
+            f"{totals.documents:,} with {total_failures(totals.failures):,}; nothing was published"
         )
     layout, task = publication.layout, publication.task
     predictions = predictions_schema(task.fields, list(layout.carried))
@@ -220,18 +221,21 @@ class Copier:
     snapshot: int
 
     def __call__(self, groups: list[list[SnapshotFile]]) -> list[list[SnapshotFile]]:
-        """Of each group its new files, or none where somebody tidied the old ones away: its fragments still hold all of it."""
+        """Copies the files of each group; gives the new ones, or none for a group whose old ones are gone.
+
+        Such a group is written again from its fragments.
+        """
         with ThreadPoolExecutor(TRANSFERS) as pool:
             return list(pool.map(self._copy, groups))
 
     def _copy(self, files: list[SnapshotFile]) -> list[SnapshotFile]:
-        kept = [replace(file, path=self._path(file), state="kept") for file in files]
+        copies = [replace(file, path=self._path(file), state="kept") for file in files]
         try:
-            for old, new in zip(files, kept, strict=True):
+            for old, new in zip(files, copies, strict=True):
                 self.snapshots.storage.copy(self.snapshots.uri(old.path), self.snapshots.uri(new.path))
         except FileNotFoundError:
             return []
-        return kept
+        return copies
 
     def _path(self, file: SnapshotFile) -> str:
         _kind, _snapshot, rest = file.path.split("/", 2)
@@ -240,7 +244,7 @@ class Copier:
 
 @dataclass(frozen=True, slots=True)
 class GroupWriter:
-    """Fragments of a group -> its files in a snapshot's folder."""
+    """Writes the files of a group from its fragments into a snapshot's folder."""
 
     snapshots: Snapshots
     fragments: Fragments
@@ -249,6 +253,7 @@ class GroupWriter:
     snapshot: int
 
     def __call__(self, group: Group) -> list[SnapshotFile]:
+        """Writes a group's files. Raises RookeryError where rows are missing."""
         tables = self.fragments.read([unit.id for unit in group.units])
         rows = [len(table) for table in tables]
         _check_rows(group, rows)
@@ -281,9 +286,9 @@ class GroupWriter:
 
 
 def _check_rows(group: Group, rows: list[int]) -> None:
-    for unit, found in zip(group.units, rows, strict=True):
-        if unit.documents is not None and unit.documents != found:
+    for unit, documents in zip(group.units, rows, strict=True):
+        if unit.documents is not None and unit.documents != documents:
             raise RookeryError(
-                f"{unit.source_uri}: planned {unit.documents} documents, the fragment of unit {unit.id} has {found}; "
-                "nothing was published"
+                f"{unit.source_uri}: planned {unit.documents} documents, the fragment of unit {unit.id} has "
+                f"{documents}; nothing was published"
             )

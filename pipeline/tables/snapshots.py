@@ -6,12 +6,12 @@
     _snapshots/<n>.json         the manifest: put if absent, last; it makes the snapshot visible
     _latest.json                a hint, never the truth
 
-Every path in them is relative to the table, so that a table may be copied or moved. Where the corpus, the checkpoint and the
-table itself were when a snapshot was published is its history, and stays as it was.
+Every path in them is relative to the table, so that a table may be copied or moved. Where the corpus, the checkpoint
+and the table itself were when a snapshot was published is its history, and stays as it was.
 
-A claim holds the digest of the content that is to be published. A run that died is taken up by the next one with the same
-content, under the same number, so that both leave the same bytes; a run with other content takes the next number, so that
-two never write into one folder.
+A claim holds the digest of the content that is to be published. A run that died is taken up by the next one with the
+same content, under the same number, so that both leave the same bytes; a run with other content takes the next
+number, so that two never write into one folder.
 """
 
 import json
@@ -44,7 +44,7 @@ class SnapshotFile:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A stage and a reason, how many documents they kept from a prediction, and one of these: where it is, and what was said."""
+    """How many documents failed in a stage for a reason, and one of them: where it is, and why in words."""
 
     stage: str
     reason: str
@@ -56,8 +56,9 @@ class Failure:
 class Manifest:
     """One published snapshot. `content` is equal for two snapshots exactly when their files are.
 
-    `counts`: documents = predictions + errors; unlabelled, the predictions without a label; duplicate_ids, the ids that several
-    documents have; units; source_files. `labels`: how many documents have each, of which one may have several.
+    `counts`: documents = predictions + errors; unlabelled, the predictions without a label; duplicate_ids, the ids
+    that several documents have; units; source_files. `labels`: how many documents have each, of which one may have
+    several.
     """
 
     version: int
@@ -84,8 +85,8 @@ class Manifest:
         tree = json.loads(data)
         if tree["version"] > MANIFEST_VERSION:
             raise ConfigError(
-                f"snapshot {tree['snapshot']} has a manifest of version {tree['version']}, and this Rookery knows {MANIFEST_VERSION} at "
-                "most; install the newer one that published it"
+                f"snapshot {tree['snapshot']} has a manifest of version {tree['version']}, and this Rookery "
+                f"knows {MANIFEST_VERSION} at most; install the newer one that published it"
             )
         tree["counts"] = {"unlabelled": 0, "duplicate_ids": 0} | tree["counts"]
         tree["files"] = [SnapshotFile(**file) for file in tree["files"]]
@@ -93,6 +94,7 @@ class Manifest:
         return cls(**tree)
 
     def dump(self) -> bytes:
+        """Writes the manifest as JSON."""
         return json.dumps(asdict(self), indent=1, ensure_ascii=False).encode() + b"\n"
 
 
@@ -104,23 +106,27 @@ class Snapshots:
     table_uri: str
 
     def uri(self, path: str) -> str:
+        """Names an object by its path in the table."""
         return f"{self.table_uri.rstrip('/')}/{path}"
 
     def manifest_uri(self, snapshot: int) -> str:
+        """Names a snapshot's manifest."""
         return self.uri(_manifest_path(snapshot))
 
     def folder(self, kind: str, snapshot: int) -> str:
+        """Names the folder, relative to the table, of a snapshot's files of a kind (data or errors)."""
         return f"{kind}/snapshot={_padded(snapshot)}/"
 
     def published(self) -> list[int]:
-        """Numbers of the visible snapshots, ascending."""
+        """Lists the numbers of the visible snapshots, ascending."""
         return self._numbers(".json")
 
     def read(self, snapshot: int) -> Manifest:
+        """Reads a manifest. Raises FileNotFoundError, or ConfigError for one of a newer version."""
         return Manifest.parse(self.storage.read(self.manifest_uri(snapshot)))
 
     def latest(self, *, partial: bool = False) -> Manifest | None:
-        """The newest complete snapshot, or the newest partial one."""
+        """Reads the newest complete snapshot, or the newest partial one; None if there is none."""
         for snapshot in reversed(self.published()):
             manifest = self.read(snapshot)
             if manifest.partial == partial:
@@ -128,7 +134,7 @@ class Snapshots:
         return None
 
     def claim(self, content: str) -> int:
-        """The number under which this content is to be published, and whose folder only it may write."""
+        """Claims the number under which this content is to be published, and whose folder only it may write."""
         newest = max(self.published(), default=0)
         claims = [n for n in self._numbers(".claim") if n > newest]
         for snapshot in claims:
@@ -186,9 +192,9 @@ class Snapshots:
         for file in manifest.files:
             size = sizes.get(f"{table}/{file.path}")
             if size != file.bytes:
-                found = "nothing" if size is None else f"{size:,} bytes"
+                there = "nothing" if size is None else f"{size:,} bytes"
                 raise RookeryError(
-                    f"{self.uri(file.path)}: expected {file.bytes:,} bytes, found {found}; nothing was published"
+                    f"{self.uri(file.path)}: expected {file.bytes:,} bytes, found {there}; nothing was published"
                 )
 
     def _claim_uri(self, snapshot: int) -> str:

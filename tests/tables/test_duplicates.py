@@ -95,7 +95,8 @@ def test_duplicate_ids_are_refused_before_anything_is_claimed(table: Table):
         publish(table.snapshots, table.fragments, publication(table, "refuse", one, two), RUN)
     told = str(refused.value).splitlines()
     assert told[0] == (
-        "corpus.duplicate_ids: 12 ids are on more than one document, on 24 in all. Nothing was published; finished units are kept."
+        "corpus.duplicate_ids: 12 ids are on more than one document, on 24 in all. Nothing was published; "
+        "finished units are kept."
     )
     assert told[1:11] == [f"  '{n:02d}' in s3://b/1.jsonl at {n} and in s3://b/2.jsonl at {n}" for n in range(10)]
     assert told[11:] == [

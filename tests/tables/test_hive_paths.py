@@ -49,6 +49,7 @@ def test_an_engine_reads_the_value_back(tmp_path, value: str):
     folder.mkdir(parents=True)
     (folder / "part.parquet").write_bytes(parquet_bytes(pa.table({"id": ["a"]})))
     found = duckdb.sql(
-        f"select distinct key from read_parquet('{tmp_path}/**/*.parquet', hive_partitioning = true, hive_types_autocast = false)"
+        f"select distinct key from read_parquet('{tmp_path}/**/*.parquet', hive_partitioning = true, "
+        "hive_types_autocast = false)"
     )
     assert found.fetchall() == [(value,)]

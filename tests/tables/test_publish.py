@@ -427,8 +427,8 @@ def test_more_errors_than_the_job_allows_stop_before_anything_is_claimed(table: 
     with pytest.raises(ErrorBudgetError) as stopped:
         publish_within(table, max_errors, *units)
     assert str(stopped.value) == (
-        f"{table.folder}: 2 of 8 documents could not be labelled, max_errors allows {allowed}. Nothing was published; finished "
-        "units are kept.\n  null_text (read) 2, such as id '1-y' in s3://b/1.jsonl at 1: the text is null"
+        f"{table.folder}: 2 of 8 documents could not be labelled, max_errors allows {allowed}. Nothing was published; "
+        "finished units are kept.\n  null_text (read) 2, such as id '1-y' in s3://b/1.jsonl at 1: the text is null"
     )
     assert stopped.value.exit_code == 4
     assert but_tallies(table.folder) == before
@@ -558,7 +558,8 @@ def test_a_snapshot_says_how_many_documents_have_no_label(table: Table):
     ):  # the second one copies files of the first
         manifest = table.publish(*planned, task=strict)
         given: list[tuple[str | None, int]] = duckdb.sql(
-            f"select label, count(*) from '{table.folder}/data/snapshot={manifest.snapshot:020d}/**/*.parquet' group by 1"
+            f"select label, count(*) from '{table.folder}/data/snapshot={manifest.snapshot:020d}/**/*.parquet' "
+            "group by 1"
         ).fetchall()
         counts = manifest.labels | {None: manifest.counts["unlabelled"]}
         assert counts == dict(given)
