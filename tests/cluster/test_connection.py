@@ -80,7 +80,7 @@ def test_threads(overrides: list[str], expected: int):
     ],
 )
 def test_more_threads_than_cores_are_refused(overrides: list[str], message: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(connection, "cores", lambda: 32)
+    monkeypatch.setattr(connection, "available_cores", lambda: 32)
     with pytest.raises(ConfigError, match=f"{message}, and this machine has 32 cores"):
         ray_cluster(parse_job("", REQUIRED + overrides))
 
