@@ -22,7 +22,9 @@ def fit_thresholds(scores_NL: Floats, truth_NL: Floats) -> list[float | None]:
 def _best(scores_N: Floats, truth_N: Bools) -> float:
     """Of 0.5 and the midpoints between neighbouring scores the best; of equals the nearest to 0.5."""
     levels = np.unique(scores_N)
-    candidates_C = np.concatenate([[DEFAULT, levels[0] / 2], (levels[1:] + levels[:-1]) / 2])
+    middles = (levels[1:] + levels[:-1]) / 2
+    middles = np.where(middles > levels[:-1], middles, levels[1:])  # between neighbours there is no other float
+    candidates_C = np.concatenate([[DEFAULT, levels[0] / 2], middles])
     # documents at or above each candidate, and how many of them have the label
     order = np.argsort(scores_N)
     first_C = np.searchsorted(scores_N[order], candidates_C, side="left")

@@ -37,6 +37,7 @@ def test_no_threshold_has_a_better_f1(pairs: list[tuple[float, int]]):
     ("scores", "truth", "threshold"),
     [
         ([0.1, 0.9], [0, 1], 0.5),
+        ([0.0, 5e-324], [0, 1], 5e-324),  # neighbours, whose middle rounds to the lower one
         ([0.6, 0.9], [0, 1], 0.75),
         ([0.1, 0.3], [0, 1], 0.2),
         ([0.1, 0.2], [1, 1], 0.05),
