@@ -38,7 +38,7 @@ from pipeline.storage.store_errors import explain, explain_writing, raised_by_st
 
 P = ParamSpec("P")
 Request = Callable[Concatenate["Storage", str, P], Answer]
-CREATIONS = 16  # tries to have, or to read, one of an object that others create and delete at the same time
+CREATIONS = 16  # tries at an object that others create and delete at the same time
 TRANSFERS = 16  # objects copied or fetched at a time; each waits on the network, not on a core
 WRITE_CHECK = ".rookery-write-check"
 
