@@ -37,7 +37,6 @@ def test_no_threshold_has_a_better_f1(pairs: list[tuple[float, int]]):
     ("scores", "truth", "threshold"),
     [
         ([0.1, 0.9], [0, 1], 0.5),
-        ([0.0, 5e-324], [0, 1], 5e-324),  # neighbours, whose middle rounds to the lower one
         ([0.6, 0.9], [0, 1], 0.75),
         ([0.1, 0.3], [0, 1], 0.2),
         ([0.1, 0.2], [1, 1], 0.05),
@@ -47,6 +46,10 @@ def test_no_threshold_has_a_better_f1(pairs: list[tuple[float, int]]):
 )
 def test_the_nearest_to_a_half_of_the_best(scores: list[float], truth: list[int], threshold: float):
     assert fitted(scores, truth) == pytest.approx(threshold)
+
+
+def test_of_two_neighbouring_floats_whose_middle_rounds_to_the_lower_it_is_the_upper():
+    assert fitted([0.0, 5e-324], [0, 1]) == 5e-324
 
 
 def test_each_label_has_its_own():
