@@ -11,14 +11,13 @@ from typing import Annotated, Any
 import typer
 
 from jobs.terminal import train_output
-from pipeline.cluster.connection import check_cores, cluster_address, connection
+from pipeline.cluster.connection import check_cores, cluster_address, connection, worker_threads
 from pipeline.config.train import TrainJob, load_train_job
 from pipeline.corpus.files import discover
 from pipeline.errors import ConfigError
 from pipeline.storage.objects import Storage
 from pipeline.training.places import check_places, corpora
 from pipeline.training.prepare import is_prepared, job_digest, prepare
-from pipeline.training.workers import worker_threads
 
 
 def train(

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.config.label import ComputeSettings, Job, RaySettings
+from pipeline.config.train import WorkerSettings
 from pipeline.cores import available_cores
 from pipeline.errors import ConfigError, RetryableError, RookeryError
 
@@ -23,7 +24,8 @@ OBJECT_STORE_BYTES = 1_000_000_000  # of a Ray of our own: the tokens of some un
 def ray_cluster(job: Job) -> contextlib.AbstractContextManager[None]:
     """A connection to the job's cluster, or Ray in this process where it names none. Keeps a connection that there is.
 
-    Raises ConfigError where this machine has fewer cores than the encoder's threads, RetryableError where Ray does not start.
+    Raises ConfigError where this machine has fewer cores than the encoder's threads, RetryableError where Ray does not
+    start.
     """
     pool = job.compute.max_actors or job.compute.actors
     n_threads = pool * actor_threads(job.compute)
@@ -38,10 +40,11 @@ def ray_cluster(job: Job) -> contextlib.AbstractContextManager[None]:
 
 
 def check_cores(n_threads: int, what: str, settings: str) -> None:
-    """Raises ConfigError for more threads than cores: they would put each other off, and take longer than fewer would."""
+    """Raises ConfigError for more threads than cores: together they would take longer than fewer would."""
     if n_threads > available_cores():
         raise ConfigError(
-            f"{what} would compute in {n_threads} threads, and this machine has {available_cores()} cores for them: set {settings} lower"
+            f"{what} would compute in {n_threads} threads, and this machine has {available_cores()} cores for them: "
+            f"set {settings} lower"
         )
 
 
@@ -58,7 +61,9 @@ def is_connected() -> bool:
 
 @contextlib.contextmanager
 def connection(settings: RaySettings, num_cpus: int) -> Iterator[None]:
-    """A connection to the cluster that the settings name, or Ray in this process with `num_cpus`. Keeps a connection that there is.
+    """A connection to the cluster that the settings name, or Ray in this process with `num_cpus`.
+
+    Keeps a connection that there is.
 
     Raises RetryableError where Ray does not start.
     """
@@ -109,13 +114,25 @@ def _signal_handlers_kept() -> Iterator[None]:
 
 
 def actor_threads(compute: ComputeSettings) -> int:
-    """CPU threads of one encoder actor."""
-    equal_part = max(1, available_cores() // (compute.max_actors or compute.actors))
+    """Counts the CPU threads of one encoder actor."""
+    return _threads_of_one(compute, compute.max_actors or compute.actors)
+
+
+def worker_threads(compute: WorkerSettings) -> int:
+    """Counts the CPU threads of one training worker."""
+    return _threads_of_one(compute, compute.workers)
+
+
+def _threads_of_one(compute: ComputeSettings | WorkerSettings, processes: int) -> int:
+    equal_part = max(1, available_cores() // processes)
     return compute.num_cpus or (1 if compute.num_gpus else equal_part)
 
 
 def prepare_own_ray() -> None:
-    """Sets the environment of a Ray of our own. Raises RookeryError if ray was imported before: it would not heed it."""
+    """Sets the environment of a Ray of our own.
+
+    Raises RookeryError if ray was imported before: it would not heed it.
+    """
     if "ray" in sys.modules:
         if os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER") == "0":
             return
@@ -135,7 +152,7 @@ def prepare_own_ray() -> None:
 
 @contextlib.contextmanager
 def _native_log_lines_hidden() -> Iterator[None]:
-    """Ray's C++ writes to this process's standard error past Python; what goes wrong in `ray.init` is raised as well."""
+    """Hides what Ray's C++ writes to standard error past Python; what goes wrong in `ray.init` is raised as well."""
     sys.stderr.flush()
     stderr = os.dup(2)
     with Path(os.devnull).open("w") as nowhere:

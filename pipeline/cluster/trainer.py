@@ -1,7 +1,8 @@
 """Training on Ray Train: the same loop in every worker, which find each other through a file.
 
-Ray's own backend for torch would have rank 0 listen on every interface (torch's TCPStore knows no other way); with a file
-in the work folder, which all workers see anyway, nobody listens but gloo or NCCL, and a Ray of our own keeps those on loopback.
+Ray's own backend for torch would have rank 0 listen on every interface (torch's TCPStore knows no other way); with a
+file in the work folder, which all workers see anyway, nobody listens but gloo or NCCL, and a Ray of our own keeps those
+on loopback.
 """
 
 import contextlib
@@ -20,6 +21,7 @@ import torch
 import torch.distributed
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
+from pipeline.cluster.connection import worker_threads
 from pipeline.cluster.needs import Need, find_room
 from pipeline.cluster.ray_errors import last_line, own_error
 from pipeline.config.train import TrainJob
@@ -30,11 +32,11 @@ from pipeline.planning.plan import chosen_policy
 from pipeline.terms import DeviceKind
 from pipeline.training.prepare import Prepared
 from pipeline.training.run import PROGRESS, Run, reporter, work
-from pipeline.training.workers import Workers, worker_threads
+from pipeline.training.workers import Workers
 
 POLL_S = 0.5
 # another run would have them too: not worth one
-FAULTS = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, TypeError, ValueError)  # fmt: skip
+FAULTS = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, TypeError, ValueError)
 LOCK_WAIT_S = 60.0  # a worker of a run that was killed may take a while to end
 
 
@@ -55,7 +57,9 @@ def make_run(job: TrainJob, prepared: Prepared) -> Run:
 
 
 def fit(run: Run, show: Callable[[dict[str, Any]], None], tell: Callable[[str], None]) -> None:
-    """Trains on the job's workers; `show` gets every report, `tell` lines about what is waited for. Needs a connection to Ray.
+    """Trains on the job's workers; `show` gets every report, `tell` lines about what is waited for.
+
+    Needs a connection to Ray.
 
     Raises:
         ConfigError: the cluster can never serve the job.
@@ -160,7 +164,7 @@ def _followed(path: Path, show: Callable[[dict[str, Any]], None]) -> Iterator[No
 
 
 def why(error: ray.train.WorkerGroupError) -> BaseException:
-    """What is to be raised: an error of ours or a fault of the program, before what other workers said when that one was gone."""
+    """What is to be raised: our error or the program's fault, before what other workers said when that one was gone."""
     failures = list(error.worker_failures.values())
     found: list[BaseException] = [own for own in map(own_error, failures) if own is not None]
     found += [failure for failure in failures if isinstance(failure, FAULTS)]

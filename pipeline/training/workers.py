@@ -6,9 +6,6 @@ import torch
 import torch.distributed
 from torch import Tensor
 
-from pipeline.config.train import WorkerSettings
-from pipeline.cores import available_cores
-
 
 @dataclass(frozen=True, slots=True)
 class Workers:
@@ -27,9 +24,3 @@ class Workers:
         """Until every worker is here."""
         if self.count > 1:
             torch.distributed.barrier()
-
-
-def worker_threads(compute: WorkerSettings) -> int:
-    """CPU threads of one worker."""
-    equal_part = max(1, available_cores() // compute.workers)
-    return compute.num_cpus or (1 if compute.num_gpus else equal_part)

@@ -47,9 +47,10 @@ def test_ray_that_was_imported_too_early_is_refused():
 def test_what_somebody_set_before_does_not_keep_the_token_away():
     program = (
         "import os; from pipeline.cluster.connection import prepare_own_ray\n"
-        "prepare_own_ray(); import ray; prepare_own_ray(); print(os.environ['RAY_AUTH_MODE'], os.environ['MALLOC_ARENA_MAX'])"
+        "prepare_own_ray(); import ray; prepare_own_ray(); print(os.environ['RAY_AUTH_MODE'], "
+        "os.environ['MALLOC_ARENA_MAX'])"
     )
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "MALLOC"))}  # fmt: skip
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "MALLOC"))}
     environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     told = subprocess.check_output([sys.executable, "-c", program], env=environment, text=True)
     assert told.split() == ["token", "1"]
@@ -98,7 +99,10 @@ def test_a_clusters_cores_are_not_this_machines():
 def test_a_ray_of_our_own_that_does_not_start_is_tried_again(
     address: str | None, failures: int, starts: int, monkeypatch: pytest.MonkeyPatch
 ):
-    """Its daemons may take longer than the 30 s that Ray gives them. A cluster that does not answer took its time already."""
+    """Its daemons may take longer than the 30 s that Ray gives them.
+
+    A cluster that does not answer took its time already.
+    """
     tried: list[str | None] = []
 
     def start(address: str | None, options: dict[str, object]) -> None:

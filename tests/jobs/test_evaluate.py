@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
@@ -30,7 +32,7 @@ from pipeline.planning.labelled_scores import Joined
 from pipeline.planning.plan import make_plan
 from tests.checkpoint_folders import one_output
 from tests.evaluation.data import examples
-from tests.jobs.test_label import rookery, tree
+from tests.jobs.test_label import ROOT, rookery, tree
 
 DOCUMENTS = 25  # of each split
 BELOW_DUCKDB = 1e-9  # both count; they divide in another order
@@ -39,14 +41,24 @@ BELOW_DUCKDB = 1e-9  # both count; they divide in another order
 def settings(folder: Path, *overrides: str) -> list[str]:
     """One table for all: what is measured differently is computed once. 16 tokens are enough to be right and wrong."""
     return [
-        f"corpus.uris={folder}/corpus", "corpus.id_column=id", f"checkpoint.uri={folder}/checkpoint",
-        f"table.uri={folder}/table", "text.max_tokens=16", "text.long_documents=head", "compute.dtype=fp32",
+        f"corpus.uris={folder}/corpus",
+        "corpus.id_column=id",
+        f"checkpoint.uri={folder}/checkpoint",
+        f"table.uri={folder}/table",
+        "text.max_tokens=16",
+        "text.long_documents=head",
+        "compute.dtype=fp32",
         *overrides,
-    ]  # fmt: skip
+    ]
 
 
 def evaluation(folder: Path, *overrides: str) -> EvaluationJob:
-    own = ["corpus.unlabelled=keep", "corpus.label_column=label", "corpus.split_column=split", f"evaluation.output={folder}/out"]  # fmt: skip
+    own = [
+        "corpus.unlabelled=keep",
+        "corpus.label_column=label",
+        "corpus.split_column=split",
+        f"evaluation.output={folder}/out",
+    ]
     return parse_settings(EvaluationJob, "", settings(folder, *own, *overrides), "job")
 
 
@@ -85,8 +97,8 @@ def of_the_table(folder: Path, query: str) -> Any:
     """`query` over the newest snapshot `p` joined with the corpus `c`."""
     data = sorted((folder / "table" / "data").iterdir())[-1]
     ((value,),) = duckdb.sql(
-        f"SELECT {query} FROM read_parquet('{data}/**/*.parquet') p JOIN read_parquet('{folder}/corpus/*.parquet') c USING (id) "
-        "WHERE c.split = 'test'"
+        f"SELECT {query} FROM read_parquet('{data}/**/*.parquet') p JOIN read_parquet('{folder}/corpus/*.parquet') c "
+        "USING (id) WHERE c.split = 'test'"
     ).fetchall()
     return value
 
@@ -121,7 +133,7 @@ def test_what_is_fitted_is_stored_and_labels_without_the_encoder(folder: Path):
     outcome = run_evaluation(job, fitting=True)
     assert outcome.fit is not None
     temperature = outcome.fit.task.temperature
-    assert json.loads((folder / "checkpoint" / "rookery.json").read_text()) == {"temperature": temperature}  # fmt: skip
+    assert json.loads((folder / "checkpoint" / "rookery.json").read_text()) == {"temperature": temperature}
     after = make_plan(job)
     assert after.scoring.key == before.scoring.key
     assert after.task.key == outcome.task.key != before.task.key
@@ -152,7 +164,7 @@ def test_several_labels_each_with_its_fitted_threshold(folder: Path):
     run_job(parse_job("", settings(folder)))
     wrong = of_the_table(folder, "avg((list_sort(p.labels) <> list_sort(c.topics))::INT)")
     assert found["metrics"]["accuracy"] == pytest.approx(1 - wrong, abs=BELOW_DUCKDB)
-    assert found["metrics"]["without_label"] == of_the_table(folder, "count(*) FILTER (len(c.topics) = 0)")  # fmt: skip
+    assert found["metrics"]["without_label"] == of_the_table(folder, "count(*) FILTER (len(c.topics) = 0)")
     again = evaluation(folder, "corpus.label_column=topics")
     run_evaluation(again)  # without --fit, the same figures from the checkpoint alone
     assert figures(folder)["metrics"] == found["metrics"]
@@ -253,11 +265,11 @@ def test_a_checkpoint_in_a_store_is_not_written_to(tmp_path: Path):
         ("checkpoint.uri={}/corpus/c", "checkpoint.uri .*/corpus/c: lies where corpus.uris"),
     ],
     ids=["output", "output in the corpus", "table", "checkpoint in the corpus"],
-)  # fmt: skip
+)
 def test_what_can_t_be_written_is_found_before_ray_starts(tmp_path: Path, override: str, message: str):
     (tmp_path / "corpus").mkdir()
     pq.write_table(pq.read_table(CORPUS / "test.parquet"), tmp_path / "corpus/a.parquet")
-    shutil.copytree(CHECKPOINT, tmp_path / "corpus/c" if "corpus/c" in override else tmp_path / "checkpoint")  # fmt: skip
+    shutil.copytree(CHECKPOINT, tmp_path / "corpus/c" if "corpus/c" in override else tmp_path / "checkpoint")
     with pytest.raises(ConfigError, match=message):
         run_evaluation(evaluation(tmp_path, override.format(tmp_path)))
 
@@ -292,8 +304,33 @@ def test_the_command_line_names_what_is_wrong(tmp_path: Path):
     assert isinstance(result.exception, ConfigError)
 
 
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    "command",
+    [
+        "label --dry-run --config job",
+        "errors --config job",
+        "evaluate --config evaluation",
+        "evaluate --fit --config evaluation",
+        "config --config job",
+        "version",
+    ],
+)
+def test_a_command_that_computes_no_window_imports_neither_ray_nor_torch(folder: Path, tmp_path: Path, command: str):
+    for name, job in {"job": parse_job("", settings(folder)), "evaluation": evaluation(folder)}.items():
+        (tmp_path / name).write_text(yaml.safe_dump(job.model_dump(mode="json", exclude_unset=True)))
+    program = (
+        "import sys; from jobs.cli import app; app(sys.argv[1:], standalone_mode=False); "
+        "print('heavy:', sorted({'ray', 'torch', 'transformers'} & set(sys.modules)))"
+    )
+    arguments = [str(tmp_path / part) if part in ("job", "evaluation") else part for part in command.split()]
+    ended = subprocess.run([sys.executable, "-c", program, *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines()[-1] == "heavy: []"
+
+
 def test_logits_are_kept_below_the_output_unless_the_file_names_a_table():
-    given = ["corpus.uris=a", "corpus.label_column=label", "checkpoint.uri=b", "evaluation.output=out/figures"]  # fmt: skip
+    given = ["corpus.uris=a", "corpus.label_column=label", "checkpoint.uri=b", "evaluation.output=out/figures"]
     job = parse_settings(EvaluationJob, "", given, "job")
     assert job.table.uri == "out/figures/table"
     assert parse_settings(EvaluationJob, "", [*given, "table.uri=t"], "job").table.uri == "t"
