@@ -5,7 +5,8 @@ added_tokens.json           tokens with their ids
 tokenizer_config.json       `added_tokens_decoder`: tokens with ids and all else; further special tokens without ids
 special_tokens_map.json     special tokens without ids
 
-Which ids a tokenizer's own file gives, and so whether the files agree, is found where that file is read (text/tokenizer.py).
+Which ids a tokenizer's own file gives, and so whether the files agree, is found where that file is read
+(text/tokenizer.py).
 """
 
 import json
@@ -26,15 +27,16 @@ FLAGS = ("lstrip", "rstrip", "single_word", "normalized")
 # Lists of special tokens, as transformers 4 and 5 call them.
 SPECIAL_LISTS = ("additional_special_tokens", "extra_special_tokens")
 # Tokenizers whose ids are those of their spiece.model, or whatever a tokenizer.json says.
-CLASSES = ("BigBirdTokenizer", "BigBirdTokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend")  # fmt: skip
+CLASSES = ("BigBirdTokenizer", "BigBirdTokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend")
 
 
 @dataclass(frozen=True, slots=True)
 class AddedToken:
     """A token that is found in a text before the text is tokenized.
 
-    `id` None: the vocabulary's, or the next that is free. `lstrip` and `rstrip` take blanks before and behind it with it,
-    a `single_word` has none of a word's characters at its ends, a `normalized` one is looked for in the normalized text.
+    `id` None: the vocabulary's, or the next that is free. `lstrip` and `rstrip` take blanks before and behind it with
+    it, a `single_word` has none of a word's characters at its ends, a `normalized` one is looked for in the normalized
+    text.
     """
 
     content: str
@@ -58,7 +60,10 @@ class AddedToken:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What the small files say. `lists` has the files that name each token with its id, `specials` those named without."""
+    """What the small files say.
+
+    `lists` has the files that name each token with its id, `specials` those named without.
+    """
 
     lists: Mapping[Path, tuple[AddedToken, ...]] = field(default_factory=dict)
     specials: tuple[AddedToken, ...] = ()
@@ -68,7 +73,7 @@ class Declared:
     def form(self) -> list[object]:
         """What of it is hashed into a scoring key: what decides token ids; empty where nobody added a token."""
         tokens = [token for tokens in self.lists.values() for token in tokens] + list(self.specials)
-        own = sorted({(t.content, t.id is None, t.id or 0, *t.flags.values()) for t in tokens if not t.is_control})  # fmt: skip
+        own = sorted({(t.content, t.id is None, t.id or 0, *t.flags.values()) for t in tokens if not t.is_control})
         return [self.of_tokenizers, *map(list, own)] if own else []
 
 
@@ -104,12 +109,14 @@ def _check_config(path: Path, config: Mapping[str, Any], has_own_file: bool) -> 
     name = config.get("tokenizer_class")
     if name not in (None, *CLASSES) and not has_own_file:
         raise CheckpointError(
-            f"{path}: tokenizer_class is {name!r}, which may not give the ids of its spiece.model; expected one of {', '.join(CLASSES)}, "
-            "or a tokenizer.json: load the tokenizer with transformers' AutoTokenizer and save_pretrained it into the folder"
+            f"{path}: tokenizer_class is {name!r}, which may not give the ids of its spiece.model; expected one of "
+            f"{', '.join(CLASSES)}, or a tokenizer.json: load the tokenizer with transformers' AutoTokenizer and "
+            "save_pretrained it into the folder"
         )
     if config.get("add_prefix_space") is False and not has_own_file:
         raise CheckpointError(
-            f"{path}: add_prefix_space is false; expected true, as a spiece.model says itself whether a text begins with a blank"
+            f"{path}: add_prefix_space is false; expected true, as a spiece.model says itself whether a text begins "
+            "with a blank"
         )
     if config.get("split_special_tokens"):
         raise CheckpointError(
@@ -154,21 +161,25 @@ def _specials(path: Path, key: str, values: object) -> Iterator[AddedToken]:
 
 
 def from_json(path: Path, token: Mapping[str, Any], id_: int | None) -> AddedToken:
-    """A token as transformers and the tokenizers library write it; a special one is not `normalized` unless it says so."""
+    """Reads a token as transformers writes it; a special one is not `normalized` unless it says so."""
     special = bool(token.get("special", False))
     flags = {name: bool(token.get(name, name == "normalized" and not special)) for name in FLAGS}
-    return AddedToken(token["content"], id_, path, special=special, flags_told="lstrip" in token, **flags)  # fmt: skip
+    return AddedToken(token["content"], id_, path, special=special, flags_told="lstrip" in token, **flags)
 
 
 def agreed(
-    lists: Mapping[Path, Iterable[AddedToken]], specials: Iterable[AddedToken], vocabulary: Mapping[str, int], own_file: Path
-) -> list[AddedToken]:  # fmt: skip
+    lists: Mapping[Path, Iterable[AddedToken]],
+    specials: Iterable[AddedToken],
+    vocabulary: Mapping[str, int],
+    own_file: Path,
+) -> list[AddedToken]:
     """Every added token once, with its id, in the order of the ids.
 
     `vocabulary` is that of `own_file` without added tokens: its pieces and their ids.
 
     Raises:
-        CheckpointError: two files say different things of a token, or one leaves out what another adds to the vocabulary.
+        CheckpointError: two files say different things of a token, or one leaves out what another adds to the
+        vocabulary.
     """
     pieces = {id_: piece for piece, id_ in vocabulary.items()}
     found: dict[str, AddedToken] = {}
@@ -198,8 +209,8 @@ def _check_vocabulary(
     taken = pieces.get(token.id, token.content)
     if taken != token.content:
         raise CheckpointError(
-            f"{token.file}: {token.content!r} has the id {token.id}, but in {own_file} that is {taken!r}'s; expected one token an id: "
-            "the files are of two tokenizers"
+            f"{token.file}: {token.content!r} has the id {token.id}, but in {own_file} that is {taken!r}'s; expected "
+            "one token an id: the files are of two tokenizers"
         )
 
 
@@ -218,7 +229,9 @@ def _check_same(one: AddedToken, other: AddedToken) -> None:
         raise _disagree(one.file, other.file, one.content, one.id, other.id)
     if one.flags_told and other.flags_told and one.flags != other.flags and not one.is_control:
         differ = [name for name in FLAGS if getattr(one, name) != getattr(other, name)]
-        raise _disagree(one.file, other.file, f"{one.content}, {differ[0]}", getattr(one, differ[0]), getattr(other, differ[0]))  # fmt: skip
+        raise _disagree(
+            one.file, other.file, f"{one.content}, {differ[0]}", getattr(one, differ[0]), getattr(other, differ[0])
+        )
 
 
 def _check_listed(token: AddedToken, lists: Mapping[Path, Iterable[AddedToken]]) -> None:
@@ -236,8 +249,9 @@ def _add_special(found: dict[str, AddedToken], token: AddedToken, vocabulary: Ma
     id_ = vocabulary.get(token.content)
     if id_ is None and listed:
         raise CheckpointError(
-            f"{token.file}: {token.content!r} is a special token, but {' and '.join(sorted({t.file.name for t in found.values()})) or ADDED} "
-            "gives it no id; expected every added token with an id"
+            f"{token.file}: {token.content!r} is a special token, but "
+            f"{' and '.join(sorted({t.file.name for t in found.values()})) or ADDED} gives it no id; expected every "
+            "added token with an id"
         )
     if id_ is None:
         taken = [*vocabulary.values(), *(other.id or 0 for other in found.values())]
@@ -248,8 +262,8 @@ def _add_special(found: dict[str, AddedToken], token: AddedToken, vocabulary: Ma
 def _disagree(one: Path, other: Path, what: str, first: object, second: object) -> CheckpointError:
     has = "does not have it" if second is None else f"has {second}"
     return CheckpointError(
-        f"{one} and {other.name} disagree: of the token {what!r} the first has {first}, the second {has}; expected the same: take both "
-        "from one tokenizer's save_pretrained"
+        f"{one} and {other.name} disagree: of the token {what!r} the first has {first}, the second {has}; expected "
+        "the same: take both from one tokenizer's save_pretrained"
     )
 
 

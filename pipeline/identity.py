@@ -1,10 +1,10 @@
 """What ids and keys are made of.
 
-Everything that is named by its content (a unit, a scoring or a decision key, a group of a table) is named by a digest of a
-canonical form: a tag, which holds a version, and plain values, both written down where the thing is defined. No name of
-a class, of a field or of a file of ours goes in, no message of a library, no default: whatever is renamed, moved or
-reworded, and whichever library is upgraded, an id stays. To change a form is to compute every corpus again: raise the
-version in its tag, and say so in CHANGELOG.md.
+Everything that is named by its content (a unit, a scoring or a decision key, a group of a table) is named by a digest
+of a canonical form: a tag, which holds a version, and plain values, both written down where the thing is defined. No
+name of a class, of a field or of a file of ours goes in, no message of a library, no default: whatever is renamed,
+moved or reworded, and whichever library is upgraded, an id stays. To change a form is to compute every corpus again:
+raise the version in its tag, and say so in CHANGELOG.md.
 
 The canonical form is the JSON array [tag, value, ...] of RFC 8259 as UTF-8, without spaces, the keys of objects sorted,
 numbers as Python's repr writes them.

@@ -77,7 +77,7 @@ def save_folder(
 
 
 def one_output(folder: Path, first: str, second: str, rookery: dict[str, Any]) -> None:
-    """Makes a classifier of many outputs one of a single output: how much more it is for the label `second` than for `first`."""
+    """Makes a classifier of many outputs one of a single output: how much more it is for `second` than for `first`."""
     config = json.loads((folder / "config.json").read_text())
     labels = list(config["id2label"].values())
     tensors = load_file(folder / "model.safetensors")

@@ -47,7 +47,10 @@ def ray() -> Iterator[None]:
 
 @pytest.fixture
 def killing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
-    """Makes documents deadly to the processes that are started from now on: see tests/hooks. Gives the list of deaths."""
+    """Makes documents deadly to the processes that are started from now on: see tests/hooks.
+
+    Gives the list of deaths.
+    """
 
     def make_deadly(setting: str, value: str) -> Path:
         monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'tests/hooks'}{os.pathsep}{ROOT}")

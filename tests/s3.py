@@ -96,8 +96,9 @@ class S3Server:
         named = [f"--uid={access_key}", f"--display-name={access_key}"]
         subprocess.run(
             ["radosgw-admin", *files, "user", "create", *named, *keys],
-            check=True, capture_output=True,
-        )  # fmt: skip
+            check=True,
+            capture_output=True,
+        )
 
 
 @contextlib.contextmanager

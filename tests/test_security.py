@@ -86,8 +86,13 @@ def test_documents_and_credentials_are_never_told(s3: S3Server, tmp_path: Path, 
     corpus = "\n".join(lines).encode(errors="surrogateescape")
     filesystem.pipe_file(f"{bucket}/corpus/a.jsonl", corpus)
     filesystem.pipe_file(f"{bucket}/corpus/b.csv", ragged.encode())
-    settings = job(tmp_path, f"corpus.uris=s3://{bucket}/corpus/*", f"table.uri=s3://{bucket}/table",
-                   f"storage.endpoint_url={s3.endpoint}", "max_errors=0")  # fmt: skip
+    settings = job(
+        tmp_path,
+        f"corpus.uris=s3://{bucket}/corpus/*",
+        f"table.uri=s3://{bucket}/table",
+        f"storage.endpoint_url={s3.endpoint}",
+        "max_errors=0",
+    )
     path = job_file(tmp_path / "job.yaml", settings)
     environment = s3.environment() | {"RAY_TMPDIR": str(ray_folder), "PYTHONUNBUFFERED": "1"}
     stopped = rookery("label", "--config", path, **environment)
@@ -107,7 +112,10 @@ def test_documents_and_credentials_are_never_told(s3: S3Server, tmp_path: Path, 
         if name.endswith(".parquet")
     ]
     everything = [
-        *(text.encode() for text in told), *(file.read_bytes() for file in logs), *table.values(), *rows,
-    ]  # fmt: skip
+        *(text.encode() for text in told),
+        *(file.read_bytes() for file in logs),
+        *table.values(),
+        *rows,
+    ]
     for secret in (SECRET_TEXT, s3.secret_key):
         assert not [data for data in everything if secret.encode() in data]

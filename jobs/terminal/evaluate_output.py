@@ -28,7 +28,7 @@ def print_evaluation_plan(plan: Plan, splits: Splits) -> None:
     grid.add_row(
         "checkpoint",
         Text(f"{plan.job.checkpoint.uri}  ({task.problem_type}, {len(task.labels)} outputs, {plan.scoring.dtype})"),
-    )  # fmt: skip
+    )
     done = len(plan.units) - len(plan.missing)
     grid.add_row("units", f"{len(plan.units):,}, of which {done:,} are done")
     console.print(grid)

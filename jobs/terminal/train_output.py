@@ -28,7 +28,7 @@ def print_prepared(job: TrainJob, prepared: Prepared) -> None:
             f"going on    with what an earlier run read and tokenized {_ago(prepared.earlier)}: {prepared.work}"
             + ("" if prepared.has_state else "; it left no state of training, which begins with the first step"),
             markup=False,
-        )  # fmt: skip
+        )
     for split in SPLITS:
         if prepared.documents[split]:
             counts = ", ".join(f"{name} {n:,}" for name, n in prepared.counts[split].items())

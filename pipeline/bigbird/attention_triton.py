@@ -31,9 +31,17 @@ FIRST_ROWS_ELEMENTS = 4096  # of keys, in one step of a `first_rows` program
 
 @triton.jit  # type: ignore[untyped-decorator]
 def every_row_kernel(  # type: ignore[no-untyped-def]
-    qkv_ptr, context_ptr, tile_ptr, full_attention_limit, scale, first_block_bias,
-    H: tl.constexpr, E: tl.constexpr, BLOCK: tl.constexpr, TILE: tl.constexpr,
-):  # fmt: skip
+    qkv_ptr,
+    context_ptr,
+    tile_ptr,
+    full_attention_limit,
+    scale,
+    first_block_bias,
+    H: tl.constexpr,
+    E: tl.constexpr,
+    BLOCK: tl.constexpr,
+    TILE: tl.constexpr,
+):
     """`scale` and `first_block_bias` are to the base 2. TILE divides BLOCK."""
     head = tl.program_id(0) % H
     tile_ptr += tl.program_id(0) // H * 3
@@ -130,9 +138,16 @@ def _tiles_of_queries(layout: Layout, tile: int) -> Tensor:
 
 @triton.jit  # type: ignore[untyped-decorator]
 def first_rows_kernel(  # type: ignore[no-untyped-def]
-    q_ptr, kv_ptr, context_ptr, first_row_ptr, length_ptr, scale,
-    H: tl.constexpr, E: tl.constexpr, KEYS: tl.constexpr,
-):  # fmt: skip
+    q_ptr,
+    kv_ptr,
+    context_ptr,
+    first_row_ptr,
+    length_ptr,
+    scale,
+    H: tl.constexpr,
+    E: tl.constexpr,
+    KEYS: tl.constexpr,
+):
     """Each of the k lanes has a softmax of its own over every k-th key; they are merged at the end."""
     window, head = tl.program_id(0) // H, tl.program_id(0) % H
     first_row, length = tl.load(first_row_ptr + window), tl.load(length_ptr + window)

@@ -1,4 +1,7 @@
-"""What the network is told of its shape, as small frozen values. Who reads them from a folder: checkpoints/config.py."""
+"""What the network is told of its shape, as small frozen values.
+
+Who reads them from a folder: checkpoints/config.py.
+"""
 
 from dataclasses import dataclass
 

@@ -46,9 +46,20 @@ class _Int8Weight:
     def product(self, x_RI: Tensor) -> Tensor:
         rounded_RI, scale_R1 = _rounded(x_RI)
         y_RO = torch.ops.onednn.qlinear_pointwise(
-            rounded_RI, 1.0, ZERO, self._packed, self._scale_O, self._zero_O, None,
-            1.0, 0, x_RI.dtype, "none", [], "",
-        )  # fmt: skip
+            rounded_RI,
+            1.0,
+            ZERO,
+            self._packed,
+            self._scale_O,
+            self._zero_O,
+            None,
+            1.0,
+            0,
+            x_RI.dtype,
+            "none",
+            [],
+            "",
+        )
         return torch.addcmul(self._bias_O.to(x_RI.dtype), y_RO, scale_R1)
 
 

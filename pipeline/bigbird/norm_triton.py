@@ -28,9 +28,15 @@ def _store_normed(  # type: ignore[no-untyped-def]
 
 @triton.jit  # type: ignore[untyped-decorator]
 def add_norm_kernel(  # type: ignore[no-untyped-def]
-    hidden_ptr, update_ptr, normed_ptr, weight_ptr, bias_ptr, eps,
-    D: tl.constexpr, LANES: tl.constexpr,
-):  # fmt: skip
+    hidden_ptr,
+    update_ptr,
+    normed_ptr,
+    weight_ptr,
+    bias_ptr,
+    eps,
+    D: tl.constexpr,
+    LANES: tl.constexpr,
+):
     offset_D = tl.arange(0, LANES)
     real_D = offset_D < D
     row = tl.program_id(0).to(tl.int64) * D
@@ -49,10 +55,19 @@ def add_norm(hidden_RD: Tensor, update_RD: Tensor, norm: nn.LayerNorm) -> Tensor
 
 @triton.jit  # type: ignore[untyped-decorator]
 def embed_norm_kernel(  # type: ignore[no-untyped-def]
-    token_id_ptr, position_ptr, word_ptr, position_table_ptr, token_type_ptr,
-    normed_ptr, weight_ptr, bias_ptr, scale, eps,
-    D: tl.constexpr, LANES: tl.constexpr,
-):  # fmt: skip
+    token_id_ptr,
+    position_ptr,
+    word_ptr,
+    position_table_ptr,
+    token_type_ptr,
+    normed_ptr,
+    weight_ptr,
+    bias_ptr,
+    scale,
+    eps,
+    D: tl.constexpr,
+    LANES: tl.constexpr,
+):
     offset_D = tl.arange(0, LANES)
     real_D = offset_D < D
     word_ptr += tl.load(token_id_ptr + tl.program_id(0)).to(tl.int64) * D

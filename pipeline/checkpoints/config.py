@@ -291,8 +291,8 @@ def _problem_type(config: JsonFile, rookery: JsonFile, labels: tuple[str, ...]) 
         )
     if problem_type == "regression" and len(labels) > 1:
         raise CheckpointError(
-            f"{config.path.parent}: problem_type is regression and the head has {len(labels)} outputs; expected one: the "
-            "table has one value for each document"
+            f"{config.path.parent}: problem_type is regression and the head has {len(labels)} outputs; expected one: "
+            "the table has one value for each document"
         )
     return problem_type
 
@@ -327,7 +327,10 @@ def _output_count(config: JsonFile) -> int:
         raise config.wrong("num_labels", f"{len(names)}, as many as id2label has: remove one")
     for label, number in config.nested("label2id").values.items():
         if label in names.values() and names.get(str(number)) != label:
-            expected = f"the reverse of id2label, which has {label!r} under another number: correct the one that training did not use"
+            expected = (
+                f"the reverse of id2label, which has {label!r} under another number: correct the one that training "
+                "did not use"
+            )
             raise config.wrong("label2id", expected)
     return len(names)
 

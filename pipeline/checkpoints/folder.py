@@ -91,7 +91,7 @@ class CheckpointFolder:
         return digest("weights/1", self.encoder.form, self.head.form, _contents(self.weight_files))
 
     def tokenizer_digest(self) -> str:
-        """SHA-256, in hex, of the tokenizer's files, spiece.model before tokenizer.json, and of the tokens that others add."""
+        """SHA-256, in hex, of spiece.model, then tokenizer.json, then the tokens that other files add."""
         spiece, tokenizer_json = (_contents([file] if file else []) for file in (self.spiece, self.tokenizer_json))
         return digest("tokenizer/1", spiece, tokenizer_json, self.declared.form)
 
@@ -102,7 +102,7 @@ def tokenizer_files(path: Path) -> dict[str, Path]:
 
 
 def refuse_adapter(path: Path) -> None:
-    """Raises CheckpointError for the folder or file of an adapter (LoRA): it holds differences to a model that is elsewhere."""
+    """Raises CheckpointError for an adapter (LoRA): it holds differences to a model that is elsewhere."""
     found = [name for name in ADAPTERS if name == path.name or (path / name).is_file()]
     if found:
         raise adapter_error(path, f"has {found[0]}" if path.is_dir() else "so called")
@@ -110,8 +110,9 @@ def refuse_adapter(path: Path) -> None:
 
 def adapter_error(where: object, why: str) -> CheckpointError:
     return CheckpointError(
-        f"{where}: {why}: it is of an adapter (LoRA), which holds differences to a model's weights and cannot be run alone; merge the two "
-        "with peft: model = model.merge_and_unload(), then model.save_pretrained(folder), and remove the adapter's files"
+        f"{where}: {why}: it is of an adapter (LoRA), which holds differences to a model's weights and cannot be run "
+        "alone; merge the two with peft: model = model.merge_and_unload(), then model.save_pretrained(folder), and "
+        "remove the adapter's files"
     )
 
 

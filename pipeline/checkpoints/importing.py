@@ -96,7 +96,8 @@ class Source:
         found = self._others(known=self.weight_files())
         if len(found) > 1:
             raise ConfigError(
-                f"{self.weights}: several files may hold the head: {', '.join(path.name for path in found)}; leave one of them in the folder"
+                f"{self.weights}: several files may hold the head: {', '.join(path.name for path in found)}; leave "
+                "one of them in the folder"
             )
         return found[0] if found else None
 
@@ -145,7 +146,7 @@ def convert(source: Source, target: Path) -> tuple[Recognised, CheckpointFolder]
 
 
 def _recognised(source: Source) -> tuple[list[Stored], Recognised]:
-    """The tensors of the source and what they are; with those of a head in a file of its own where the weights have none."""
+    """The source's tensors and what they are; a head in a file of its own counts where the weights have none."""
     if source.weights.is_dir():
         refuse_other_weights(source.weights)
     named = replace(source.named, attends=source.pooling == "attention")
@@ -169,8 +170,8 @@ def _head(source: Source, recognised: Recognised, config: JsonFile, settings: Js
     hand_written = recognised.head in ("linear", "dense") and pooling != "tokens"
     if hand_written and not problem_type and not config.get("problem_type"):
         raise ConfigError(
-            f"{source.weights}: the weights don't say what follows the last layer; give --problem-type single_label (softmax), "
-            "multi_label (sigmoid) or regression (nothing)"
+            f"{source.weights}: the weights don't say what follows the last layer; give --problem-type single_label "
+            "(softmax), multi_label (sigmoid) or regression (nothing)"
         )
     told = {
         "pooling": pooling,
@@ -196,8 +197,9 @@ def _pooling(source: Source, recognised: Recognised, config: JsonFile, settings:
         if pooling and head == recognised.head:
             return pooling
     raise ConfigError(
-        f"{source.weights}: the weights don't say what of the tokens the head gets; give --pooling: cls (the first hidden state), "
-        "pooler (the first through dense and tanh: pooler_output), mean, max, or tokens (a label for each token)"
+        f"{source.weights}: the weights don't say what of the tokens the head gets; give --pooling: cls (the first "
+        "hidden state), pooler (the first through dense and tanh: pooler_output), mean, max, or tokens (a label for "
+        "each token)"
     )
 
 

@@ -79,15 +79,15 @@ def load(folder: CheckpointFolder, dtype: torch.dtype) -> Classifier:
 
 
 def refuse_other_weights(path: Path) -> None:
-    """Raises CheckpointError for a folder with two forms of its weights that differ: nobody knows which was trained last."""
+    """Raises CheckpointError for two forms of the weights that differ: nobody knows which was trained last."""
     others = other_weight_files(path)
     ours = {_current_name(s.name): s for s in read_all(weight_files(path) if others else ())}
     for other in read_all(others):
         one = ours.get(_current_name(other.name))
         if one is not None and not _same(one.tensor, other.tensor):
             raise CheckpointError(
-                f"{one.file} and {other.file.name} disagree: {one.name} differs; expected the same weights in both, or one of them: remove "
-                "the one that is out of date"
+                f"{one.file} and {other.file.name} disagree: {one.name} differs; expected the same weights in both, "
+                "or one of them: remove the one that is out of date"
             )
 
 
@@ -156,8 +156,8 @@ def save(
 ) -> None:
     """Writes config.json, rookery.json and model.safetensors into `path`.
 
-    transformers loads what is its own of it: the encoder, and the head if it is one of ARCHITECTURES (config.py). `settings` are
-    further keys of rookery.json, such as thresholds and windows.
+    transformers loads what is its own of it: the encoder, and the head if it is one of ARCHITECTURES (config.py).
+    `settings` are further keys of rookery.json, such as thresholds and windows.
     """
     path.mkdir(parents=True, exist_ok=True)
     config = encoder_keys(classifier.encoder_config) | head_keys(classifier.head_config)
@@ -267,8 +267,8 @@ def _fill(place: Tensor, tensor: Tensor, name: str, file: Path) -> None:
         )
     if not tensor.isfinite().all():
         raise CheckpointError(
-            f"{file}: {name} holds numbers that are not finite (NaN or infinity); expected finite weights: the training has diverged, or "
-            "the file is damaged"
+            f"{file}: {name} holds numbers that are not finite (NaN or infinity); expected finite weights: the "
+            "training has diverged, or the file is damaged"
         )
     with torch.no_grad():
         place.copy_(tensor)
@@ -277,8 +277,8 @@ def _fill(place: Tensor, tensor: Tensor, name: str, file: Path) -> None:
 def _refuse_other_values(place: Tensor, tensor: Tensor, name: str, file: Path) -> None:
     if not torch.equal(place, tensor.to(place.dtype)):
         raise CheckpointError(
-            f"{file}: {name} stands for a tensor that is there under another name with other values; expected the same: weights "
-            "that are not tied cannot be run"
+            f"{file}: {name} stands for a tensor that is there under another name with other values; expected the "
+            "same: weights that are not tied cannot be run"
         )
 
 
@@ -290,10 +290,9 @@ def _refuse_other_names(where: Path, head: HeadConfig, found: Mapping[str, str],
     if missing or surplus:
         _refuse_adapter_names(where, found)
         raise CheckpointError(
-            f"{where}: the weights are not those of {head_keys(head)['architectures'][0]} with this config.json (pooling "
-            f"{head.pooling}, head {head.head}); missing: {listed(sorted(missing))}; not expected: "
-            f"{listed(sorted(surplus))}: weights of another class are "
-            "imported, with rookery import"
+            f"{where}: the weights are not those of {head_keys(head)['architectures'][0]} with this config.json "
+            f"(pooling {head.pooling}, head {head.head}); missing: {listed(sorted(missing))}; not expected: "
+            f"{listed(sorted(surplus))}: weights of another class are imported, with rookery import"
         )
 
 

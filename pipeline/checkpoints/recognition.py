@@ -1,13 +1,13 @@
 """Which hand-written classifier a state dict is of, from the shapes of its tensors.
 
-The encoder is where BigBirdModel's own names are, behind any prefix. Every other tensor is of a layer, whatever it is called: the
-head is hidden -> labels, or hidden -> n -> labels with ReLU between; an attention over the tokens is hidden -> 1, or hidden -> n -> 1
-with tanh between. A way to give each layer one of these parts is a reading. Names count where shapes leave a choice: hidden -> 1 is an
-attention only if its name says so, or whoever imports does, since a second head has that shape too. Where no reading is left, or
-several are, they are listed: nothing is guessed.
+The encoder is where BigBirdModel's own names are, behind any prefix. Every other tensor is of a layer, whatever it is
+called: the head is hidden -> labels, or hidden -> n -> labels with ReLU between; an attention over the tokens is hidden
+-> 1, or hidden -> n -> 1 with tanh between. A way to give each layer one of these parts is a reading. Names count where
+shapes leave a choice: hidden -> 1 is an attention only if its name says so, or whoever imports does, since a second
+head has that shape too. Where no reading is left, or several are, they are listed: nothing is guessed.
 
-Weights say neither how tokens are pooled (where there is no attention) nor whether a softmax or a sigmoid follows: who imports has to
-know.
+Weights say neither how tokens are pooled (where there is no attention) nor whether a softmax or a sigmoid follows: who
+imports has to know.
 """
 
 import re
@@ -56,7 +56,7 @@ OWN: Mapping[str, HeadKind] = {
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What whoever imports says: the encoder's prefix, the layers of parts (of an attention its one or two), that there is an attention."""
+    """What whoever imports says: the encoder's prefix and the layers of parts, of an attention its one or two."""
 
     encoder: str | None = None
     dense: str | None = None
@@ -74,11 +74,14 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """What is in a state dict. `pooling` is None where weights don't say it; `outputs` is 0 for heads with outputs of their own.
+    """What is in a state dict.
 
-    `names` has, for each name in the state dict, that under which checkpoint.py stores the tensor; `layers` the head's layers as they
-    are called there, with ours. `absent_biases` are zeros: the softmax of an attention does not see what is added to all scores, so
-    people leave that bias out. `left_out` are tensors that no prediction depends on, or that are of other heads.
+    `pooling` is None where weights don't say it; `outputs` is 0 for heads with outputs of their own.
+
+    `names` has, for each name in the state dict, that under which checkpoint.py stores the tensor; `layers` the head's
+    layers as they are called there, with ours. `absent_biases` are zeros: the softmax of an attention does not see what
+    is added to all scores, so people leave that bias out. `left_out` are tensors that no prediction depends on, or that
+    are of other heads.
     """
 
     encoder: str
@@ -104,14 +107,15 @@ class Recognised:
         if name.startswith("bert."):
             return self.encoder + name.removeprefix("bert.")
         layer, _, kind = name.rpartition(".")
-        return next((f"{theirs}.{kind}" for theirs, ours in self.layers.items() if ours == layer), name)  # fmt: skip
+        return next((f"{theirs}.{kind}" for theirs, ours in self.layers.items() if ours == layer), name)
 
 
 def recognise(shapes: Shapes, where: object, named: Named | None = None) -> Recognised:
     """Finds the encoder and the parts of the head.
 
     Raises:
-        CheckpointError: no BigBird encoder or several, a decoder, an adapter, or a head of no reading or several; it names what is there.
+        CheckpointError: no BigBird encoder or several, a decoder, an adapter, or a head of no reading or several; it
+        names what is there.
     """
     named = named or Named()
     plain = {name: WRAPPERS.sub("", name) for name in shapes}
@@ -119,7 +123,8 @@ def recognise(shapes: Shapes, where: object, named: Named | None = None) -> Reco
     twice = [name for name, short in plain.items() if longer[short] != name]
     if twice:
         raise CheckpointError(
-            f"{where}: {twice[0]} and {longer[plain[twice[0]]]} are one name but for wrappers; expected each tensor once"
+            f"{where}: {twice[0]} and {longer[plain[twice[0]]]} are one name but for wrappers; expected each tensor "
+            "once"
         )
     adapters = [name for name in shapes if ADAPTER_NAMES.search(name)]
     if adapters:
@@ -135,7 +140,7 @@ def recognise(shapes: Shapes, where: object, named: Named | None = None) -> Reco
         name
         for name, short in plain.items()
         if name not in names and (_is_of_training(short, shapes[name]) or _is_of_other_encoder(short, plain.values()))
-    ]  # fmt: skip
+    ]
     unused = {*names, *left_out}
     rest = {short: shapes[name] for name, short in plain.items() if name not in unused}
     head = _Head(where, hidden, rest, named, _parent(prefix)).recognised()
@@ -169,12 +174,13 @@ def _encoder(plain: Mapping[str, str], where: object, named: Named) -> str:
         return told
     if not found:
         raise CheckpointError(
-            f"{where}: holds no BigBird encoder: none of bigbird.{WORDS}, bert.{WORDS} or any other name before {WORDS}; found "
-            f"{listed(sorted(plain))}; expected {_accepted()}"
+            f"{where}: holds no BigBird encoder: none of bigbird.{WORDS}, bert.{WORDS} or any other name before "
+            f"{WORDS}; found {listed(sorted(plain))}; expected {_accepted()}"
         )
     if len(found) > 1:
         raise CheckpointError(
-            f"{where}: holds several encoders: {', '.join(prefix or repr('') for prefix in found)}; give the one to import with --encoder"
+            f"{where}: holds several encoders: {', '.join(prefix or repr('') for prefix in found)}; give the one to "
+            "import with --encoder"
         )
     return found[0]
 
@@ -226,7 +232,10 @@ class _Found:
 
 @dataclass(frozen=True)
 class _Head:
-    """The tensors beside the encoder, their names without wrappers. `parent` is what transformers' own names stand behind."""
+    """The tensors beside the encoder, their names without wrappers.
+
+    `parent` is what transformers' own names stand behind.
+    """
 
     where: object
     hidden: int
@@ -275,7 +284,7 @@ class _Head:
         return self.layers[parts[part]][0] if part in parts else None
 
     def _check_tensors(self) -> None:
-        """Refuses what is no weight or bias of a linear layer: it has no place, and may well have a part in the prediction."""
+        """Refuses what is no weight or bias of a linear layer: it may well have a part in the prediction."""
         kinds: dict[str, set[str]] = {}
         for name in self.shapes:
             kinds.setdefault(name.rpartition(".")[0], set()).add(_kind(name))
@@ -322,11 +331,11 @@ class _Head:
     def _fits_shapes(self, parts: Mapping[str, Linear]) -> bool:
         inner_size = parts.get(INNER_ATTENTION, (self.hidden, 0))[0]
         dense_size = parts.get(DENSE, (self.hidden, 0))[0]
-        inputs = {INNER_ATTENTION: self.hidden, ATTENTION: inner_size, DENSE: self.hidden, LINEAR: dense_size}  # fmt: skip
+        inputs = {INNER_ATTENTION: self.hidden, ATTENTION: inner_size, DENSE: self.hidden, LINEAR: dense_size}
         return all(shape[1] == inputs[part] for part, shape in parts.items()) and (parts.get(ATTENTION, (1, 0))[0] == 1)
 
     def _fits_names(self, reading: Mapping[str, str], told: Mapping[str, str]) -> bool:
-        """An attention has to be called one or said to be one; another layer is not called one unless it is said to be another."""
+        """Whether names agree: an attention is called or said to be one, and no other layer is called one unasked."""
         attention = [reading[part] for part in OF_ATTENTION if part in reading]
         others = [reading[part] for part in (DENSE, LINEAR) if part in reading]
         said = set(told.values())
@@ -365,19 +374,25 @@ class _Head:
         ways = []
         for reading in readings:
             inner = f"{reading[INNER_ATTENTION]}," if INNER_ATTENTION in reading else ""
-            ways.append(" ".join(f"{options[part]} {inner if part == ATTENTION else ''}{layer}" for part, layer in reading.items() if part in options))  # fmt: skip
+            ways.append(
+                " ".join(
+                    f"{options[part]} {inner if part == ATTENTION else ''}{layer}"
+                    for part, layer in reading.items()
+                    if part in options
+                )
+            )
         return CheckpointError(
-            f"{self.where}: by shapes and names alone the layers beside the encoder are of no known classifier; found {self._found()}; "
-            f"they can be read as: {'; '.join(dict.fromkeys(ways))}: give the one that is right. What it leaves out must be of another "
-            "head, and is not imported"
+            f"{self.where}: by shapes and names alone the layers beside the encoder are of no known classifier; found "
+            f"{self._found()}; they can be read as: {'; '.join(dict.fromkeys(ways))}: give the one that is right. "
+            "What it leaves out must be of another head, and is not imported"
         )
 
-    def _unknown(self, missing: Collection[str] = (), surplus: Collection[str] = ()) -> CheckpointError:  # fmt: skip
+    def _unknown(self, missing: Collection[str] = (), surplus: Collection[str] = ()) -> CheckpointError:
         return CheckpointError(
             f"{self.where}: the layers beside the encoder are of no known classifier; found {self._found()} beside a "
             f"hidden size of {self.hidden}; missing: {listed(sorted(missing))}; "
-            f"not expected: {listed(sorted(surplus))}; expected {_accepted()}; a tensor that no prediction depends on has to be taken out of the "
-            "state dict"
+            f"not expected: {listed(sorted(surplus))}; expected {_accepted()}; a tensor that no prediction depends on "
+            "has to be taken out of the state dict"
         )
 
     def _found(self) -> str:
@@ -390,7 +405,7 @@ def _kind(name: str) -> str:
 
 def _accepted() -> str:
     return (
-        f"a state dict of {', '.join(ARCHITECTURES)}; or of BigBirdModel, under any name, with a linear layer to the labels, or with a "
-        "dense layer, ReLU and a linear one (fc and classifier, fc1 and fc2, …), and perhaps an attention over the tokens, a linear layer "
-        "to one number or two with tanh between"
+        f"a state dict of {', '.join(ARCHITECTURES)}; or of BigBirdModel, under any name, with a linear layer to the "
+        "labels, or with a dense layer, ReLU and a linear one (fc and classifier, fc1 and fc2, …), and perhaps an "
+        "attention over the tokens, a linear layer to one number or two with tanh between"
     )

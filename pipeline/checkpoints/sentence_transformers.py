@@ -1,7 +1,7 @@
-"""What a folder of the sentence-transformers library says of an embedding: its pooling, beside the encoder's config.json.
+"""What a folder of the sentence-transformers library says of an embedding: its pooling.
 
-Such a folder lists its modules in modules.json: a Transformer, which is the folder itself, a Pooling, and perhaps Normalize, which
-every embedding of ours is. The last hidden states alone don't say which of them the pooling takes.
+Such a folder lists its modules in modules.json: a Transformer, which is the folder itself, a Pooling, and perhaps
+Normalize, which every embedding of ours is. The last hidden states alone don't say which of them the pooling takes.
 """
 
 from collections.abc import Iterator
@@ -11,9 +11,16 @@ from pipeline.checkpoints.json_file import JsonFile
 from pipeline.errors import CheckpointError
 from pipeline.terms import Pooling
 
-MODULES, SETTINGS, PROMPTS = "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"  # fmt: skip
+MODULES, SETTINGS, PROMPTS = "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"
 KNOWN = ("Transformer", "Pooling", "Normalize")
-POOLINGS: dict[str, Pooling] = {"cls": "cls", "cls_token": "cls", "mean": "mean", "mean_tokens": "mean", "max": "max", "max_tokens": "max"}  # fmt: skip
+POOLINGS: dict[str, Pooling] = {
+    "cls": "cls",
+    "cls_token": "cls",
+    "mean": "mean",
+    "mean_tokens": "mean",
+    "max": "max",
+    "max_tokens": "max",
+}
 MODE = "pooling_mode_"
 
 
@@ -31,10 +38,13 @@ def pooling(folder: Path) -> Pooling | None:
             raise module.wrong("type", f"one of {', '.join(KNOWN)}: others cannot be run")
     _refuse(folder / SETTINGS, "do_lower_case", "texts are tokenized as they are")
     _refuse(folder / PROMPTS, "default_prompt_name", "nothing is put before a text")
-    found = {mode for module in modules if _kind(module) == "Pooling" for mode in _modes(folder / str(module.get("path")))}  # fmt: skip
+    found = {
+        mode for module in modules if _kind(module) == "Pooling" for mode in _modes(folder / str(module.get("path")))
+    }
     if len(found) != 1 or not found <= set(POOLINGS):
         raise CheckpointError(
-            f"{folder / MODULES}: the pooling is {' and '.join(sorted(found)) or 'none'}; expected one of cls, mean and max"
+            f"{folder / MODULES}: the pooling is {' and '.join(sorted(found)) or 'none'}; expected one of cls, mean "
+            "and max"
         )
     return POOLINGS[found.pop()]
 

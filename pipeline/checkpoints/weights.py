@@ -49,10 +49,10 @@ def _read_pickle(file: Path) -> Iterator[tuple[str, Tensor]]:
         unsafe = UNSAFE.search(str(error))
         found = f"an object of {unsafe.group(1)}" if unsafe else type(error).__name__
         raise CheckpointError(
-            f"{file}: cannot be read as a plain state dict ({found}); it is damaged, or holds more than names and tensors, such as a whole "
-            "model or a training run's settings, which are not loaded from a pickle: fetch the file again, or save the weights alone where "
-            "you trust it, with torch.save(model.state_dict(), path) or torch.save(torch.load(path, weights_only=False)['state_dict'], "
-            "path) or, better, as safetensors"
+            f"{file}: cannot be read as a plain state dict ({found}); it is damaged, or holds more than names and "
+            "tensors, such as a whole model or a training run's settings, which are not loaded from a pickle: fetch "
+            "the file again, or save the weights alone where you trust it, with torch.save(model.state_dict(), path) "
+            "or torch.save(torch.load(path, weights_only=False)['state_dict'], path) or, better, as safetensors"
         ) from error
     if not isinstance(state, Mapping):
         raise _no_state_dict(file, type(state).__name__)
@@ -67,8 +67,8 @@ def _weights(file: Path, state: Mapping[object, object]) -> Mapping[object, obje
     found = dict(_holding_words("", state))
     if len(found) > 1:
         raise CheckpointError(
-            f"{file}: holds several models' weights, under {', '.join(sorted(found))}; expected those of one: save the ones that you want "
-            "alone, with torch.save(torch.load(path, weights_only=True)[key], path)"
+            f"{file}: holds several models' weights, under {', '.join(sorted(found))}; expected those of one: save "
+            "the ones that you want alone, with torch.save(torch.load(path, weights_only=True)[key], path)"
         )
     return next(iter(found.values()), state)
 

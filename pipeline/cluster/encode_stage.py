@@ -18,7 +18,9 @@ from pipeline.tables.attempts import Attempts
 PROCESS_DIED = {
     "stage": "predict",
     "reason": "process_died",
-    "message": "the process that computed it ended, twice and with this document alone; look for it in the system's log",
+    "message": (
+        "the process that computed it ended, twice and with this document alone; look for it in the system's log"
+    ),
 }
 
 
@@ -36,9 +38,13 @@ class EncodeStage:
         self._attempts = attempts
         self._predictor = Predictor.load(folder.path, device=device, dtype=scoring.dtype, threads=threads)
         self._isolated = IsolatedPredictor(
-            folder.path, device=device, dtype=scoring.dtype, threads=threads,
-            outputs=folder.head.outputs(folder.encoder), per_token=folder.head.pooling == "tokens",
-        )  # fmt: skip
+            folder.path,
+            device=device,
+            dtype=scoring.dtype,
+            threads=threads,
+            outputs=folder.head.outputs(folder.encoder),
+            per_token=folder.head.pooling == "tokens",
+        )
 
     def __call__(self, packs: pa.Table) -> pa.Table:
         if packs["documents"][0].is_valid:

@@ -16,7 +16,7 @@ DONE = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class FragmentStage:
-    """Turns a unit's logits into its documents' outputs and keeps them as its fragment: then, and only then, the unit is done."""
+    """Turns a unit's logits into its documents' outputs, kept as its fragment: only then is the unit done."""
 
     fragments: Fragments
     task: Task

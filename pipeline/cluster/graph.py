@@ -71,7 +71,10 @@ def _label_wave(plan: Plan, missing: list[Pass], run: str) -> Iterator[UnitDone]
     logits = packs.map_batches(
         EncodeStage,
         fn_constructor_args=(
-            Attempts(plan.fragments, "predict", run), plan.scoring, "cuda" if compute.num_gpus else "cpu", actor_threads(compute)
+            Attempts(plan.fragments, "predict", run),
+            plan.scoring,
+            "cuda" if compute.num_gpus else "cpu",
+            actor_threads(compute),
         ),
         batch_size=1,
         batch_format="pyarrow",
@@ -80,7 +83,7 @@ def _label_wave(plan: Plan, missing: list[Pass], run: str) -> Iterator[UnitDone]
         compute=_pool(compute),
         max_restarts=RESTARTS,
         max_task_retries=RESTARTS,
-    )  # fmt: skip
+    )
     done = logits.map_batches(FragmentStage(plan.fragments, plan.task), batch_size=1, batch_format="pyarrow")
     with ray_errors_explained():
         for row in done.iter_rows():

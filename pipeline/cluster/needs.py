@@ -27,7 +27,7 @@ NODE_GROUP = "ray.io/node-group"  # a label that `ray start` gives a node whose 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Processes that must run at the same time, and beside them tasks of one CPU: readers, and writers in turn with them."""
+    """Processes that must run at the same time, and tasks of one CPU beside them: readers, in turn with writers."""
 
     what: str  # for people: `encoder actor`
     processes: int
@@ -80,7 +80,9 @@ def can_serve(need: Need, nodes: list[Nodes]) -> bool:
 
 
 def find_room(need: Need, ray_settings: RaySettings, wait_s: float, tell: Callable[[str], None]) -> None:
-    """Returns when the need can be met. Raises ConfigError where it never can be, RetryableError after `wait_s` seconds.
+    """Returns when the need can be met.
+
+    Raises ConfigError where it never can be, RetryableError after `wait_s` seconds.
 
     `tell` gets a line now and then that says what is waited for.
     """
@@ -94,8 +96,8 @@ def find_room(need: Need, ray_settings: RaySettings, wait_s: float, tell: Callab
 def check_cluster(need: Need, *, joining_s: float = JOINING_S) -> None:
     """Raises ConfigError where the cluster can never serve the need.
 
-    Where an autoscaler tells which nodes it may add, they count. Where one seems to run and doesn't tell, anything may come.
-    Elsewhere nodes that are just joining are looked for during `joining_s`.
+    Where an autoscaler tells which nodes it may add, they count. Where one seems to run and doesn't tell, anything may
+    come. Elsewhere nodes that are just joining are looked for during `joining_s`.
     """
     until = time.monotonic() + joining_s
     while not can_serve(need, offer := nodes_now() + nodes_to_come()):
@@ -103,7 +105,8 @@ def check_cluster(need: Need, *, joining_s: float = JOINING_S) -> None:
             return
         if nodes_to_come() or time.monotonic() > until:
             raise ConfigError(
-                f"the job needs {need}; the cluster has {_described(offer)}: set {need.settings} lower, or take a larger cluster"
+                f"the job needs {need}; the cluster has {_described(offer)}: set {need.settings} lower, or take a "
+                "larger cluster"
             )
         time.sleep(1)
 
@@ -137,7 +140,10 @@ def nodes_now() -> list[Nodes]:
 
 
 def nodes_to_come() -> list[Nodes]:
-    """What an autoscaler says that it may add to what there is; empty where none says so. A negative count means any number."""
+    """What an autoscaler says that it may add to what there is; empty where none says so.
+
+    A negative count means any number.
+    """
     config = state.get_cluster_config()
     groups = config.node_group_configs if config else []
     return [
@@ -151,7 +157,7 @@ def nodes_to_come() -> list[Nodes]:
 
 
 def _is_grown() -> bool:
-    """Whether some program starts this cluster's nodes by groups, as KubeRay and the cluster launcher do: it may start more.
+    """Whether a program starts this cluster's nodes by groups, as KubeRay and Ray's launcher do: it may start more.
 
     An autoscaler that only watches, as the one beside every `ray start`, calls each node a group of its own.
     """

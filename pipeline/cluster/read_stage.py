@@ -1,4 +1,7 @@
-"""CPU task: units that are read in one pass -> PACKS. Torch is not imported here: many of these run beside one encoder."""
+"""CPU task: units that are read in one pass -> PACKS.
+
+Torch is not imported here: many of these run beside one encoder.
+"""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -36,7 +39,7 @@ class ReadStage:
     run: str = ""
 
     def __call__(self, units: Pass) -> Iterator[pa.Table]:
-        """One row for each unit, in order, whatever is done by then: Ray tells a repeated task's blocks by their number."""
+        """One row for each unit, in order, done by then or not: Ray tells a repeated task's blocks by their number."""
         _never_unpickle()
         attempts = Attempts(self.fragments, "read", self.run)
         with attempts.attempt(units[0].id(self.scoring.key)) as before:
@@ -77,11 +80,11 @@ def _packer(storage: Storage, scoring: Scoring) -> Packer:
     tokenizer = Tokenizer.open(folder.path)
     return Packer(
         tokenizer, scoring.policy, scoring.token_budget, folder.encoder.block_size, scoring.located, scoring.questions
-    )  # fmt: skip
+    )
 
 
 @cache
 def _never_unpickle() -> None:
-    """ray.data teaches Arrow a column type whose values are unpickled when they are looked at, and any file may name it."""
+    """Takes back a column type that ray.data teaches Arrow: its values are unpickled, and any file may name it."""
     with contextlib.suppress(KeyError):  # where ray.data was not imported
         pa.unregister_extension_type("ray.data.arrow_pickled_object")

@@ -1,4 +1,4 @@
-"""Values that a person writes in a job file: sizes, durations, lists of names, counts or shares; and what all sections are."""
+"""Values that a person writes in a job file (sizes, durations, names, shares), and what all sections are."""
 
 import re
 from decimal import Decimal

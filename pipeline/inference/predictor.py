@@ -2,9 +2,9 @@
 
 On a CPU each of several threads computes a whole pack alone. Threads that share one pack wait for each other at every
 operation, and spin while they wait: beside any other load each waits for the one that was put off. Measured on 2 cores
-by `python -m jobs.measure.load`, 2 layers of 128, bf16: 519,000 tokens/s with a pack each and 480,000 with one shared; beside
-one busy process 331,000 and 134,000, beside three 220,000 and 52,000. One pack is computed by one thread whatever their
-number, so its bytes repeat.
+by `python -m jobs.measure.load`, 2 layers of 128, bf16: 519,000 tokens/s with a pack each and 480,000 with one shared;
+beside one busy process 331,000 and 134,000, beside three 220,000 and 52,000. One pack is computed by one thread
+whatever their number, so its bytes repeat.
 
 Letters of shapes: pipeline/bigbird/__init__.py.
 """
@@ -125,8 +125,10 @@ class Predictor:
         self.token_budget = len(tokens) // 2
         log.warning(
             "%s ran out of memory on a pack of %d tokens: going on with packs of at most %d",
-            self.device.name, len(tokens), self.token_budget,
-        )  # fmt: skip
+            self.device.name,
+            len(tokens),
+            self.token_budget,
+        )
         self.device.free_cached_memory()
         return self._start(tokens, lengths)
 

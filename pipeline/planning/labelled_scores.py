@@ -30,7 +30,10 @@ class Joined:
 
 
 def join(plan: Plan, split: Split) -> Joined:
-    """A split's labels with the logits of its units' fragments, by position. Raises CorpusError where not one has any."""
+    """A split's labels with the logits of its units' fragments, by position.
+
+    Raises CorpusError where not one has any.
+    """
     labels: list[Any] = []
     tables, failed = [], Counter(split.unreadable)
     for unit, documents in _with_fragments(plan, split):

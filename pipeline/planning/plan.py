@@ -209,7 +209,10 @@ def chosen_policy(settings: TextSettings, own: WindowConfig, longest: int) -> tu
 def scoring_for(
     job: Job, checkpoint: CheckpointFolder, policy: WindowPolicy, aggregation: Aggregation, task: Task
 ) -> Scoring:
-    """Names all that decides the scores, by the job's settings and the checkpoint. Raises ConfigError for a dtype that can't be."""
+    """Names all that decides the scores, by the job's settings and the checkpoint.
+
+    Raises ConfigError for a dtype that can't be.
+    """
     on_gpu = job.compute.num_gpus > 0
     dtype = resolve_dtype(job.compute.dtype, "cuda" if on_gpu else "cpu")
     weights_digest, tokenizer_digest = checkpoint.weights_digest(), checkpoint.tokenizer_digest()
@@ -224,8 +227,17 @@ def scoring_for(
     key = digest("scoring/1", decides)[:16]
     budget = job.compute.token_budget or default_budget("cuda" if on_gpu else "cpu")
     return Scoring(
-        key, job.checkpoint.uri, weights_digest, tokenizer_digest, policy, aggregation, dtype, budget, task.located, task.questions
-    )  # fmt: skip
+        key,
+        job.checkpoint.uri,
+        weights_digest,
+        tokenizer_digest,
+        policy,
+        aggregation,
+        dtype,
+        budget,
+        task.located,
+        task.questions,
+    )
 
 
 @contextlib.contextmanager
@@ -264,8 +276,8 @@ def _check_names_differ(keys: dict[str, str], task: Task) -> None:
         other = seen.setdefault(key.casefold(), f"{key!r} of {uri}")
         if other != f"{key!r} of {uri}":
             raise ConfigError(
-                f"corpus.carry: the hive key {key!r} of {uri} can't be told from {other}: engines know no case in the names of "
-                "columns; list the keys to carry without it, or rename its folders"
+                f"corpus.carry: the hive key {key!r} of {uri} can't be told from {other}: engines know no case in the "
+                "names of columns; list the keys to carry without it, or rename its folders"
             )
 
 

@@ -59,7 +59,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """What is measured, and what is fitted; `untold`: why nobody knows all that the checkpoint was trained on, if so."""
+    """What is measured, and what is fitted; `untold`: why nobody knows what the checkpoint was trained on, if so."""
 
     measured: Split
     fitted: Split | None
@@ -73,11 +73,13 @@ class Splits:
 def read_splits(plan: Plan, corpus: LabelledCorpusSettings, measured: str, fitted: str | None = None) -> Splits:
     """The splits called so, checked against the checkpoint's labels before anything is computed.
 
-    Left out are documents whose text the checkpoint was trained on, and of those that are measured what it was validated on:
-    that has chosen its weights. Fitting may use it again: it decides, as choosing did, and is measured on others.
+    Left out are documents whose text the checkpoint was trained on, and of those that are measured what it was
+    validated on: that has chosen its weights. Fitting may use it again: it decides, as choosing did, and is measured on
+    others.
 
     Raises:
-        CorpusError: a split that is missing; labels that are missing, or are none, or that the checkpoint does not know; a split
+        CorpusError: a split that is missing; labels that are missing, or are none, or that the checkpoint does not
+        know; a split
             of which all documents are left out.
     """
     found = list(truths(plan.storage, corpus, plan.units))
@@ -167,8 +169,8 @@ def _check_names(column: str, names: list[str], found: list[Found]) -> None:
         if not counts[name]:
             listed = ", ".join(f"{value!r} ({count:,})" for value, count in counts.most_common(NAMED * 3))
             raise CorpusError(
-                f"corpus.split_column {column!r}: no document is in the split {name!r}; found {listed or 'no document'}; "
-                "name the splits with evaluation.test and evaluation.validation"
+                f"corpus.split_column {column!r}: no document is in the split {name!r}; found "
+                f"{listed or 'no document'}; name the splits with evaluation.test and evaluation.validation"
             )
 
 
@@ -176,9 +178,10 @@ def _check_labels(plan: Plan, corpus: LabelledCorpusSettings, split: Split, miss
     column, readable = corpus.label_column, split.documents - split.unreadable.total()
     if not len(split) and split.left_out:
         raise CorpusError(
-            f"{split.title}: all {split.left_out.total():,} documents with a label are left out: {in_words(split.left_out)}. What a "
-            f"checkpoint was trained on (by {NAME} of {plan.job.checkpoint.uri}), or is measured too, says nothing of other documents: "
-            "give others, or train with a corpus.split_column that sets some apart"
+            f"{split.title}: all {split.left_out.total():,} documents with a label are left out: "
+            f"{in_words(split.left_out)}. What a checkpoint was trained on (by {NAME} of {plan.job.checkpoint.uri}), "
+            "or is measured too, says nothing of other documents: give others, or train with a corpus.split_column "
+            "that sets some apart"
         )
     if not len(split):
         raise CorpusError(
@@ -188,8 +191,9 @@ def _check_labels(plan: Plan, corpus: LabelledCorpusSettings, split: Split, miss
     if missing and corpus.unlabelled != "skip":
         first = ", ".join(map(repr, missing[:NAMED]))
         raise CorpusError(
-            f"corpus.label_column {column!r}: {len(missing):,} of {readable:,} documents of {split.title} have no label "
-            f"there, the first of them {first}; label them, leave them out with corpus.unlabelled: skip, or take empty lists for none of the labels with keep"
+            f"corpus.label_column {column!r}: {len(missing):,} of {readable:,} documents of {split.title} have no "
+            f"label there, the first of them {first}; label them, leave them out with corpus.unlabelled: skip, or "
+            "take empty lists for none of the labels with keep"
         )
 
 

@@ -2,8 +2,9 @@
 
 single_label  softmax(logits / temperature); the label is the most probable one, null below its threshold
 multi_label   sigmoid(logits / temperature); every label at or above its threshold, 0.5 by default
-binary        the one output is the second label's logit and the first one's is 0, so that softmax(logits / temperature) is
-              sigmoid(output / temperature); the second label at or above its threshold, 0.5 by default, below it the first
+binary        the one output is the second label's logit and the first one's is 0, so that
+              softmax(logits / temperature) is sigmoid(output / temperature); the second label at or above its
+              threshold, 0.5 by default, below it the first
 regression    the logit itself
 
 Shapes: N documents, L labels.

@@ -1,7 +1,7 @@
 """A unit's LOGITS row, as numpy; and windows that become documents again.
 
-Shapes: N documents, W windows, L outputs, and for heads that look at every token T tokens of all windows, D tokens of all
-documents.
+Shapes: N documents, W windows, L outputs, and for heads that look at every token T tokens of all windows, D tokens of
+all documents.
 """
 
 from dataclasses import dataclass

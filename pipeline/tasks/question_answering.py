@@ -3,11 +3,12 @@
 By the convention of SQuAD 2 (google-research/bert, run_squad.py; transformers' examples, utils_qa.py):
 
 * A span's logit is its first token's start logit + its last token's end logit. Spans have at most ANSWER_TOKENS tokens.
-* "No answer" is the span of [CLS]; of several windows the one with the lowest logit counts: each must say that it has none.
-* The SPANS_KEPT best spans of all windows and "no answer" compete: score = softmax of their logits. A span that is in two
-  windows, or that other tokens with blanks around it give as well, counts once, with its best logit.
-* There is no answer where the logit of "no answer" is more than `no_answer_threshold` above the best span's. 0 is what is more
-  probable; a checkpoint's own threshold is found on its validation data; a large one always answers.
+* "No answer" is the span of [CLS]; of several windows the one with the lowest logit counts: each must say that it has
+  none.
+* The SPANS_KEPT best spans of all windows and "no answer" compete: score = softmax of their logits. A span that is in
+  two windows, or that other tokens with blanks around it give as well, counts once, with its best logit.
+* There is no answer where the logit of "no answer" is more than `no_answer_threshold` above the best span's. 0 is what
+  is more probable; a checkpoint's own threshold is found on its validation data; a large one always answers.
 """
 
 from dataclasses import dataclass
@@ -53,8 +54,9 @@ BESTS = pa.field("answers", pa.list_(BEST))  # one for each question
 ANSWERS = column(
     "answers",
     pa.list_(ANSWER),
-    "one for each question, in the job file's order; answer, start and stop are null where there is none, and score is then the "
-    "probability of that; start and stop count characters (Unicode code points) from 0, the last one excluded",
+    "one for each question, in the job file's order; answer, start and stop are null where there is none, and score "
+    "is then the probability of that; start and stop count characters (Unicode code points) from 0, the last one "
+    "excluded",
 )
 
 

@@ -6,8 +6,8 @@ embedding               the pooled vector                      embedding
 token classification    entities                               entities
 question answering      each question's best spans             answers
 
-`outputs` runs once, when the unit is scored. `decide` runs at each publishing, so whatever only it reads may change without
-the encoder: thresholds.
+`outputs` runs once, when the unit is scored. `decide` runs at each publishing, so whatever only it reads may change
+without the encoder: thresholds.
 """
 
 from typing import Any, Protocol
@@ -45,7 +45,10 @@ class Task(Protocol):
         """What is asked of every document."""
 
     def outputs(self, logits: pa.Table, /) -> pa.Array:
-        """A unit's LOGITS row -> outputs of each document; null where it has no windows, or a logit that is not finite."""
+        """Turns a unit's LOGITS row into the outputs of each document.
+
+        Null stands for a document without windows, or with a logit that is not finite.
+        """
 
     def decide(self, outputs: pa.Array, /) -> list[pa.Array]:
-        """Outputs of N documents, at least one and none of them null -> one array per field of `fields`, N rows each."""
+        """Turns outputs of N documents, N at least 1 and none null, into an array of N rows per field of `fields`."""

@@ -1,12 +1,12 @@
 """Every token's logits -> entities: where in the text something is, what it is, and how sure that is.
 
-A document's tokens are labelled one by one, each by the window in which it has most context: the number of tokens to the
-nearer end of the window's part of the document (the rule of google-research/bert's run_squad.py); the earlier window if two
-have as much. So windows neither cut an entity nor list it twice.
+A document's tokens are labelled one by one, each by the window in which it has most context: the number of tokens to
+the nearer end of the window's part of the document (the rule of google-research/bert's run_squad.py); the earlier
+window if two have as much. So windows neither cut an entity nor list it twice.
 
 A token's label is its most probable one, by softmax(logits / temperature). Neighbours with one kind of label are one
-entity, as in transformers' aggregation strategy "simple"; its score is the mean of their probabilities. Labels may be plain
-kinds (PER), or kinds behind a prefix of BIO, IOB2, BILOU or BIOES:
+entity, as in transformers' aggregation strategy "simple"; its score is the mean of their probabilities. Labels may be
+plain kinds (PER), or kinds behind a prefix of BIO, IOB2, BILOU or BIOES:
 
 B, U, S     begin an entity: B-PER
 I, M        go on with it, or begin one where none of their kind is under way
@@ -43,8 +43,8 @@ ENTITY = pa.struct(
 ENTITIES = column(
     "entities",
     pa.list_(ENTITY),
-    "in the order of the text; start and stop count characters (Unicode code points) from 0, the last one excluded; score is the mean "
-    "probability of the tokens",
+    "in the order of the text; start and stop count characters (Unicode code points) from 0, the last one excluded; "
+    "score is the mean probability of the tokens",
 )
 
 
@@ -102,7 +102,7 @@ class TokenClassification:
                 score = float(score_D[run.first : run.last + 1].mean())
                 found.append(
                     {"label": run.kind, "text": text[start:stop], "start": start, "stop": stop, "score": score}
-                )  # fmt: skip
+                )
         return found
 
     def _labels(

@@ -1,7 +1,7 @@
 """Which characters of its text a token stands for.
 
-A tokenizer's own offsets count a blank with the word after it. Here a token starts at the first character that is no blank,
-at or behind its own begin, and stops behind the last one before its own end. So the tokens i to j stand for
+A tokenizer's own offsets count a blank with the word after it. Here a token starts at the first character that is no
+blank, at or behind its own begin, and stops behind the last one before its own end. So the tokens i to j stand for
 text[start_i:stop_j], which has no blank at either end, and for nothing where start_i >= stop_j: blanks, or a part of a
 character that the normalizer took apart.
 

@@ -1,8 +1,8 @@
 """Windows -> packs: first-fit-decreasing bin packing in whole blocks.
 
 Each window is rounded up to whole blocks and to nothing else. The result is a pure function of the lengths, so a unit
-gives the same packs wherever and whenever it runs. Sizes in blocks are few (64 for BigBird-base), and the first bin with
-room for a size only moves on while that size lasts, so the cost is O(windows + sizes × packs), not their product.
+gives the same packs wherever and whenever it runs. Sizes in blocks are few (64 for BigBird-base), and the first bin
+with room for a size only moves on while that size lasts, so the cost is O(windows + sizes × packs), not their product.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,9 @@
 """Splits texts at the tokens that were added to a vocabulary, as transformers' slow tokenizers do.
 
-The leftmost token counts, of those that begin there the longest. It is found in the text as it is, before any normalizer.
-What is between two tokens is tokenized as a text of its own. An unknown piece in there that is an added token after the
-normalizer (a letter and its accent, composed) is that token after all: the slow tokenizers look pieces up by their names.
+The leftmost token counts, of those that begin there the longest. It is found in the text as it is, before any
+normalizer. What is between two tokens is tokenized as a text of its own. An unknown piece in there that is an added
+token after the normalizer (a letter and its accent, composed) is that token after all: the slow tokenizers look pieces
+up by their names.
 """
 
 import re
@@ -29,7 +30,7 @@ class Piece:
 
 
 class Splitter:
-    """`names` gives the pieces of a text by name, of which `unknown_id` is the id of those that the vocabulary has not."""
+    """`names` gives the pieces of a text by name; those that the vocabulary has not get `unknown_id`."""
 
     def __init__(self, tokens: Iterable[AddedToken], unknown_id: int, names: Callable[[str], list[str]]) -> None:
         self._tokens = {token.content: token for token in tokens}
@@ -66,7 +67,7 @@ class Splitter:
         return np.array(known, np.int32)
 
     def locating(self, locate: Locate) -> Locate:
-        """The tokens of whole texts with their characters, where `locate` gives those of what is between added tokens."""
+        """The tokens of whole texts with their characters; `locate` gives those of what is between added tokens."""
         return lambda texts: [self._located(text, locate) for text in texts]
 
     def _located(self, text: str, locate_all: Locate) -> Located:

@@ -4,17 +4,18 @@ The ids come from the checkpoint's own sentencepiece model, 3–5 M tokens/s per
 `tokenizer.json` too and the two disagree on the probe texts, the checkpoint was most likely trained with the latter, so
 the tokenizers library is used and one log line says so.
 
-Tokens that were added to the vocabulary are found as the checkpoint's own tokenizer finds them. A `tokenizer.json` that has
-some is taken as it is: the two libraries differ in what they do with the blanks beside an added token. Without that file the
-rule is the slow tokenizer's, which wrote such folders before transformers 5: the text is split at the tokens as they are
-written, and each piece between them is tokenized as a text of its own (text/splitting.py). Folders of transformers 5 say
-`"backend": "tokenizers"`, and are tokenized by that library.
+Tokens that were added to the vocabulary are found as the checkpoint's own tokenizer finds them. A `tokenizer.json` that
+has some is taken as it is: the two libraries differ in what they do with the blanks beside an added token. Without that
+file the rule is the slow tokenizer's, which wrote such folders before transformers 5: the text is split at the tokens
+as they are written, and each piece between them is tokenized as a text of its own (text/splitting.py). Folders of
+transformers 5 say `"backend": "tokenizers"`, and are tokenized by that library.
 
 A control token written out in a document ([SEP], </s>) is text and must not become a control token.
 
 A text of more than PART characters is tokenized in parts, cut at a blank between two words, which bounds the memory: in
 one call sentencepiece took 1.1 GB for 64 MB of text. The ids are those of the whole but for some of those that are
-equally likely: sentencepiece's sums of scores are rounded, and after a million characters 4 ids in 231,628 depend on it.
+equally likely: sentencepiece's sums of scores are rounded, and after a million characters 4 ids in 231,628 depend on
+it.
 """
 
 import json
@@ -94,7 +95,10 @@ class Tokenizer:
 
     @classmethod
     def load(cls, spiece: Path | None, tokenizer_json: Path | None, additions: Declared = NOTHING) -> "Tokenizer":
-        """Raises CheckpointError for a file that is no tokenizer or has no [CLS] and [SEP], or that disagrees with another."""
+        """Loads the tokenizer of one file or of two that agree.
+
+        Raises CheckpointError for a file that is no tokenizer, has no [CLS] and [SEP], or disagrees with the other.
+        """
         tokenizer = _load(spiece, tokenizer_json, additions)
         harmless = harmless_cuts(tokenizer) if tokenizer.added else None
         return replace(
@@ -117,9 +121,9 @@ class Tokenizer:
         """Raises CheckpointError where the encoder of config.json has no embedding for an id of this tokenizer."""
         if self.vocab_size > vocab_size:
             raise CheckpointError(
-                f"{folder}: config.json and the tokenizer's files disagree: vocab_size is {vocab_size}, and the tokenizer has ids up to "
-                f"{self.vocab_size - 1}; expected an embedding for each id: they are of two checkpoints, or the model was not resized when "
-                "tokens were added"
+                f"{folder}: config.json and the tokenizer's files disagree: vocab_size is {vocab_size}, and the "
+                f"tokenizer has ids up to {self.vocab_size - 1}; expected an embedding for each id: they are of two "
+                "checkpoints, or the model was not resized when tokens were added"
             )
 
 
@@ -155,7 +159,7 @@ def located_in_parts(locate: Locate, part: int = PART, harmless: Harmless | None
 
 
 def harmless_cuts(tokenizer: Tokenizer) -> Harmless:
-    """Whether a text can be cut at the blank at `blank`: not within an added token, nor where one takes blanks with it."""
+    """Whether a text can be cut at the blank at `blank`: not where an added token holds it or takes it along."""
     reach = REACH + 2 * max(map(len, tokenizer.added))
 
     def same_ids(text: Text, blank: int) -> bool:
@@ -208,8 +212,10 @@ def _agreed(sentencepiece: Tokenizer, other: Tokenizer, folder: Path) -> Tokeniz
         return sentencepiece
     log.warning(
         "%s: spiece.model and tokenizer.json differ on %d of %d probe texts: using tokenizer.json (slower)",
-        folder, differ, len(PROBES),
-    )  # fmt: skip
+        folder,
+        differ,
+        len(PROBES),
+    )
     return other
 
 
@@ -220,8 +226,9 @@ def _refuse_other_pieces(spiece: Path, tokenizer_json: Path, tree: Tree) -> None
     if differ and tree["model"].get("type") == "Unigram":
         piece, id_ = differ[0]
         raise CheckpointError(
-            f"{spiece} and {tokenizer_json.name} disagree: {len(pieces)} pieces and {len(others)}, the first that differs is {piece!r} with "
-            f"the id {id_}; expected one vocabulary: remove the file that the checkpoint was not trained with"
+            f"{spiece} and {tokenizer_json.name} disagree: {len(pieces)} pieces and {len(others)}, the first that "
+            f"differs is {piece!r} with the id {id_}; expected one vocabulary: remove the file that the checkpoint "
+            "was not trained with"
         )
 
 
@@ -298,7 +305,7 @@ def _without_literal_control_tokens(model: bytes) -> bytes:
 
 
 def _tree_of(model: bytes, added: list[AddedToken]) -> Tree:
-    """A tokenizer.json as transformers 5 makes it of a sentencepiece model, but with the model's own table of characters.
+    """Makes a tokenizer.json of a sentencepiece model as transformers 5 does, but with the model's table of characters.
 
     transformers 5.23 leaves that table out, so a newline becomes <unk> there where the model reads a blank.
     """
@@ -313,7 +320,7 @@ def _tree_of(model: bytes, added: list[AddedToken]) -> Tree:
         "normalizer": {"type": "Sequence", "normalizers": [table, blanks] if charsmap else [blanks]},
         "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True},
         "model": {"type": "Unigram", "unk_id": unknown[0], "vocab": [[p.piece, p.score] for p in proto.pieces]},
-    }  # fmt: skip
+    }
 
 
 def _entry(token: AddedToken) -> dict[str, object]:
@@ -335,7 +342,7 @@ def _read_tree(path: Path) -> Tree:
 def _vocabulary(tree: Tree) -> dict[str, int]:
     """The pieces of the model, without added tokens, and their ids."""
     vocab = tree["model"]["vocab"]
-    return vocab if isinstance(vocab, dict) else {piece: id_ for id_, (piece, _) in enumerate(vocab)}  # fmt: skip
+    return vocab if isinstance(vocab, dict) else {piece: id_ for id_, (piece, _) in enumerate(vocab)}
 
 
 def _added(tree: Tree, path: Path) -> list[AddedToken]:
@@ -371,8 +378,9 @@ def _from_tree(tree: Tree, path: Path) -> Tokenizer:
         found = tokenizer.token_to_id(_hidden(token["content"]))
         if found != token["id"]:
             raise CheckpointError(
-                f"{path}: the added token {token['content']!r} has the id {token['id']}, but the tokenizers library and transformers give "
-                f"it {found}; expected added tokens in the order of their ids, without a gap: save the tokenizer anew with save_pretrained"
+                f"{path}: the added token {token['content']!r} has the id {token['id']}, but the tokenizers library "
+                f"and transformers give it {found}; expected added tokens in the order of their ids, without a gap: "
+                "save the tokenizer anew with save_pretrained"
             )
     return Tokenizer(
         in_parts(encode, WHOLE),

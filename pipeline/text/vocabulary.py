@@ -24,11 +24,21 @@ def train_vocabulary(texts: Iterable[tuple[str, str]], size: int) -> bytes:
     model = io.BytesIO()
     try:
         SentencePieceTrainer.train(
-            sentence_iterator=iter(lines), model_writer=model, vocab_size=size, model_type="unigram",
-            max_sentence_length=LONGEST_LINE, pad_id=0, eos_id=1, bos_id=2, unk_id=3, pad_piece="<pad>",
-            control_symbols=[CLS, SEP, MASK], num_threads=THREADS,
-            shuffle_input_sentence=False, minloglevel=2,
-        )  # fmt: skip
+            sentence_iterator=iter(lines),
+            model_writer=model,
+            vocab_size=size,
+            model_type="unigram",
+            max_sentence_length=LONGEST_LINE,
+            pad_id=0,
+            eos_id=1,
+            bos_id=2,
+            unk_id=3,
+            pad_piece="<pad>",
+            control_symbols=[CLS, SEP, MASK],
+            num_threads=THREADS,
+            shuffle_input_sentence=False,
+            minloglevel=2,
+        )
     except RuntimeError as error:
         raise ConfigError(
             f"init.vocabulary {size}: {len(lines):,} lines of text do not give so many pieces ({error}); set it lower"

@@ -63,9 +63,7 @@ class Batcher:
         random = np.random.default_rng([settings.seed, epoch])
         order = random.permutation(len(examples)).tolist()
         length_C = examples.length_C.tolist()
-        windows = [
-            w for document in order for w in self._windows(document, length_C[document], settings, random)
-        ]  # fmt: skip
+        windows = [w for document in order for w in self._windows(document, length_C[document], settings, random)]
         return [self.packs(part) for part in self._parts(windows, settings.tokens_per_step)]
 
     def every_window(self, examples: TokenizedDocuments) -> list[TrainingWindow]:
@@ -87,7 +85,7 @@ class Batcher:
         windows: list[TrainingWindow],
         hidden: float = 0.0,
         seed: tuple[int, ...] = (),
-    ) -> Batch:  # fmt: skip
+    ) -> Batch:
         """A pack's tensors; a share `hidden` of the tokens is replaced by [MASK], the same for a window in any pack."""
         ids = [self._ids(examples, window) for window in windows]
         seen = [self._hide(*pair, hidden, seed) for pair in zip(ids, windows, strict=True)]

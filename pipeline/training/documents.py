@@ -71,8 +71,10 @@ class Source:
     def open(cls, storage: Storage, job: TrainJob) -> "Source":
         """Lists the files. Raises CorpusError, AccessError, StorageError."""
         named: list[tuple[Split, LabelledCorpusSettings | None]] = [
-            ("train", job.corpus), ("validation", job.validation), ("test", job.test)
-        ]  # fmt: skip
+            ("train", job.corpus),
+            ("validation", job.validation),
+            ("test", job.test),
+        ]
         return cls(
             job,
             tuple((split, Labelled.open(storage, settings)) for split, settings in named if settings),

@@ -147,7 +147,7 @@ class Loop:
             if self.workers.rank == 0:
                 state.write_state(self.folder / BEST_WEIGHTS, model.module.state_dict())
         if self.workers.rank == 0:
-            self.report({"kind": "epoch", "phase": self.phase, "epochs": self.settings.epochs} | record)  # fmt: skip
+            self.report({"kind": "epoch", "phase": self.phase, "epochs": self.settings.epochs} | record)
 
     def _restore(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingProgress:
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ def autocast(device: str, dtype: str) -> AbstractContextManager[None]:
 class Model:
     def __init__(
         self, classifier: Classifier, objective: Objective, device: str, dtype: str, *, head_only: bool
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.classifier = classifier.to(device)
         self.objective = objective.to(device)
         self.device = device

@@ -39,7 +39,7 @@ from pipeline.training.token_store import TokenWriter, write_texts
 WORK_VERSION = 3
 STATES = "states"
 # They decide where and how fast, not what comes out.
-UNDECISIVE: dict[str, Any] = {"ray": True, "storage": True, "compute": True, "output": {"state_every_s"}}  # fmt: skip
+UNDECISIVE: dict[str, Any] = {"ray": True, "storage": True, "compute": True, "output": {"state_every_s"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,11 +208,21 @@ def _new_encoder(job: TrainJob, vocab_size: int) -> EncoderConfig:
     init = job.init
     assert init is not None
     return EncoderConfig(
-        vocab_size=vocab_size, hidden_size=init.hidden_size, layers=init.layers, heads=init.heads,
-        intermediate_size=init.intermediate_size, max_positions=init.max_positions, type_vocab_size=2,
-        block_size=init.block_size, random_blocks=init.random_blocks, attention_type=init.attention_type,
-        activation=init.activation, norm_eps=1e-12, use_bias=True, rescale_embeddings=False,
-    )  # fmt: skip
+        vocab_size=vocab_size,
+        hidden_size=init.hidden_size,
+        layers=init.layers,
+        heads=init.heads,
+        intermediate_size=init.intermediate_size,
+        max_positions=init.max_positions,
+        type_vocab_size=2,
+        block_size=init.block_size,
+        random_blocks=init.random_blocks,
+        attention_type=init.attention_type,
+        activation=init.activation,
+        norm_eps=1e-12,
+        use_bias=True,
+        rescale_embeddings=False,
+    )
 
 
 def _head(job: TrainJob, folder: CheckpointFolder | None, labels: Mapping[Split, list[Label]]) -> HeadConfig:

@@ -101,7 +101,7 @@ def card(run: Run, result: dict[str, Any]) -> str:
             "```",
             "",
         ]
-    )  # fmt: skip
+    )
 
 
 def _epoch_row(epoch: dict[str, Any]) -> str:

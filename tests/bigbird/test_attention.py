@@ -88,8 +88,8 @@ def test_bfloat16_is_near_float32(pack: tuple[EncoderConfig, Layout, Tensor]) ->
     expected_TD = SDPA.every_row(qkv_TX.bfloat16().float(), layout, config.heads)
     context_TD = SDPA.every_row(qkv_TX.bfloat16(), layout, config.heads)
     assert context_TD.dtype == torch.bfloat16
-    # Scores here go up to 14, where bfloat16 is spaced by 6e-2: a probability may be 3 % off. Worst measured 5.1e-2 of values
-    # up to 4; with scores kept as float32 it would be 9.7e-3, and twice the time.
+    # Scores here go up to 14, where bfloat16 is spaced by 6e-2: a probability may be 3 % off. Worst measured 5.1e-2 of
+    # values up to 4; with scores kept as float32 it would be 9.7e-3, and twice the time.
     assert float((context_TD - expected_TD).abs().max()) < 0.12
 
 

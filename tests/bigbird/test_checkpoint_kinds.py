@@ -1,7 +1,7 @@
 """Kinds of checkpoint folders and weights as they are found, a line each: what comes of them.
 
-A folder gives transformers' logits of each window alone, or is refused with words that name what is wrong. Most of what is refused
-would have been scored, wrongly and without a word, or have ended in an error that didn't say what to do.
+A folder gives transformers' logits of each window alone, or is refused with words that name what is wrong. Most of what
+is refused would have been scored, wrongly and without a word, or have ended in an error that didn't say what to do.
 """
 
 import argparse
@@ -187,7 +187,9 @@ RIGHT: dict[str, Make] = {
     "blocks of 16, one random one": saved(block_size=16, num_random_blocks=1),
     "another norm epsilon": saved(layer_norm_eps=1e-3),
     "position_embedding_type, which transformers ignores": saved(position_embedding_type="relative_key"),
-    "dropouts and other keys of training": saved(classifier_dropout=0.5, attention_probs_dropout_prob=0.4, use_cache=False),
+    "dropouts and other keys of training": saved(
+        classifier_dropout=0.5, attention_probs_dropout_prob=0.4, use_cache=False
+    ),
     "fewer positions": saved(max_position_embeddings=1024),
     "more types": saved(type_vocab_size=5),
     "not tied": saved(tie_word_embeddings=False),
@@ -199,7 +201,9 @@ RIGHT: dict[str, Make] = {
     "bfloat16": as_16_bits(torch.bfloat16),
     "shards": sharded,
     "no pooler": tensors(lambda state: [state.pop(f"bert.pooler.{kind}") for kind in ("weight", "bias")]),
-    "buffers of older versions": tensors(lambda state: state.update({"bert.embeddings.position_ids": torch.arange(4096)[None]})),
+    "buffers of older versions": tensors(
+        lambda state: state.update({"bert.embeddings.position_ids": torch.arange(4096)[None]})
+    ),
     "bin": pickled(lambda state, _: state),
     "bin of torch before 1.6": pickled(lambda state, _: state, _use_new_zipfile_serialization=False),
     "bin with strides and shared storage": pickled(strided),
@@ -210,38 +214,111 @@ RIGHT: dict[str, Make] = {
     "bin beside safetensors, the same": second_bin(lambda tensor: tensor),
     "bin beside safetensors, the same in float64": second_bin(lambda tensor: tensor.double()),
     "a Trainer's checkpoint-500": beside(trained),
-    "files of TensorFlow and Flax beside": beside(lambda _, path: [(path / name).write_bytes(b"x") for name in ("tf_model.h5", "flax_model.msgpack")]),
-}  # fmt: skip
+    "files of TensorFlow and Flax beside": beside(
+        lambda _, path: [(path / name).write_bytes(b"x") for name in ("tf_model.h5", "flax_model.msgpack")]
+    ),
+}
 REFUSED: dict[str, tuple[Make, str]] = {
-    "bin beside safetensors, other values": (second_bin(lambda tensor: tensor + 1e-3), r"model.safetensors and pytorch_model.bin disagree: classifier.dense.weight differs"),
-    "bin beside safetensors, another shape": (second_bin(lambda tensor: tensor[:3]), r"model.safetensors and pytorch_model.bin disagree: classifier.dense.weight"),
+    "bin beside safetensors, other values": (
+        second_bin(lambda tensor: tensor + 1e-3),
+        r"model.safetensors and pytorch_model.bin disagree: classifier.dense.weight differs",
+    ),
+    "bin beside safetensors, another shape": (
+        second_bin(lambda tensor: tensor[:3]),
+        r"model.safetensors and pytorch_model.bin disagree: classifier.dense.weight",
+    ),
     "a shard is missing": (without_a_shard, "model-00002-of-.* is missing; found"),
     "cut off": (cut, "cannot be read as safetensors .*; fetch the file again"),
     "NaN": (one_tensor(with_one(float("nan"))), "classifier.dense.weight holds numbers that are not finite"),
     "infinity": (one_tensor(with_one(float("inf"))), "classifier.dense.weight holds numbers that are not finite"),
-    "int8": (one_tensor(lambda tensor: tensor.to(torch.int8)), "is torch.int8 .*; expected floating point of shape .*, not quantized"),
-    "fp8": (one_tensor(lambda tensor: tensor.to(torch.float8_e4m3fn)), "is torch.float8_e4m3fn .*; expected .*, not quantized"),
-    "GPTQ": (tensors(lambda state: state.update({"bert.encoder.layer.0.intermediate.dense.qweight": torch.zeros(8, 12, dtype=torch.int32)})), "not expected: bert.encoder.layer.0.intermediate.dense.qweight"),
-    "quantization_config": (configured(quantization_config={"quant_method": "bitsandbytes"}), "quantization_config is .*; expected none: quantized weights"),
-    "code that comes with it": (configured(auto_map={"AutoModelForSequenceClassification": "modeling.Mine"}), "auto_map is .*; expected none: code that comes with"),
+    "int8": (
+        one_tensor(lambda tensor: tensor.to(torch.int8)),
+        "is torch.int8 .*; expected floating point of shape .*, not quantized",
+    ),
+    "fp8": (
+        one_tensor(lambda tensor: tensor.to(torch.float8_e4m3fn)),
+        "is torch.float8_e4m3fn .*; expected .*, not quantized",
+    ),
+    "GPTQ": (
+        tensors(
+            lambda state: state.update(
+                {"bert.encoder.layer.0.intermediate.dense.qweight": torch.zeros(8, 12, dtype=torch.int32)}
+            )
+        ),
+        "not expected: bert.encoder.layer.0.intermediate.dense.qweight",
+    ),
+    "quantization_config": (
+        configured(quantization_config={"quant_method": "bitsandbytes"}),
+        "quantization_config is .*; expected none: quantized weights",
+    ),
+    "code that comes with it": (
+        configured(auto_map={"AutoModelForSequenceClassification": "modeling.Mine"}),
+        "auto_map is .*; expected none: code that comes with",
+    ),
     "num_labels against id2label": (configured(num_labels=2), "num_labels is 2; expected 3, as many as id2label has"),
-    "label2id against id2label": (configured(label2id={"rook": 1, "jackdaw": 0, "crow": 2}), "label2id is .*; expected the reverse of id2label, which has 'rook'"),
-    "id2label with a gap": (configured(id2label={"0": "a", "2": "b"}), "id2label is .*; expected an object with one label under each"),
-    "id2label against the weights": (configured(id2label={"0": "a", "1": "b"}, label2id=None), r"classifier.out_proj.\w+ is .* of shape \[3.*; expected .* of shape \[2"),
+    "label2id against id2label": (
+        configured(label2id={"rook": 1, "jackdaw": 0, "crow": 2}),
+        "label2id is .*; expected the reverse of id2label, which has 'rook'",
+    ),
+    "id2label with a gap": (
+        configured(id2label={"0": "a", "2": "b"}),
+        "id2label is .*; expected an object with one label under each",
+    ),
+    "id2label against the weights": (
+        configured(id2label={"0": "a", "1": "b"}, label2id=None),
+        r"classifier.out_proj.\w+ is .* of shape \[3.*; expected .* of shape \[2",
+    ),
     "unknown problem_type": (configured(problem_type="multiclass"), "problem_type is 'multiclass'; expected one of"),
     "unknown activation": (configured(hidden_act="silu"), "hidden_act is 'silu'; expected one of"),
-    "fewer words than the weights": (configured(vocab_size=499), r"word_embeddings.weight is .* of shape \[500, 64\]; expected .*\[499, 64\]"),
-    "more positions than the weights": (configured(max_position_embeddings=8192), r"position_embeddings.weight is .*\[4096, 64\]; expected .*\[8192, 64\]"),
-    "heads that were pruned": (one_tensor(lambda tensor: tensor[:32], "bert.encoder.layer.0.attention.self.query.weight"), r"query.weight is .* of shape \[32, 64\]"),
-    "two models": (pickled(lambda state, _: {"model": state, "ema": state, "step": 9}), "holds several models' weights, under ema, model; expected"),
-    "settings of a run beside the weights": (pickled(lambda state, _: {"state_dict": state, "hyper_parameters": argparse.Namespace(lr=0.1)}), r"an object of argparse.Namespace.*weights_only=False\)\['state_dict'\]"),
-    "a whole model": (pickled(lambda state, _: nn.Linear(3, 3)), "an object of torch.nn.modules.linear.Linear.*torch.save"),
-    "code": (pickled(lambda state, path: {"state_dict": state, "x": Trap(path / "unpickled")}), "cannot be read as a plain state dict"),
-    "an optimizer alone": (pickled(lambda state, _: {"state": {}, "param_groups": []}), "holds 'state': dict; expected a state dict"),
-    "an adapter": (writes("adapter_config.json", {"peft_type": "LORA"}), r"has adapter_config.json: it is of an adapter \(LoRA\).*merge_and_unload"),
-    "an adapter that was not merged": (tensors(lambda state: state.update({"bert.encoder.layer.0.attention.self.query.lora_A.default.weight": torch.zeros(4, 64)})), r"lora_A.default.weight: it is of an adapter \(LoRA\)"),
-    "names of DataParallel": (pickled(lambda state, _: {f"module.{name}": tensor for name, tensor in state.items()}), "not expected: module.bert.*rookery import"),
-}  # fmt: skip
+    "fewer words than the weights": (
+        configured(vocab_size=499),
+        r"word_embeddings.weight is .* of shape \[500, 64\]; expected .*\[499, 64\]",
+    ),
+    "more positions than the weights": (
+        configured(max_position_embeddings=8192),
+        r"position_embeddings.weight is .*\[4096, 64\]; expected .*\[8192, 64\]",
+    ),
+    "heads that were pruned": (
+        one_tensor(lambda tensor: tensor[:32], "bert.encoder.layer.0.attention.self.query.weight"),
+        r"query.weight is .* of shape \[32, 64\]",
+    ),
+    "two models": (
+        pickled(lambda state, _: {"model": state, "ema": state, "step": 9}),
+        "holds several models' weights, under ema, model; expected",
+    ),
+    "settings of a run beside the weights": (
+        pickled(lambda state, _: {"state_dict": state, "hyper_parameters": argparse.Namespace(lr=0.1)}),
+        r"an object of argparse.Namespace.*weights_only=False\)\['state_dict'\]",
+    ),
+    "a whole model": (
+        pickled(lambda state, _: nn.Linear(3, 3)),
+        "an object of torch.nn.modules.linear.Linear.*torch.save",
+    ),
+    "code": (
+        pickled(lambda state, path: {"state_dict": state, "x": Trap(path / "unpickled")}),
+        "cannot be read as a plain state dict",
+    ),
+    "an optimizer alone": (
+        pickled(lambda state, _: {"state": {}, "param_groups": []}),
+        "holds 'state': dict; expected a state dict",
+    ),
+    "an adapter": (
+        writes("adapter_config.json", {"peft_type": "LORA"}),
+        r"has adapter_config.json: it is of an adapter \(LoRA\).*merge_and_unload",
+    ),
+    "an adapter that was not merged": (
+        tensors(
+            lambda state: state.update(
+                {"bert.encoder.layer.0.attention.self.query.lora_A.default.weight": torch.zeros(4, 64)}
+            )
+        ),
+        r"lora_A.default.weight: it is of an adapter \(LoRA\)",
+    ),
+    "names of DataParallel": (
+        pickled(lambda state, _: {f"module.{name}": tensor for name, tensor in state.items()}),
+        "not expected: module.bert.*rookery import",
+    ),
+}
 
 
 def logits_of(path: Path) -> tuple[CheckpointFolder, npt.NDArray[np.float32]]:

@@ -223,7 +223,8 @@ def test_8_bits_are_off_by_no_more_than_half_a_step(dtype: torch.dtype, bias: bo
     largest, usual = int8_error(random_linear(bias=bias), random_rows(rows, dtype))
     assert largest <= 1  # measured 0.23
     # Steps of 1/126 of about 2.6 standard deviations, uniform, of inputs and of weights: 0.6 % each, 0.9 % together. A
-    # bound on the worst case would not see that rounding is cut, or that there is one scale for all. Worst measured 1.1 %.
+    # bound on the worst case would not see that rounding is cut, or that there is one scale for all. Worst measured 1.1
+    # %.
     assert usual < 0.02
 
 

@@ -140,7 +140,7 @@ def test_a_binary_problem_has_one_output_and_two_labels() -> None:
     assert head_keys(head)["id2label"] == {"0": "spam"}  # for transformers, which knows one
     for said in ({"ham": 0, "spam": 0.7}, {"spam": 0.7}):
         assert read_decision(rookery_file(thresholds=said), head).thresholds == said
-    with pytest.raises(CheckpointError, match=r"thresholds.spam is None; .*the second one's threshold decides"):  # fmt: skip
+    with pytest.raises(CheckpointError, match=r"thresholds.spam is None; .*the second one's threshold decides"):
         read_decision(rookery_file(thresholds={"ham": 0.3}), head)
 
 

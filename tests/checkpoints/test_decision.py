@@ -26,7 +26,7 @@ def test_what_is_written_is_what_the_folder_then_says(tmp_path: Path):
 
 def test_whatever_else_is_there_stays(tmp_path: Path):
     windows = {"max_tokens": 512}
-    path = folder(tmp_path, windows=windows, temperature=3.0, thresholds={"rust": 0.1, "swift": 0.2})  # fmt: skip
+    path = folder(tmp_path, windows=windows, temperature=3.0, thresholds={"rust": 0.1, "swift": 0.2})
     assert json.loads(with_decision(path, {"swift": 0.3, "python": 0.4}, 2.0)) == {
         "windows": windows,
         "temperature": 2.0,

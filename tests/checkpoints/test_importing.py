@@ -1,6 +1,7 @@
 """Classifiers as people write them around BigBirdModel, imported, against themselves on each window alone.
 
-The tolerance is 1e-5 for probabilities, of which the worst measured is 5.5e-7, and 1e-4 for logits, as for the encoder (test_encoder.py).
+The tolerance is 1e-5 for probabilities, of which the worst measured is 5.5e-7, and 1e-4 for logits, as for the encoder
+(test_encoder.py).
 """
 
 import json
@@ -281,7 +282,7 @@ def as_trainer(state: dict[str, Tensor], folder: Path) -> Path:
     ):
         (folder / name).write_bytes(b"not to be read")
     (folder / "trainer_state.json").write_text("{}")
-    return folder  # fmt: skip
+    return folder
 
 
 def as_two_files(save: Callable[..., object], name: str) -> Write:
@@ -291,7 +292,7 @@ def as_two_files(save: Callable[..., object], name: str) -> Write:
         prefix = next(iter(state)).split(".")[0] + "."
         encoder = {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}
         save_file(encoder, folder / "model.safetensors")
-        head = {n.removeprefix("classifier."): t for n, t in state.items() if not n.startswith(prefix)}  # fmt: skip
+        head = {n.removeprefix("classifier."): t for n, t in state.items() if not n.startswith(prefix)}
         save(head, folder / name)
         return folder
 
@@ -306,9 +307,7 @@ WRITES: dict[str, Write] = {
     "safetensors": as_safetensors,
     "DataParallel": as_pickle(lambda state: prefixed("module.", state)),
     "torch.compile": as_pickle(lambda state: prefixed("_orig_mod.", state)),
-    "training loop": as_pickle(
-        lambda state: {"epoch": 3, "model_state_dict": prefixed("module.", state), "loss": 0.1}
-    ),
+    "training loop": as_pickle(lambda state: {"epoch": 3, "model_state_dict": prefixed("module.", state), "loss": 0.1}),
     "Lightning": as_pickle(lambda state: {"state_dict": prefixed("model.", state)}),
     "Lightning, whole": as_pickle(whole_lightning),
     "DeepSpeed": as_pickle(lambda state: {"module": state, "optimizer": None, "global_steps": 5}),
@@ -329,7 +328,7 @@ WRITES: dict[str, Write] = {
     "a folder with a file of another name": as_one_file,
     "head beside the encoder, a pickle": as_two_files(torch.save, "classifier.pt"),
     "head beside the encoder, safetensors": as_two_files(save_file, "head.safetensors"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("model_class", [MeanLinear, PooledDense])
@@ -347,7 +346,7 @@ def test_forms_in_which_state_dicts_are_saved(tmp_path: Path, model_class: Any, 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_weights_of_16_bits(tmp_path: Path, dtype: torch.dtype) -> None:
     model = hand_written(MeanDense).to(dtype).float()
-    weights = as_safetensors({n: t.to(dtype) for n, t in model.state_dict().items()}, beside(tmp_path, model))  # fmt: skip
+    weights = as_safetensors({n: t.to(dtype) for n, t in model.state_dict().items()}, beside(tmp_path, model))
     source = Source(weights, pooling="mean", problem_type="single_label")
     _, folder = convert(source, tmp_path / "imported")
     probabilities = softmax(imported_logits(folder).astype(np.float64))
@@ -536,10 +535,19 @@ Change = Callable[[dict[str, Any]], object]
         (MaxLinear, lambda s: None, {"labels": ("a", "b")}, "labels is .*; expected 3 labels"),
     ],
     ids=[
-        "bias", "layer's weight", "attention's weight", "attention's inner bias", "layer", "encoder's bias", "surplus in the encoder", "surplus layer", "shape", "no pooler",
+        "bias",
+        "layer's weight",
+        "attention's weight",
+        "attention's inner bias",
+        "layer",
+        "encoder's bias",
+        "surplus in the encoder",
+        "surplus layer",
+        "shape",
+        "no pooler",
         "number of labels",
     ],
-)  # fmt: skip
+)
 def test_every_key_is_accounted_for(
     tmp_path: Path, model_class: Any, change: Change, told: dict[str, Any], message: str
 ) -> None:

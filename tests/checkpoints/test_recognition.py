@@ -7,17 +7,41 @@ from pipeline.errors import CheckpointError
 
 # What people call these layers, and what nobody does.
 LINEAR = (
-    "classifier", "linear", "fc", "out", "output", "out_proj", "head", "fc_out", "classifier.0", "classifier.1", "mlp.1", "lstm", "layer_x.y",
-)  # fmt: skip
+    "classifier",
+    "linear",
+    "fc",
+    "out",
+    "output",
+    "out_proj",
+    "head",
+    "fc_out",
+    "classifier.0",
+    "classifier.1",
+    "mlp.1",
+    "lstm",
+    "layer_x.y",
+)
 DENSE = (
-    ("fc1", "classifier"), ("hidden", "output"), ("proj", "head"), ("dense", "out_proj"), ("fc", "linear"), ("linear1", "linear2"),
-    ("classifier.0", "classifier.2"), ("head.1", "head.4"), ("a", "b"), ("z.net", "a.net"),
-)  # fmt: skip
-ATTENTION = ("attention", "attn", "att", "attention.attention", "attention.0", "word_attention.score", "pool.gate")  # fmt: skip
+    ("fc1", "classifier"),
+    ("hidden", "output"),
+    ("proj", "head"),
+    ("dense", "out_proj"),
+    ("fc", "linear"),
+    ("linear1", "linear2"),
+    ("classifier.0", "classifier.2"),
+    ("head.1", "head.4"),
+    ("a", "b"),
+    ("z.net", "a.net"),
+)
+ATTENTION = ("attention", "attn", "att", "attention.attention", "attention.0", "word_attention.score", "pool.gate")
 ATTENTION_DENSE = (
-    ("attention.0", "attention.2"), ("attn.0", "attn.2"), ("attention.attention.0", "attention.attention.2"), ("attention.dense", "attention.out"),
-    ("att_proj", "att_out"), ("pooling.w", "pooling.v"),
-)  # fmt: skip
+    ("attention.0", "attention.2"),
+    ("attn.0", "attn.2"),
+    ("attention.attention.0", "attention.attention.2"),
+    ("attention.dense", "attention.out"),
+    ("att_proj", "att_out"),
+    ("pooling.w", "pooling.v"),
+)
 
 ENCODER = {
     "embeddings.word_embeddings.weight": (100, 8),
@@ -35,8 +59,12 @@ def state(prefix: str, **layers: tuple[int, int]) -> Shapes:
 
 def parts(recognised: Recognised) -> tuple[object, ...]:
     return (
-        recognised.pooling, recognised.attention_size, recognised.head, recognised.dense_size, recognised.outputs,
-    )  # fmt: skip
+        recognised.pooling,
+        recognised.attention_size,
+        recognised.head,
+        recognised.dense_size,
+        recognised.outputs,
+    )
 
 
 @pytest.mark.parametrize("out", LINEAR)
@@ -126,8 +154,12 @@ ONE_READING: list[tuple[dict[str, tuple[int, int]], Named | None, dict[str, str]
     ({"topic": (3, 8), "mood": (2, 8)}, Named(linear="mood"), {"classifier": "mood"}),
     ({"fc": (5, 8), "topic": (3, 5), "mood": (2, 5)}, Named(linear="mood"), {"fc": "fc", "classifier": "mood"}),
     ({"a": (8, 8), "b": (8, 8)}, Named(dense="b"), {"fc": "b", "classifier": "a"}),
-    ({"v": (5, 8), "w": (1, 5), "b": (3, 8)}, Named(attention=("v", "w")), {"attention.dense": "v", "attention.out": "w", "classifier": "b"}),
-]  # fmt: skip
+    (
+        {"v": (5, 8), "w": (1, 5), "b": (3, 8)},
+        Named(attention=("v", "w")),
+        {"attention.dense": "v", "attention.out": "w", "classifier": "b"},
+    ),
+]
 
 
 @pytest.mark.parametrize(("layers", "named", "expected"), ONE_READING)
@@ -148,8 +180,16 @@ def test_layers_of_one_reading(
         ({"fc": (5, 8), "topic": (3, 5), "mood": (2, 5)}, ["--dense fc --linear mood"]),
         ({"att1": (1, 8), "att2": (1, 8), "b": (3, 8)}, ["--attention att1", "--attention att2"]),
     ],
-    ids=["two tasks", "a number and classes", "square", "first of two", "attention alone", "shared dense", "two attentions"],
-)  # fmt: skip
+    ids=[
+        "two tasks",
+        "a number and classes",
+        "square",
+        "first of two",
+        "attention alone",
+        "shared dense",
+        "two attentions",
+    ],
+)
 def test_layers_of_several_readings_are_listed(layers: dict[str, tuple[int, int]], ways: list[str]) -> None:
     with pytest.raises(CheckpointError) as refused:
         read(layers)
@@ -171,7 +211,7 @@ BEFORE: dict[str, tuple[int, ...]] = {"lin.weight": (3, 8), "lin.bias": (3,)}
         {"loss.prototypes": (3, 8)},
     ],
     ids=["LayerNorm", "BatchNorm", "LSTM", "multi-head attention", "temperature", "scale", "weights of a loss"],
-)  # fmt: skip
+)
 def test_what_has_no_place_is_refused_by_name(more: dict[str, tuple[int, ...]]) -> None:
     with pytest.raises(CheckpointError, match=f"not expected: .*{next(iter(more))}"):
         recognise({**state("bert."), **BEFORE, **more}, "file")
@@ -179,8 +219,16 @@ def test_what_has_no_place_is_refused_by_name(more: dict[str, tuple[int, ...]]) 
 
 @pytest.mark.parametrize(
     "name",
-    ["loss_fn.pos_weight", "criterion.weight", "loss.weight", "pos_weight", "class_weights", "val_metric.total", "val_f1.tp"],
-)  # fmt: skip
+    [
+        "loss_fn.pos_weight",
+        "criterion.weight",
+        "loss.weight",
+        "pos_weight",
+        "class_weights",
+        "val_metric.total",
+        "val_f1.tp",
+    ],
+)
 def test_what_no_prediction_depends_on_is_left_out_and_said(name: str) -> None:
     recognised = recognise({**state("net.bert."), **BEFORE, name: (3,)}, "file")
     assert recognised.left_out == (name,)
@@ -196,7 +244,9 @@ def test_one_of_several_encoders_has_to_be_named() -> None:
     assert set(recognised.left_out) == set(state("teacher."))
 
 
-@pytest.mark.parametrize("name", ["bert.encoder.layer.0.attention.self.query.lora_A.default.weight", "base_model.model.classifier.weight"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name", ["bert.encoder.layer.0.attention.self.query.lora_A.default.weight", "base_model.model.classifier.weight"]
+)
 def test_an_adapter_is_called_that(name: str) -> None:
     with pytest.raises(CheckpointError, match=r"adapter \(LoRA\).*merge_and_unload"):
         recognise({**state("bert."), name: (3, 8)}, "file")
@@ -204,8 +254,13 @@ def test_an_adapter_is_called_that(name: str) -> None:
 
 @pytest.mark.parametrize(
     "layer",
-    ["_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_fsdp_wrapped_module._checkpoint_wrapped_module."],
-)  # fmt: skip
+    [
+        "_orig_mod.",
+        "_fsdp_wrapped_module.",
+        "_checkpoint_wrapped_module.",
+        "_fsdp_wrapped_module._checkpoint_wrapped_module.",
+    ],
+)
 def test_wrappers_within_names_are_seen_through(layer: str) -> None:
     names = {
         f"{layer}bert.{layer}{name}".replace("encoder.", f"encoder.{layer}"): shape for name, shape in ENCODER.items()
@@ -219,7 +274,7 @@ def test_wrappers_within_names_are_seen_through(layer: str) -> None:
 
 def test_names_are_those_within_the_module_that_has_the_encoder() -> None:
     """A model called attention_model does not make all its layers attentions, and nobody has to write its name."""
-    shapes = state("attention_model.bert.", **{"attention_model.fc": (5, 8), "attention_model.b": (3, 5)})  # fmt: skip
+    shapes = state("attention_model.bert.", **{"attention_model.fc": (5, 8), "attention_model.b": (3, 5)})
     assert recognise(shapes, "file").layers == {
         "attention_model.fc": "fc",
         "attention_model.b": "classifier",

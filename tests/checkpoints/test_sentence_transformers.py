@@ -1,4 +1,4 @@
-"""Folders as sentence-transformers writes them; what it computes is written out, as the library is no dependency of the tests."""
+"""Folders as sentence-transformers writes them; what it computes is written out, for the tests do without it."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ def made(path: Path, modes: tuple[str, ...], *more: object, **files: dict[str, A
     save_folder(model, path)
     (path / "1_Pooling").mkdir()
     config = {f"pooling_mode_{mode}": mode in modes for mode in MODES}
-    (path / "1_Pooling/config.json").write_text(json.dumps({"word_embedding_dimension": 64} | config))  # fmt: skip
+    (path / "1_Pooling/config.json").write_text(json.dumps({"word_embedding_dimension": 64} | config))
     (path / "modules.json").write_text(json.dumps([TRANSFORMER, POOLING, *more]))
     for name, values in files.items():
         (path / f"{name}.json").write_text(json.dumps(values))
@@ -75,11 +75,21 @@ def test_rookery_json_decides(tmp_path: Path) -> None:
         (("mean_sqrt_len_tokens",), (), {}, "the pooling is mean_sqrt_len_tokens; expected one of cls, mean and max"),
         (("cls_token", "mean_tokens"), (), {}, "the pooling is cls_token and mean_tokens; expected one"),
         (("mean_tokens",), (DENSE,), {}, "2.type is '.*Dense'; expected one of Transformer, Pooling, Normalize"),
-        (("mean_tokens",), (), {"sentence_bert_config": {"do_lower_case": True}}, "do_lower_case is True; expected none"),
-        (("mean_tokens",), (), {"config_sentence_transformers": {"default_prompt_name": "query"}}, "default_prompt_name is 'query'; expected none"),
+        (
+            ("mean_tokens",),
+            (),
+            {"sentence_bert_config": {"do_lower_case": True}},
+            "do_lower_case is True; expected none",
+        ),
+        (
+            ("mean_tokens",),
+            (),
+            {"config_sentence_transformers": {"default_prompt_name": "query"}},
+            "default_prompt_name is 'query'; expected none",
+        ),
     ],
     ids=["another pooling", "two poolings", "a dense layer", "lower case", "a prompt"],
-)  # fmt: skip
+)
 def test_what_an_embedding_of_ours_has_no_part_for_is_refused(
     tmp_path: Path, modes: tuple[str, ...], more: Any, files: dict[str, Any], words: str
 ) -> None:

@@ -40,9 +40,10 @@ def test_what_can_be_served(needed: Need, nodes: list[Nodes], served: bool) -> N
 
 
 @given(
-    st.integers(1, 4), st.integers(1, 4),
+    st.integers(1, 4),
+    st.integers(1, 4),
     st.lists(st.builds(Nodes, st.integers(0, 9), st.just(0), st.integers(1, 3)), max_size=4),
-)  # fmt: skip
+)
 def test_served_exactly_where_a_search_finds_places(processes: int, cpus: int, nodes: list[Nodes]) -> None:
     free = [kind.cpus for kind in nodes for _ in range(kind.count)]
     for _ in range(processes):

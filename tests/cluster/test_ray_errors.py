@@ -49,7 +49,7 @@ def test_what_stopped_a_training_is_told_before_what_followed_from_it() -> None:
     from pipeline.cluster.trainer import why
 
     followed = RuntimeError("Connection closed by peer")
-    own, fault, full = StorageError("the store failed"), KeyError("place"), OSError(28, "No space left")  # fmt: skip
+    own, fault, full = StorageError("the store failed"), KeyError("place"), OSError(28, "No space left")
     assert why(WorkerGroupError("", {0: followed, 1: fault, 2: own})) is own
     assert why(WorkerGroupError("", {0: followed, 1: fault})) is fault
     for failures in ({0: followed}, {0: full}, {}):

@@ -28,9 +28,13 @@ def job(folder: Path, *overrides: str) -> Job:
     if not (folder / "a.csv").exists():
         (folder / "a.csv").write_text("\n".join(["text", *TEXTS]))
     settings = [
-        f"corpus.uris={folder}/a.csv", f"checkpoint.uri={CHECKPOINT}", f"table.uri={folder}/table",
-        "units.text_bytes=4500", "compute.num_cpus=1", "compute.dtype=fp32",
-    ]  # fmt: skip
+        f"corpus.uris={folder}/a.csv",
+        f"checkpoint.uri={CHECKPOINT}",
+        f"table.uri={folder}/table",
+        "units.text_bytes=4500",
+        "compute.num_cpus=1",
+        "compute.dtype=fp32",
+    ]
     return parse_job("", [*settings, *overrides])
 
 

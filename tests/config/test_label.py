@@ -67,7 +67,7 @@ def test_text_settings_default_to_the_checkpoints_own() -> None:
         ("text=", "  text: expected a section with max_tokens, long_documents, overlap, aggreg"),
         ("ray=auto", "  ray: expected a section with address (got 'auto')"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_value_is_refused_with_its_path(override: str, message: str) -> None:
     assert refusal(GOOD, override).startswith(f"job.yaml:\n{message}")
 
@@ -82,7 +82,7 @@ def test_a_missing_field_is_named(path: str) -> None:
 
 def test_every_fault_is_told_at_once() -> None:
     told = refusal(GOOD, "text.overlap=-1", "compute.actors=none", "bogus=1").splitlines()
-    assert [line.split(":")[0] for line in told[1:]] == ["  text.overlap", "  compute.actors", "  bogus"]  # fmt: skip
+    assert [line.split(":")[0] for line in told[1:]] == ["  text.overlap", "  compute.actors", "  bogus"]
 
 
 def test_a_key_that_is_no_string_is_refused() -> None:
@@ -121,13 +121,13 @@ def test_sizes_have_units(size: str, expected: int) -> None:
 @pytest.mark.parametrize("size", ["1.5MB", "lots", "16MBs", "-16MB", "MB"])
 def test_a_size_that_is_none_is_refused(size: str) -> None:
     told = refusal(GOOD, f"units.text_bytes={size}")
-    assert f"units.text_bytes: expected a number of bytes such as 16000000, 16MB or 16MiB (got '{size}')" in told  # fmt: skip
+    assert f"units.text_bytes: expected a number of bytes such as 16000000, 16MB or 16MiB (got '{size}')" in told
 
 
 @pytest.mark.parametrize(
     ("written", "seconds"),
     [("90s", 90), ("10min", 600), ("10 MIN", 600), ("1.5h", 5400), ("0s", 0), ("90", 90), ("0.5", 0.5)],
-)  # fmt: skip
+)
 def test_durations_have_units(written: str, seconds: float) -> None:
     assert parse_job(GOOD, [f"storage.retry={written}"]).storage.retry == seconds
 
@@ -226,7 +226,7 @@ def test_a_bad_override_is_refused(override: str, message: str) -> None:
 
 @pytest.mark.parametrize(("text", "found"), [("- a\n- b", "list"), ("just words", "str"), ("3", "int")])
 def test_yaml_that_is_no_mapping_is_refused(text: str, found: str) -> None:
-    assert refusal(text) == f"job.yaml: expected keys such as corpus, checkpoint and table, found {found}"  # fmt: skip
+    assert refusal(text) == f"job.yaml: expected keys such as corpus, checkpoint and table, found {found}"
 
 
 def test_an_empty_file_lists_what_is_required() -> None:

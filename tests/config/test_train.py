@@ -48,7 +48,7 @@ def test_what_is_trained_is_what_is_measured():
         (["init.layers=1", "training.epochs=0"], "training.epochs: "),
         (["init.layers=1", "training.class_weights={a: -1}"], "training.class_weights"),
     ],
-)  # fmt: skip
+)
 def test_what_is_refused(overrides: list[str], message: str):
     assert message in refusal(*overrides)
 

@@ -103,7 +103,7 @@ def test_rayjob_is_named_after_its_job_and_dies_with_it(rayjob: dict[str, Any]) 
         "ownerReferences": [
             {"apiVersion": "batch/v1", "kind": "Job", "name": "rookery-nightly-29000000", "uid": "some-uid"}
         ],
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize(

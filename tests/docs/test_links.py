@@ -36,8 +36,11 @@ def test_every_place_that_a_page_names_is_in_the_repository(page: Path):
 def test_every_page_that_the_code_cites_is_in_the_repository():
     files = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *SOURCES],
-        cwd=ROOT, text=True, capture_output=True, check=True,
-    ).stdout.splitlines()  # fmt: skip
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        check=True,
+    ).stdout.splitlines()
     missing = [
         f"{file}: {cited}"
         for file in files

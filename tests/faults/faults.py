@@ -1,7 +1,9 @@
-"""Each thing that may happen to a run. A fault takes a world and dice, lets it happen, and judges what is there in the end.
+"""Each thing that may happen to a run.
 
-The tests take them one by one with fixed dice, the soak in turn and with new dice each time. They return a word about how it
-went, for the soak's table; what must not be is an AssertionError.
+A fault takes a world and dice, lets it happen, and judges what is there in the end.
+
+The tests take them one by one with fixed dice, the soak in turn and with new dice each time. They return a word about
+how it went, for the soak's table; what must not be is an AssertionError.
 """
 
 import hashlib

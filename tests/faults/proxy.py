@@ -1,8 +1,8 @@
 """A TCP proxy between a job and its S3 server that injects faults, request by request.
 
-Signatures cover the Host header with the proxy's own port, and bytes pass unchanged, so signed requests work through it. A
-client keeps its connections, so the dice are thrown for each request and not for each connection: a chunk from the client
-that begins like a request is one, as it waits for a reply before it sends the next.
+Signatures cover the Host header with the proxy's own port, and bytes pass unchanged, so signed requests work through
+it. A client keeps its connections, so the dice are thrown for each request and not for each connection: a chunk from
+the client that begins like a request is one, as it waits for a reply before it sends the next.
 """
 
 import asyncio

@@ -47,9 +47,13 @@ Error = tuple[str, int, str]  # file, position, reason
 
 def job(folder: Path, *overrides: str) -> Job:
     settings = [
-        f"corpus.uris={folder}/corpus/**", "corpus.id_column=id", f"checkpoint.uri={CHECKPOINT}",
-        f"table.uri={folder}/table", "compute.dtype=fp32", "max_errors=100%",
-    ]  # fmt: skip
+        f"corpus.uris={folder}/corpus/**",
+        "corpus.id_column=id",
+        f"checkpoint.uri={CHECKPOINT}",
+        f"table.uri={folder}/table",
+        "compute.dtype=fp32",
+        "max_errors=100%",
+    ]
     return parse_job("", [*settings, *overrides])
 
 
@@ -80,7 +84,7 @@ def fragment_rows(planned: Plan) -> dict[str, dict[str, Any]]:
 
 
 def write_bad_corpus(corpus: Path) -> tuple[list[str], list[Error]]:
-    """Files with something wrong of every kind; returns the ids that must be labelled and the errors that must be told."""
+    """Writes files with something wrong of every kind; returns the ids to be labelled and the errors to be told."""
     expected: list[str] = []
     errors: list[Error] = []
 
@@ -118,9 +122,9 @@ def write_bad_corpus(corpus: Path) -> tuple[list[str], list[Error]]:
     add("lang=x y/100%25 %41=é..::b.csv", rows, ["c1", "c5"], ragged)
 
     members = gzip.compress(line("g1", GOOD) + line("g2", GOOD))
-    add("lang=日本/cut.jsonl.gz", members + gzip.compress(line("g3", GOOD))[:-12], ["g1", "g2"], [(2, "damaged_file")])  # fmt: skip
+    add("lang=日本/cut.jsonl.gz", members + gzip.compress(line("g3", GOOD))[:-12], ["g1", "g2"], [(2, "damaged_file")])
     frames = zstandard.compress(line("z1", GOOD))
-    add("lang=日本/cut.jsonl.zst", frames + zstandard.compress(line("z2", GOOD))[:-3], ["z1"], [(1, "damaged_file")])  # fmt: skip
+    add("lang=日本/cut.jsonl.zst", frames + zstandard.compress(line("z2", GOOD))[:-3], ["z1"], [(1, "damaged_file")])
     bomb = zstandard.compress(line("b1", GOOD) + bytes(300 * 2**20) + b"\n" + line("b2", GOOD))
     add("lang=日本/bomb.jsonl.zst", bomb, ["b1", "b2"], [(1, "too_large")])
 
@@ -133,8 +137,12 @@ def write_bad_corpus(corpus: Path) -> tuple[list[str], list[Error]]:
     whole = (corpus / "parquet").read_bytes()
     page = pq.read_metadata(corpus / "parquet").row_group(1).column(1).data_page_offset
     (corpus / "parquet").unlink()
-    add("lang=50%/page.parquet", whole[:page] + b"\xff" * 20 + whole[page + 20 :],
-        ["p0", "p1", "p4", "p5"], [(2, "damaged_file"), (3, "damaged_file")])  # fmt: skip
+    add(
+        "lang=50%/page.parquet",
+        whole[:page] + b"\xff" * 20 + whole[page + 20 :],
+        ["p0", "p1", "p4", "p5"],
+        [(2, "damaged_file"), (3, "damaged_file")],
+    )
     add("footer.parquet", whole[:-20] + b"\xff" * 12 + whole[-8:], [], [(0, "damaged_file")])
     pq.write_table(pa.table({"body": ["a", "b"]}), corpus / "other.parquet")
     errors.extend((f"file://{corpus}/other.parquet", n, "no_column") for n in range(2))
@@ -222,8 +230,12 @@ def test_a_word_that_gives_nan_costs_its_documents_only(tmp_path: Path, checkpoi
     change_weights(checkpoint, WORDS, poison, huge)
     found = fragment_rows(make_plan(job(tmp_path, f"checkpoint.uri={checkpoint}")))
     assert {id_: row["reason"] for id_, row in found.items()} == {
-        "a": None, "b": "not_finite", "c": None, "d": "not_finite", "e": None
-    }  # fmt: skip
+        "a": None,
+        "b": "not_finite",
+        "c": None,
+        "d": "not_finite",
+        "e": None,
+    }
     for id_ in "ace":
         assert np.array_equal(found[id_]["logits"], healthy[id_]["logits"])
 
@@ -235,8 +247,10 @@ def test_a_checkpoint_that_gives_no_numbers_labels_nothing(tmp_path: Path, check
     planned = make_plan(job(tmp_path, f"checkpoint.uri={checkpoint}"))
     found = fragment_rows(planned)
     assert {id_: row["reason"] for id_, row in found.items()} == {
-        "a": "not_finite", "b": "not_finite", "c": "null_text"
-    }  # fmt: skip
+        "a": "not_finite",
+        "b": "not_finite",
+        "c": "null_text",
+    }
     with pytest.raises(ErrorBudgetError, match="not one of 3 documents could be labelled") as said:
         publish(planned.snapshots, planned.fragments, planned.publication, {})
     assert "not_finite (predict) 2" in str(said.value)

@@ -56,8 +56,12 @@ def label(folder: Path) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-m", "jobs.cli", "label", "--config", str(job)],
-        cwd=ROOT, capture_output=True, text=True, timeout=400, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -36,9 +36,15 @@ RUN_VARIABLE = "ROOKERY_TEST_RUN"  # in the environment of a run and of all that
 RUN_SECONDS = 500
 GONE_SECONDS = 180  # Ray's two agents want to tell the dead GCS first, for a minute
 SMALL = (
-    "units.text_bytes=15000", "text.max_tokens=256", "text.long_documents=head", "table.buckets=1", "table.partition_by=half",
-    "compute.num_cpus=1", "compute.dtype=fp32", "max_errors=100%",
-)  # fmt: skip
+    "units.text_bytes=15000",
+    "text.max_tokens=256",
+    "text.long_documents=head",
+    "table.buckets=1",
+    "table.partition_by=half",
+    "compute.num_cpus=1",
+    "compute.dtype=fp32",
+    "max_errors=100%",
+)
 
 
 class RayDidNotStart(Exception):
@@ -147,8 +153,12 @@ class Target:
         }
         process = subprocess.Popen(
             [*command, *(part for setting in every for part in ("--set", setting))],
-            cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            cwd=ROOT,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
         run = Run(process, name)
         self.world.runs.append(run)
         return run

@@ -1,9 +1,10 @@
 """What happens to a process at a named step of its work with storage.
 
 FAULTS is a JSON list of {"when": before|after, "call": put_if_absent|put|copy|open, "object": a pattern of its URI,
-"count": n, "do": kill|wait, "marker": a path, "in": a pattern of the process's command}. At the n-th such call of a process, and in one process only (the marker's
-file is made by one), the process kills itself or waits for the file `<marker>.go`. FAULTS_LOG: where calls are written down, and that a process apart is started.
-FAULTS_PATIENCE: seconds after which a silent S3 request is given up, because the product's minutes are long in a test.
+"count": n, "do": kill|wait, "marker": a path, "in": a pattern of the process's command}. At the n-th such call of a
+process, and in one process only (the marker's file is made by one), the process kills itself or waits for the file
+`<marker>.go`. FAULTS_LOG: where calls are written down, and that a process apart is started. FAULTS_PATIENCE: seconds
+after which a silent S3 request is given up, because the product's minutes are long in a test.
 """
 
 import contextlib

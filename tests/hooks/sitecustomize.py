@@ -1,4 +1,4 @@
-"""Python imports this first where this folder and the project's are on its PYTHONPATH: in a job and in every process of its Ray."""
+"""Python imports this first where this folder is on its PYTHONPATH: in a job and in every process of its Ray."""
 
 from tests.hooks import deadly_documents, named_steps
 

@@ -241,8 +241,10 @@ def test_a_cpu_that_runs_out_of_memory() -> None:
     """Truly: the pack needs 270 MB (8 * 256 float32 for each token), and the process gets 150 MiB."""
     run = subprocess.run(
         [sys.executable, "-c", OUT_OF_MEMORY],
-        text=True, capture_output=True, check=True,
-    )  # fmt: skip
+        text=True,
+        capture_output=True,
+        check=True,
+    )
     budget, difference = run.stdout.split()
     assert 512 <= int(budget) <= 16_384
     assert float(difference) < 1e-5  # as above
@@ -262,7 +264,8 @@ def test_int8_is_near(tmp_path: Path) -> None:
     logits = predict(int8, indices)
     assert logits.dtype == np.float32
     difference = np.abs(logits - predict(fp32, indices))
-    # Each product is off by 1 % (test_linear.py), and the rest is bfloat16, alone 7.7e-3. Measured 1.1e-2, of logits up to 0.5.
+    # Each product is off by 1 % (test_linear.py), and the rest is bfloat16, alone 7.7e-3. Measured 1.1e-2, of logits up
+    # to 0.5.
     assert difference.max() < 0.04
 
 
@@ -272,8 +275,9 @@ def test_int8_is_near(tmp_path: Path) -> None:
 def test_company_and_order_hardly_change_logits_of_int8(int8_predictor: Predictor, indices: list[int]) -> None:
     together = predict(int8_predictor, indices)
     alone = np.concatenate([predict(int8_predictor, [i]) for i in indices])
-    # Of logits up to 3.6, which bfloat16 itself moves by 0.06. Sums in another order may round a value to the next bfloat16
-    # or to the next step; here, on a CPU with avx512_bf16, they never did: worst measured 9.5e-7, for bf16 8.3e-7.
+    # Of logits up to 3.6, which bfloat16 itself moves by 0.06. Sums in another order may round a value to the next
+    # bfloat16 or to the next step; here, on a CPU with avx512_bf16, they never did: worst measured 9.5e-7, for bf16
+    # 8.3e-7.
     assert np.abs(together - alone).max() < 0.05
 
 

@@ -1,4 +1,7 @@
-"""What is not silently published: errors, labels below thresholds, ids that are there twice. Through the job and the command line."""
+"""What is not silently published: errors, labels below thresholds, ids that are there twice.
+
+Through the job and the command line.
+"""
 
 import json
 import shutil
@@ -108,8 +111,14 @@ def test_a_fixed_document_is_labelled_by_the_next_run(ray: None, tmp_path: Path)
     manifest = run_job(tolerant(tmp_path))
     assert manifest is not None
     assert manifest.counts == {
-        "documents": 4, "predictions": 3, "errors": 1, "unlabelled": 0, "duplicate_ids": 0, "units": 2, "source_files": 2,
-    }  # fmt: skip
+        "documents": 4,
+        "predictions": 3,
+        "errors": 1,
+        "unlabelled": 0,
+        "duplicate_ids": 0,
+        "units": 2,
+        "source_files": 2,
+    }
     assert published_reasons(tmp_path, 2) == [("four", "null_text")]
     data = f"{tmp_path}/table/data/snapshot={2:020d}/**/*.parquet"
     assert ("three",) in duckdb.sql(f"select id from '{data}'").fetchall()
@@ -172,13 +181,13 @@ def test_the_summary_tells_of_errors_and_a_limit_that_is_set_later_judges_them(
     listing = "rookery errors --config a.yaml"
     run_job(tolerant(tmp_path), listing=listing)
     shown = said(capsys)
-    assert "documents 4: 2 predictions, 2 errors errors null_text (read) 1, such as id 'three' in" in shown  # fmt: skip
+    assert "documents 4: 2 predictions, 2 errors errors null_text (read) 1, such as id 'three' in" in shown
     assert "empty_text (tokenize) 1, such as id 'four' in file://" in shown
-    assert f"all of them: {listing} this run 4 documents in 2 units: 2 predictions, 2 errors" in shown  # fmt: skip
+    assert f"all of them: {listing} this run 4 documents in 2 units: 2 predictions, 2 errors" in shown
     run_job(tolerant(tmp_path), listing=listing)
     assert (
-        "Nothing to do: snapshot 1 already holds these 4 documents (2 predictions, 2 errors: null_text 1, empty_text 1; "
-        f"`{listing}`). Nothing was published."
+        "Nothing to do: snapshot 1 already holds these 4 documents (2 predictions, 2 errors: null_text 1, empty_text "
+        f"1; `{listing}`). Nothing was published."
     ) in said(capsys)
     before = tree(tmp_path / "table")
     with pytest.raises(ErrorBudgetError, match=r"Snapshot 1, .* stays as it is") as stopped:

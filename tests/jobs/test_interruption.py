@@ -18,13 +18,24 @@ pytestmark = pytest.mark.ray
 
 def label(folder: Path, table: str) -> subprocess.Popen[str]:
     command = [
-        sys.executable, "-m", "jobs.cli", "label", "--config", "jobs/sample/job.yaml",
-        "--set", f"corpus.uris={CORPUS}/test.parquet", "--set", f"checkpoint.uri={CHECKPOINT}",
-        "--set", f"table.uri={folder}/{table}", "--set", "units.text_bytes=20000",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "jobs.cli",
+        "label",
+        "--config",
+        "jobs/sample/job.yaml",
+        "--set",
+        f"corpus.uris={CORPUS}/test.parquet",
+        "--set",
+        f"checkpoint.uri={CHECKPOINT}",
+        "--set",
+        f"table.uri={folder}/{table}",
+        "--set",
+        "units.text_bytes=20000",
+    ]
     return subprocess.Popen(
         command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-    )  # fmt: skip
+    )
 
 
 def fragments(table: Path) -> set[Path]:

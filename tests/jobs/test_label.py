@@ -28,9 +28,13 @@ ROOT = Path(__file__).parent.parent.parent
 
 def job(folder: Path, *overrides: str) -> Job:
     settings = [
-        f"corpus.uris={folder}/corpus/**", "corpus.id_column=id", f"checkpoint.uri={CHECKPOINT}",
-        f"table.uri={folder}/table", "compute.dtype=fp32", "units.text_bytes=30000",
-    ]  # fmt: skip
+        f"corpus.uris={folder}/corpus/**",
+        "corpus.id_column=id",
+        f"checkpoint.uri={CHECKPOINT}",
+        f"table.uri={folder}/table",
+        "compute.dtype=fp32",
+        "units.text_bytes=30000",
+    ]
     return parse_job("", [*settings, *overrides])
 
 
@@ -191,7 +195,7 @@ def test_dry_run_shows_the_plan_and_writes_nothing(tmp_path: Path, capsys: pytes
 
 @pytest.mark.ray
 def test_killed_and_run_again_gives_the_bytes_of_an_undisturbed_run(tmp_path: Path):
-    """kill -9 of the driver in the middle: units that were done are not done again, be they rows or parts of a stream."""
+    """kill -9 of the driver in the middle: units that were done are not done again, rows or parts of a stream."""
     (tmp_path / "corpus").mkdir()
     found = pq.read_table(CORPUS / "test.parquet").slice(0, 16)
     pq.write_table(found.slice(0, 8), tmp_path / "corpus" / "b.parquet", row_group_size=2)
@@ -227,8 +231,14 @@ def test_on_s3(s3: S3Server, tmp_path: Path):
     filesystem, bucket = s3.filesystem(), s3.new_bucket()
     filesystem.put(str(tmp_path / "corpus"), f"{bucket}/corpus", recursive=True)
     filesystem.put(str(CHECKPOINT), f"{bucket}/checkpoint", recursive=True)
-    settings = job(tmp_path, f"corpus.uris=s3://{bucket}/corpus/**/*.*", f"checkpoint.uri=s3://{bucket}/checkpoint",
-                   f"table.uri=s3://{bucket}/table", f"storage.endpoint_url={s3.endpoint}", "table.partition_by=[collection]")  # fmt: skip
+    settings = job(
+        tmp_path,
+        f"corpus.uris=s3://{bucket}/corpus/**/*.*",
+        f"checkpoint.uri=s3://{bucket}/checkpoint",
+        f"table.uri=s3://{bucket}/table",
+        f"storage.endpoint_url={s3.endpoint}",
+        "table.partition_by=[collection]",
+    )
     path = job_file(tmp_path / "job.yaml", settings)
     first = rookery("label", "--config", path, **s3.environment())
     assert first.returncode == 0, first.stderr

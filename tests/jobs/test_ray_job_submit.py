@@ -38,10 +38,19 @@ def head(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
         "RAY_USAGE_STATS_ENABLED": "0",
     }
     command = [
-        RAY, "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={gcs_port}", "--num-cpus=4",
-        "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard_port}", f"--dashboard-agent-listen-port={agent_port}",
-        "--object-store-memory=300000000", "--disable-usage-stats",
-    ]  # fmt: skip
+        RAY,
+        "start",
+        "--head",
+        "--block",
+        "--node-ip-address=127.0.0.1",
+        f"--port={gcs_port}",
+        "--num-cpus=4",
+        "--dashboard-host=127.0.0.1",
+        f"--dashboard-port={dashboard_port}",
+        f"--dashboard-agent-listen-port={agent_port}",
+        "--object-store-memory=300000000",
+        "--disable-usage-stats",
+    ]
     with (tmp_path / "head.log").open("w") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
@@ -66,10 +75,28 @@ def test_ray_job_submit(head: tuple[str, dict[str, str]], tmp_path: Path):
         f"checkpoint: {{uri: {tmp_path}/checkpoint}}\ntable: {{uri: {tmp_path}/table}}\ncompute: {{num_cpus: 1}}\n"
     )
     submitted = subprocess.run(
-        [RAY, "job", "submit", "--address", address, "--working-dir", ".", "--",
-         "python", "-m", "jobs.label", "--config", str(tmp_path / "job.yaml")],
-        cwd=ROOT, env=environment, text=True, capture_output=True, timeout=200, check=False,
-    )  # fmt: skip
+        [
+            RAY,
+            "job",
+            "submit",
+            "--address",
+            address,
+            "--working-dir",
+            ".",
+            "--",
+            "python",
+            "-m",
+            "jobs.label",
+            "--config",
+            str(tmp_path / "job.yaml"),
+        ],
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        capture_output=True,
+        timeout=200,
+        check=False,
+    )
     assert submitted.returncode == 0, submitted.stdout + submitted.stderr
     assert "Published" in submitted.stdout
     glob = f"{tmp_path}/table/data/snapshot=00000000000000000001/**/*.parquet"

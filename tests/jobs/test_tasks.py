@@ -42,7 +42,7 @@ TEXTS = {
     "short": "The rook is a bird.",
     "hard": "cafe\u0301 ﬁnal ½ ＡＢＣ１２３ 👩‍👩‍👧 日本語の文章\n\n and  a word, then " * 4,
     "long": " ".join(f"Proposal {n} deprecates the function of version {n * n}." for n in range(20)),
-}  # fmt: skip
+}
 QUESTIONS = ("Which bird is it?", "What is deprecated?")
 TOKENIZER = Tokenizer.load(SPIECE, None)
 CLOSE = 1e-4  # the promise for fp32 (docs/architecture.md)
@@ -60,9 +60,14 @@ def checkpoint(folder: Path, model_class: Any, rookery: Any = None, **config: An
 
 def job(folder: Path, *overrides: str) -> Job:
     settings = [
-        f"corpus.uris={folder}/corpus.jsonl", "corpus.id_column=id", f"checkpoint.uri={folder}/checkpoint",
-        f"table.uri={folder}/table", "compute.dtype=fp32", f"text.max_tokens={MAX_TOKENS}", f"text.overlap={OVERLAP}",
-    ]  # fmt: skip
+        f"corpus.uris={folder}/corpus.jsonl",
+        "corpus.id_column=id",
+        f"checkpoint.uri={folder}/checkpoint",
+        f"table.uri={folder}/table",
+        "compute.dtype=fp32",
+        f"text.max_tokens={MAX_TOKENS}",
+        f"text.overlap={OVERLAP}",
+    ]
     return parse_job("", [*settings, *overrides])
 
 
@@ -227,4 +232,4 @@ def test_a_head_with_one_output(rookery: Any, column: str, expected: Callable[[f
     found, _ = published(tmp_path, column)
     for id_, text in TEXTS.items():
         value = expected(mean_logit(model, text))
-        assert found[id_] == (value if isinstance(value, str | list) else pytest.approx(value, abs=CLOSE))  # fmt: skip
+        assert found[id_] == (value if isinstance(value, str | list) else pytest.approx(value, abs=CLOSE))

@@ -49,9 +49,12 @@ def trained(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def training_job(corpus: Path, output: Path, workers: int = 1, state_every_s: float = 60.0) -> TrainJob:
     return job(
-        corpus, output, training={"epochs": 2, "hidden_tokens": 0.1, "clip_norm": 1e6}, compute={"workers": workers},
+        corpus,
+        output,
+        training={"epochs": 2, "hidden_tokens": 0.1, "clip_norm": 1e6},
+        compute={"workers": workers},
         output={"state_every_s": state_every_s},
-    )  # fmt: skip
+    )
 
 
 def test_two_workers_make_the_same_steps_and_listen_on_loopback(
@@ -109,7 +112,10 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_weights(
     assert run_training(made) is not None
     shown = capsys.readouterr().out
     assert re.search(r"going on    with what an earlier run read .* ago: .*model\.work\n", shown)
-    assert re.search(r"training  (going on from|was ended .* after) step \d+ \(epoch [12] of 2, [\d,]+ tokens\), saved \d+ s ago", shown)  # fmt: skip
+    assert re.search(
+        r"training  (going on from|was ended .* after) step \d+ \(epoch [12] of 2, [\d,]+ tokens\), saved \d+ s ago",
+        shown,
+    )
     expected, found = weights(trained), weights(tmp_path / "model")
     assert all(torch.equal(expected[name], found[name]) for name in expected)
 
@@ -122,10 +128,16 @@ def test_labelling_and_evaluating_take_the_folder_as_it_is(
     manifest = run_label(
         parse_job(
             "",
-            [f"corpus.uris={corpus}", "corpus.id_column=id", f"checkpoint.uri={model}", f"table.uri={table}",
-             "compute.num_cpus=1", "compute.dtype=fp32"],
+            [
+                f"corpus.uris={corpus}",
+                "corpus.id_column=id",
+                f"checkpoint.uri={model}",
+                f"table.uri={table}",
+                "compute.num_cpus=1",
+                "compute.dtype=fp32",
+            ],
         )
-    )  # fmt: skip
+    )
     assert manifest is not None
     rows = ds.dataset(table / "data", format="parquet").to_table().to_pylist()
     assert len(rows) == 24
@@ -145,10 +157,16 @@ def evaluating_leaves_out_what_it_was_trained_on(
         gzip.compress("".join(json.dumps(record) + "\n" for record in renamed).encode())
     )
     settings = [
-        f"corpus.uris={folder}/corpus", "corpus.id_column=id", "corpus.label_column=label", "corpus.unlabelled=skip",
-        f"checkpoint.uri={folder}/model", f"evaluation.output={folder}/out", "compute.num_cpus=1", "compute.dtype=fp32",
+        f"corpus.uris={folder}/corpus",
+        "corpus.id_column=id",
+        "corpus.label_column=label",
+        "corpus.unlabelled=skip",
+        f"checkpoint.uri={folder}/model",
+        f"evaluation.output={folder}/out",
+        "compute.num_cpus=1",
+        "compute.dtype=fp32",
         "max_errors=10%",
-    ]  # fmt: skip
+    ]
     made = parse_settings(EvaluationJob, "", settings, "job")
     with pytest.raises(CorpusError, match="the corpus: all 24 documents with a label are left out: trained on"):
         run_evaluation(made)
@@ -173,7 +191,7 @@ def evaluating_leaves_out_what_it_was_trained_on(
     assert found["measured"] == found["metrics"]["documents"] == len(new) - 2
     assert sum(found["left_out"].values()) == 24 + 24
     assert set(found["left_out"]) == {"trained_on", "validated_on"}
-    assert (found["unlabelled"], found["failed"]) == (1, {"null_text": 1, "not_a_string": 1, "invalid_json": 1})  # fmt: skip
+    assert (found["unlabelled"], found["failed"]) == (1, {"null_text": 1, "not_a_string": 1, "invalid_json": 1})
     assert found["training_documents_known"]
     assert found["split"] is None
     shown = capsys.readouterr().out
@@ -208,4 +226,4 @@ def test_what_was_prepared_without_a_state_is_said_to_begin(
     train_output.print_prepared(made, prepare(made))
     assert "going on" not in capsys.readouterr().out
     train_output.print_prepared(made, prepare(made))
-    assert "it left no state of training, which begins with the first step" in capsys.readouterr().out  # fmt: skip
+    assert "it left no state of training, which begins with the first step" in capsys.readouterr().out

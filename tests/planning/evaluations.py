@@ -30,15 +30,18 @@ def checkpoint(folder: Path, **rookery: Any) -> Path:
     return path
 
 
-def plan(folder: Path, *overrides: str, problem_type: str = "single_label", **files: list[Record]) -> Plan:  # fmt: skip
+def plan(folder: Path, *overrides: str, problem_type: str = "single_label", **files: list[Record]) -> Plan:
     for name, records in files.items():
         path = folder / "corpus" / f"{name}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(json.dumps({"text": text(record["id"])} | record) + "\n" for record in records))
     settings = [
-        f"corpus.uris={folder}/corpus", "corpus.id_column=id", "corpus.label_column=label",
-        f"checkpoint.uri={checkpoint(folder, problem_type=problem_type)}", f"evaluation.output={folder}/out",
-    ]  # fmt: skip
+        f"corpus.uris={folder}/corpus",
+        "corpus.id_column=id",
+        "corpus.label_column=label",
+        f"checkpoint.uri={checkpoint(folder, problem_type=problem_type)}",
+        f"evaluation.output={folder}/out",
+    ]
     return make_plan(parse_settings(EvaluationJob, "", [*settings, *overrides], "job"))
 
 
@@ -72,13 +75,16 @@ def text(id_: str) -> str:
     return f"the text of {id_}"
 
 
-def remember(checkpoint: Path, train: list[str], validation: list[str], complete: bool = True) -> None:  # fmt: skip
+def remember(checkpoint: Path, train: list[str], validation: list[str], complete: bool = True) -> None:
     """Makes a checkpoint's folder say what it was trained on, as `rookery train` does, by texts."""
     uses = [(text, "train") for text in train] + [(text, "validation") for text in validation]
     rows = sorted((hashlib.sha256(text.encode()).digest()[:16], use) for text, use in uses)
-    columns = [pa.array(column, type_) for column, type_ in zip(zip(*rows, strict=True), (pa.binary(16), pa.string()), strict=True)]  # fmt: skip
-    schema = pa.schema([pa.field("digest", pa.binary(16), False), pa.field("split", pa.string(), False)])  # fmt: skip
-    table = pa.Table.from_arrays(columns, schema=schema.with_metadata({"complete": json.dumps(complete)}))  # fmt: skip
+    columns = [
+        pa.array(column, type_)
+        for column, type_ in zip(zip(*rows, strict=True), (pa.binary(16), pa.string()), strict=True)
+    ]
+    schema = pa.schema([pa.field("digest", pa.binary(16), False), pa.field("split", pa.string(), False)])
+    table = pa.Table.from_arrays(columns, schema=schema.with_metadata({"complete": json.dumps(complete)}))
     pq.write_table(table, checkpoint / "training_documents.parquet")
 
 

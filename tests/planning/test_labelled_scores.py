@@ -24,7 +24,7 @@ def test_labels_meet_logits_by_source_and_position(tmp_path: Path):
     write_fragments(found)
     examples = join(found, split(found)).examples
     names = classification(found).labels
-    labels = {int(n): names[row.argmax()] for n, row in zip(examples.logits_NL[:, 0], examples.truth_NL, strict=True)}  # fmt: skip
+    labels = {int(n): names[row.argmax()] for n, row in zip(examples.logits_NL[:, 0], examples.truth_NL, strict=True)}
     assert labels == {1: "rust", 22: "swift", 333: "rust", 4: "python", 55: "ethereum"}
     assert examples.tokens_N.tolist() == examples.logits_NL[:, 0].tolist()
     assert (examples.truth_NL.sum(1) == 1).all()
@@ -32,11 +32,12 @@ def test_labels_meet_logits_by_source_and_position(tmp_path: Path):
 
 def test_splits_are_apart_and_units_without_them_are_not_labelled(tmp_path: Path):
     found = plan(
-        tmp_path, "corpus.split_column=part",
+        tmp_path,
+        "corpus.split_column=part",
         a=[document(1, "rust", part="train")],
         b=[document(2, "rust", part="test"), document(3, "swift", part="train")],
         c=[document(4, "rust", part="validation")],
-    )  # fmt: skip
+    )
     measured_and_fitted = splits(found, "test", "validation")
     test, validation = measured_and_fitted.all
     assert (len(test), len(validation)) == (1, 1)
@@ -73,14 +74,17 @@ def test_an_empty_list_is_no_label_where_there_may_be_several(tmp_path: Path):
 
 def test_the_parts_of_a_stream_are_joined_whether_they_were_cut_before_or_not(tmp_path: Path):
     (tmp_path / "corpus").mkdir()
-    lines = [json.dumps(document(n, label) | {"text": text(str(n))}) for n, label in ((1, "rust"), (22, "swift"), (333, "rust"))]  # fmt: skip
+    lines = [
+        json.dumps(document(n, label) | {"text": text(str(n))})
+        for n, label in ((1, "rust"), (22, "swift"), (333, "rust"))
+    ]
     (tmp_path / "corpus" / "a.jsonl.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
     found = plan(tmp_path, "units.text_bytes=1")  # each document is a part
     (stream,) = found.units
     unread = split(found)
     assert only(found, [unread]).units == (stream,)
     for number, id_ in enumerate((1, 22, 333)):
-        row = {"id": str(id_), "position": number, "n_tokens": id_, "n_windows": 1, "logits": [float(id_), 0, 0, 0, 0]}  # fmt: skip
+        row = {"id": str(id_), "position": number, "n_tokens": id_, "n_windows": 1, "logits": [float(id_), 0, 0, 0, 0]}
         part = stream.part(number).id(found.scoring.key)
         found.fragments.write(part, pa.Table.from_pylist([row], fragment_schema(DOCUMENT_LOGITS)))
     assert join(found, unread).examples.tokens_N.tolist() == [1, 22, 333]

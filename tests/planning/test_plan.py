@@ -80,8 +80,15 @@ def test_what_decides_the_scores_changes_the_scoring_key(checkpoint: Path, overr
 
 @pytest.mark.parametrize(
     "override",
-    ["compute.actors=7", "compute.num_cpus=3", "units.text_bytes=1MB", "table.buckets=3", "corpus.text_column=title", "compute.token_budget=4096"],
-)  # fmt: skip
+    [
+        "compute.actors=7",
+        "compute.num_cpus=3",
+        "units.text_bytes=1MB",
+        "table.buckets=3",
+        "corpus.text_column=title",
+        "compute.token_budget=4096",
+    ],
+)
 def test_what_does_not_decide_the_scores_leaves_the_scoring_key(checkpoint: Path, override: str):
     assert plan(checkpoint).scoring.key == plan(checkpoint, override).scoring.key
 
@@ -241,7 +248,11 @@ def test_a_partition_value_that_no_disk_can_hold_is_refused(checkpoint: Path, tm
 @pytest.mark.parametrize(
     ("folders", "overrides", "message"),
     [
-        (["Lang=de", "lang=en"], [], r"hive key 'lang' of .*/lang=en/a.txt can't be told from 'Lang' of .*/Lang=de/a.txt"),
+        (
+            ["Lang=de", "lang=en"],
+            [],
+            r"hive key 'lang' of .*/lang=en/a.txt can't be told from 'Lang' of .*/Lang=de/a.txt",
+        ),
         (["Lang=de", "lang=en"], ["table.partition_by=lang"], "hive key 'Lang' of .* can't be told from 'lang' of"),
         (["ID=1"], [], "hive key 'ID' of .* can't be told from 'id', which is one of the columns"),
         (["SNAPSHOT=1"], ["table.partition_by=SNAPSHOT"], "'SNAPSHOT' of .* can't be told from 'snapshot', which"),
@@ -249,7 +260,7 @@ def test_a_partition_value_that_no_disk_can_hold_is_refused(checkpoint: Path, tm
         (["STRASSE=1", "straße=1"], [], "'straße' of .* can't be told from 'STRASSE'"),
     ],
     ids=["two keys", "a partition", "the id", "reserved", "of the errors", "no ASCII"],
-)  # fmt: skip
+)
 def test_names_that_differ_in_case_only_are_refused(
     checkpoint: Path, tmp_path: Path, folders: list[str], overrides: list[str], message: str
 ):

@@ -28,21 +28,60 @@ def test_a_hive_key_can_be_the_label_or_the_split(tmp_path: Path):
 @pytest.mark.parametrize(
     ("records", "overrides", "problem_type", "message"),
     [
-        ([document(1, "cobol")], [], "single_label", "the corpus: 1 documents have labels that the checkpoint does not know: cobol"),
+        (
+            [document(1, "cobol")],
+            [],
+            "single_label",
+            "the corpus: 1 documents have labels that the checkpoint does not know: cobol",
+        ),
         ([document(1, ["rust", "cobol"])], [], "multi_label", "the checkpoint does not know: cobol"),
-        ([document(1, "rust"), document(2, [])], [], "single_label", "1 of 2 documents of the corpus have no label .* '2'"),
-        ([document(1, "rust"), document(2, None)], [], "multi_label", "1 of 2 documents of the corpus have no label .* '2'"),
-        ([document(1, None)], ["corpus.unlabelled=skip"], "single_label", "not one of 1 documents .* has a label there"),
+        (
+            [document(1, "rust"), document(2, [])],
+            [],
+            "single_label",
+            "1 of 2 documents of the corpus have no label .* '2'",
+        ),
+        (
+            [document(1, "rust"), document(2, None)],
+            [],
+            "multi_label",
+            "1 of 2 documents of the corpus have no label .* '2'",
+        ),
+        (
+            [document(1, None)],
+            ["corpus.unlabelled=skip"],
+            "single_label",
+            "not one of 1 documents .* has a label there",
+        ),
         ([{"id": "1"}], [], "single_label", "'label': not one of 1 documents"),
-        ([document(1, float("nan"))], [], "single_label", "document '1': column 'label' is nan; expected a finite number"),
+        (
+            [document(1, float("nan"))],
+            [],
+            "single_label",
+            "document '1': column 'label' is nan; expected a finite number",
+        ),
         ([document(1, {"a": 1})], [], "multi_label", "expected a string, a list of strings, or a number"),
-        ([document(1, "rust", part="dev")], ["corpus.split_column=part"], "single_label",
-         r"'part': no document is in the split 'test'; found 'dev' \(1\); name the splits with evaluation.test"),
+        (
+            [document(1, "rust", part="dev")],
+            ["corpus.split_column=part"],
+            "single_label",
+            r"'part': no document is in the split 'test'; found 'dev' \(1\); name the splits with evaluation.test",
+        ),
         ([document(1, "rust")], ["corpus.split_column=part"], "single_label", "in the split 'test'; found None"),
     ],
-    ids=["unknown", "one of two unknown", "empty list", "null", "nothing but nulls", "no column", "NaN", "an object",
-         "missing split", "no split column"],
-)  # fmt: skip
+    ids=[
+        "unknown",
+        "one of two unknown",
+        "empty list",
+        "null",
+        "nothing but nulls",
+        "no column",
+        "NaN",
+        "an object",
+        "missing split",
+        "no split column",
+    ],
+)
 def test_what_is_wrong_with_labels_is_said(
     tmp_path: Path, records: list[Record], overrides: list[str], problem_type: str, message: str
 ):
@@ -57,10 +96,14 @@ def test_documents_without_a_label_can_be_left_out(tmp_path: Path):
     assert (len(found), found.skipped) == (1, 2)
     assert [asdict(row) for rows in found.units.values() for row in rows] == [
         {
-            "position": 0, "id": "1", "label": "rust", "split": None, "reason": None,
+            "position": 0,
+            "id": "1",
+            "label": "rust",
+            "split": None,
+            "reason": None,
             "digest": hashlib.sha256(text("1").encode()).digest()[:16],
         }
-    ]  # fmt: skip
+    ]
 
 
 def ids(split: Split) -> list[str]:
@@ -68,8 +111,11 @@ def ids(split: Split) -> list[str]:
 
 
 def seen(folder: Path, *overrides: str, complete: bool = True) -> Plan:
-    """Of ten documents 1 and 2 were trained on, 3 was validated on; 5 is unlabelled, 6 can't be read, 7 and 8 are one text."""
-    records = [document(id_, None if id_ == 5 else ("rust", "swift")[id_ % 2], part=("test", "validation")[id_ > 7]) for id_ in range(1, 11)]  # fmt: skip
+    """Of ten documents 1 and 2 were trained on, 3 validated on; 5 is unlabelled, 6 unreadable, 7 and 8 are one text."""
+    records = [
+        document(id_, None if id_ == 5 else ("rust", "swift")[id_ % 2], part=("test", "validation")[id_ > 7])
+        for id_ in range(1, 11)
+    ]
     records[5]["text"] = 6
     records[6]["text"] = records[7]["text"] = "the same"
     found = plan(folder, "corpus.unlabelled=skip", *overrides, a=records)
@@ -116,7 +162,8 @@ def test_nothing_left_is_refused(tmp_path: Path):
     remember(found.checkpoint.path, [text("1"), text("2")], [text("3")])
     with pytest.raises(
         CorpusError,
-        match=r"the corpus: all 3 documents with a label are left out: trained on 2, validated on 1\. .*training_documents",
+        match=r"the corpus: all 3 documents with a label are left out: trained on 2, validated on 1\. "
+        r".*training_documents",
     ):
         splits(found)
 

@@ -20,7 +20,7 @@ SINGLE = Classification("single_label", BIRDS)
 MULTI = Classification("multi_label", BIRDS)
 
 logits = arrays(np.float64, array_shapes(min_dims=2, max_dims=2), elements=st.floats(-1e4, 1e4))
-three_logits = arrays(np.float64, st.tuples(st.integers(1, 9), st.just(3)), elements=st.floats(-50, 50))  # fmt: skip
+three_logits = arrays(np.float64, st.tuples(st.integers(1, 9), st.just(3)), elements=st.floats(-50, 50))
 
 
 def decided(task: Classification, *rows: list[float]) -> dict[str, list[Any]]:
@@ -81,7 +81,7 @@ def test_scores_are_listed_in_the_order_of_the_labels() -> None:
     assert found["scores"] == [
         [{"label": "rook", "score": 0.25}, {"label": "jackdaw", "score": 0.5}, {"label": "crow", "score": 0.25}],
         [{"label": "rook", "score": 0.0}, {"label": "jackdaw", "score": 0.0}, {"label": "crow", "score": 1.0}],
-    ]  # fmt: skip
+    ]
 
 
 def test_the_first_of_equal_labels_wins_by_no_margin() -> None:
@@ -133,7 +133,7 @@ def test_every_label_over_half_is_listed(probabilities: tuple[float, ...], label
 def test_multi_label_thresholds_are_each_labels_own() -> None:
     task = replace(MULTI, thresholds={"rook": 0.9, "jackdaw": 0.1})
     row = [logit(p) for p in (0.8, 0.2, 0.6)]
-    assert decided(task, row, [-9.0] * 3, row)["labels"] == [["jackdaw", "crow"], [], ["jackdaw", "crow"]]  # fmt: skip
+    assert decided(task, row, [-9.0] * 3, row)["labels"] == [["jackdaw", "crow"], [], ["jackdaw", "crow"]]
 
 
 def test_multi_label_scores_need_not_sum_to_one() -> None:
@@ -183,7 +183,7 @@ def test_a_binary_problem_is_a_single_label_one_with_a_logit_of_zero(
 
 
 def test_the_temperature_divides_the_logits() -> None:
-    hot, cold = decided(replace(SINGLE, temperature=2.0), [4.0, 2.0, 0.0]), decided(SINGLE, [2.0, 1.0, 0.0])  # fmt: skip
+    hot, cold = decided(replace(SINGLE, temperature=2.0), [4.0, 2.0, 0.0]), decided(SINGLE, [2.0, 1.0, 0.0])
     assert hot == cold
 
 
@@ -196,7 +196,7 @@ def test_the_temperature_keeps_the_order(logits_NL: np.ndarray[Any, Any], temper
 @given(three_logits)
 def test_a_document_is_decided_alone(logits_NL: np.ndarray[Any, Any]) -> None:
     together = zip(*(array.to_pylist() for array in SINGLE.decide(lists(logits_NL))), strict=True)
-    alone = [tuple(array.to_pylist()[0] for array in SINGLE.decide(lists(row))) for row in logits_NL[:, None]]  # fmt: skip
+    alone = [tuple(array.to_pylist()[0] for array in SINGLE.decide(lists(row))) for row in logits_NL[:, None]]
     assert list(together) == alone
 
 

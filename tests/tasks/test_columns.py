@@ -43,8 +43,11 @@ def test_thresholds_are_told_as_they_hold():
     """A label without one of its own has the default."""
     told = Classification("multi_label", LABELS, {"spam": 0.7}, 1.3).facts
     assert told == {
-        "problem_type": "multi_label", "labels": ["ham", "spam"], "temperature": 1.3, "thresholds": {"ham": 0.5, "spam": 0.7}
-    }  # fmt: skip
+        "problem_type": "multi_label",
+        "labels": ["ham", "spam"],
+        "temperature": 1.3,
+        "thresholds": {"ham": 0.5, "spam": 0.7},
+    }
 
 
 def test_a_vector_s_dimension_and_dtype_are_told():

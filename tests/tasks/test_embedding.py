@@ -44,7 +44,9 @@ def test_the_product_of_two_is_their_cosine(vectors_NL: np.ndarray) -> None:
     lengths = np.linalg.norm(vectors_NL.astype(np.float64), axis=1)
     expected = vectors_NL @ vectors_NL.T.astype(np.float64)
     # float32 keeps seven digits
-    np.testing.assert_allclose(unit_NL @ unit_NL.T * np.outer(lengths, lengths), expected, rtol=1e-5, atol=1e-5 * max(1, lengths.max() ** 2))  # fmt: skip
+    np.testing.assert_allclose(
+        unit_NL @ unit_NL.T * np.outer(lengths, lengths), expected, rtol=1e-5, atol=1e-5 * max(1, lengths.max() ** 2)
+    )
 
 
 def test_a_vector_of_zeros_stays_one() -> None:

@@ -78,7 +78,7 @@ def test_answers_are_those_of_a_search_of_every_span(texts: list[str], seed: int
             expected = [logit for _, logit in spans]
             assert logits[:compared] == pytest.approx(expected[:compared], abs=1e-5)
             first = best["spans"][0]
-            assert first["logit"] == pytest.approx(dict(spans).get((first["start"], first["stop"])), abs=1e-5)  # fmt: skip
+            assert first["logit"] == pytest.approx(dict(spans).get((first["start"], first["stop"])), abs=1e-5)
             assert best["text"] == text[first["start"] : first["stop"]]
 
 
@@ -97,8 +97,11 @@ def test_an_answer_is_its_characters() -> None:
     found = answer(ONE, LONG, WINDOWS, fixed_head({2: 3.0}, {5: 4.0}))
     assert found["score"] == pytest.approx(math.exp(7) / (1 + math.exp(7)))
     assert {k: v for k, v in found.items() if k != "score"} == {
-        "question": "Which bird?", "answer": "rook", "start": 2, "stop": 6,
-    }  # fmt: skip
+        "question": "Which bird?",
+        "answer": "rook",
+        "start": 2,
+        "stop": 6,
+    }
 
 
 def test_an_answer_over_the_end_of_a_window_is_found_in_the_next() -> None:

@@ -68,7 +68,7 @@ def test_an_entity_is_its_characters(policy: WindowPolicy) -> None:
 def test_windows_change_nothing_where_the_head_sees_only_the_token(labels: list[str], seed: int) -> None:
     head = head_of(dict(enumerate(labels)))
     at_once = TASK.outputs(row([LONG, None, LONG[:9]], AT_ONCE, head)).to_pylist()
-    assert TASK.outputs(row([LONG, None, LONG[:9]], WINDOWS, head, seed=seed)).to_pylist() == at_once  # fmt: skip
+    assert TASK.outputs(row([LONG, None, LONG[:9]], WINDOWS, head, seed=seed)).to_pylist() == at_once
 
 
 def test_a_token_is_labelled_by_the_window_with_most_context() -> None:

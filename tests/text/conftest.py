@@ -38,7 +38,7 @@ def other_tokenizer_json(folder: Path, spiece: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def plain_spiece(folder: Path, spiece: Path) -> Path:
-    """The vocabulary of `spiece` without its table of characters; blanks at the ends of a text and runs of them are left out still."""
+    """The vocabulary of `spiece` without its table of characters; blanks at the ends and runs of them still go."""
     proto = sentencepiece_model_pb2.ModelProto.FromString(spiece.read_bytes())
     proto.normalizer_spec.precompiled_charsmap = b""
     (folder / "plain.model").write_bytes(proto.SerializeToString())

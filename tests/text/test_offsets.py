@@ -19,13 +19,15 @@ HARD = [
     "\n",
 ]
 texts = st.lists(
-    st.sampled_from([*"aebo rst.,\n\t  ", "é", "e\u0301", "ﬁ", "½", "Ａ", "日本", "👩‍👩‍👧", "\u00a0", "\u200b", "[SEP]", "rook"]),
+    st.sampled_from(
+        [*"aebo rst.,\n\t  ", "é", "e\u0301", "ﬁ", "½", "Ａ", "日本", "👩‍👩‍👧", "\u00a0", "\u200b", "[SEP]", "rook"]
+    ),
     max_size=30,
-).map("".join)  # fmt: skip
+).map("".join)
 
 
 @pytest.fixture(scope="module", params=["normalizing", "identity", "tokenizers"])
-def tokenizer(request: pytest.FixtureRequest, spiece: Path, identity_spiece: Path, tokenizer_json: Path) -> Tokenizer:  # fmt: skip
+def tokenizer(request: pytest.FixtureRequest, spiece: Path, identity_spiece: Path, tokenizer_json: Path) -> Tokenizer:
     paths = {
         "normalizing": (spiece, None),
         "identity": (identity_spiece, None),
@@ -53,7 +55,7 @@ def test_tokens_are_in_order_and_do_not_overlap(tokenizer: Tokenizer, text: str)
     check(tokenizer, text)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=texts)
 def test_so_it_is_with_whatever_text(tokenizer: Tokenizer, text: str) -> None:
     check(tokenizer, text)

@@ -150,14 +150,16 @@ def test_a_document_without_text_leaves_alone(packer: Packer, text: str | None, 
 def test_a_document_that_could_not_be_read_keeps_its_reason(packer: Packer) -> None:
     table = documents(None, stage="read", reason="invalid_json", message="char 3")
     (record,) = packer.packs("u", table).to_pylist()[0]["documents"]
-    assert (record["stage"], record["reason"], record["message"]) == ("read", "invalid_json", "char 3")  # fmt: skip
+    assert (record["stage"], record["reason"], record["message"]) == ("read", "invalid_json", "char 3")
 
 
 @pytest.mark.parametrize("texts", [[], [None, "", " "]], ids=["no documents", "only errors"])
 def test_a_unit_without_windows_is_a_row_all_the_same(packer: Packer, texts: list[str | None]) -> None:
     row = packed(packer, *texts)
     assert len(row["documents"]) == len(texts)
-    assert [row[name] for name in ("tokens", "window_tokens", "window_documents", "window_ordinals", "pack_windows")] == [[]] * 5  # fmt: skip
+    assert [
+        row[name] for name in ("tokens", "window_tokens", "window_documents", "window_ordinals", "pack_windows")
+    ] == [[]] * 5
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from pipeline.text.tokenizer import PROBES, Tokenizer, in_parts
 from tests.text.models import SAMPLE, train
 
 AWKWARD = "\n\n\ttab\r\nﬁve oﬃces ＦＵＬＬ　ｗｉｄｔｈ 👩‍👩‍👧 e\u0301 \u200b\u00a0½ 日本語 "
-CONTROL_TEXTS = ["[SEP]", "a [SEP] b", "[CLS]", "</s>", "<pad>", "<s>", "x[MASK]y", "[CLS][SEP]</s><pad><s>[MASK]"]  # fmt: skip
+CONTROL_TEXTS = ["[SEP]", "a [SEP] b", "[CLS]", "</s>", "<pad>", "<s>", "x[MASK]y", "[CLS][SEP]</s><pad><s>[MASK]"]
 
 
 def ids(tokenizer: Tokenizer, text: str) -> list[int]:
@@ -65,7 +65,7 @@ def test_the_special_ids_are_the_models(spiece: Path, tokenizer_json: Path) -> N
 @pytest.mark.parametrize("path", ["sentencepiece", "tokenizers"])
 def test_a_control_token_in_a_text_is_text(path: str, text: str, spiece: Path, tokenizer_json: Path) -> None:
     use_spiece = path == "sentencepiece"
-    tokenizer = Tokenizer.load(spiece if use_spiece else None, None if use_spiece else tokenizer_json)  # fmt: skip
+    tokenizer = Tokenizer.load(spiece if use_spiece else None, None if use_spiece else tokenizer_json)
     pieces = SentencePieceProcessor(model_file=str(spiece)).id_to_piece(ids(tokenizer, text))
     assert not CONTROL_TOKENS & set(pieces)
     assert "".join(pieces).replace("▁", " ").strip() == text
@@ -97,7 +97,7 @@ def test_a_limit_of_the_tokenizer_file_does_not_cut_texts(tokenizer_json: Path, 
     tokenizer.enable_truncation(4)
     tokenizer.enable_padding(length=9)
     tokenizer.save(str(tmp_path / "tokenizer.json"))
-    limited, plain = Tokenizer.load(None, tmp_path / "tokenizer.json"), Tokenizer.load(None, tokenizer_json)  # fmt: skip
+    limited, plain = Tokenizer.load(None, tmp_path / "tokenizer.json"), Tokenizer.load(None, tokenizer_json)
     assert ids(limited, PROBES[0]) == ids(plain, PROBES[0])
     assert ids(limited, "a") == ids(plain, "a")
 
@@ -121,17 +121,17 @@ def test_files_that_differ_give_tokenizers_and_one_warning(
     assert ids(tokenizer, text) != ids(Tokenizer.load(spiece, None), text)
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert record.getMessage().startswith(f"{spiece.parent}: spiece.model and tokenizer.json differ on ")  # fmt: skip
+    assert record.getMessage().startswith(f"{spiece.parent}: spiece.model and tokenizer.json differ on ")
 
 
-@pytest.mark.parametrize("content", [b"", b"no model", b"\xff" * 100], ids=["empty", "text", "bytes"])  # fmt: skip
+@pytest.mark.parametrize("content", [b"", b"no model", b"\xff" * 100], ids=["empty", "text", "bytes"])
 def test_a_corrupt_spiece_model_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "spiece.model").write_bytes(content)
     with pytest.raises(CheckpointError, match=r"/spiece.model: not a sentencepiece model \("):
         Tokenizer.load(tmp_path / "spiece.model", None)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"{}", b"\xff"], ids=["empty", "cut", "no model", "bytes"])  # fmt: skip
+@pytest.mark.parametrize("content", [b"", b"{", b"{}", b"\xff"], ids=["empty", "cut", "no model", "bytes"])
 def test_a_corrupt_tokenizer_json_is_refused(content: bytes, spiece: Path, tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_bytes(content)
     with pytest.raises(CheckpointError, match=r"/tokenizer.json: not a tokenizer \("):
@@ -158,9 +158,9 @@ def test_one_of_the_two_files_is_needed() -> None:
 
 @pytest.mark.parametrize("path", ["sentencepiece", "tokenizers"])
 def test_parts_give_the_ids_of_the_whole(path: str, spiece: Path, tokenizer_json: Path, documents: list[str]) -> None:
-    """Ids, or others as likely: sentencepiece adds up float32 scores, so ties fall otherwise where a sum begins elsewhere."""
+    """Ids, or others as likely: sentencepiece adds up float32 scores, so ties depend on where a sum begins."""
     use_spiece = path == "sentencepiece"
-    encode = Tokenizer.load(spiece if use_spiece else None, None if use_spiece else tokenizer_json).encode  # fmt: skip
+    encode = Tokenizer.load(spiece if use_spiece else None, None if use_spiece else tokenizer_json).encode
     model = SentencePieceProcessor(model_file=str(spiece))
 
     def likelihood(ids: npt.NDArray[np.int32]) -> float:
@@ -196,8 +196,9 @@ def test_a_text_without_a_blank_to_cut_at_is_whole_too(spiece: Path, text: str) 
 
 
 @pytest.mark.parametrize(
-    "text", ["שלום עולם", "مرحبا بالعالم", "e\u0301\u0323o\u0308", "a\u202eb\u202c", "👩‍👩‍👧", "x"],
+    "text",
+    ["שלום עולם", "مرحبا بالعالم", "e\u0301\u0323o\u0308", "a\u202eb\u202c", "👩‍👩‍👧", "x"],
     ids=["hebrew", "arabic", "combining", "override", "emoji", "one letter"],
-)  # fmt: skip
+)
 def test_every_script_has_tokens(spiece: Path, text: str) -> None:
     assert len(ids(Tokenizer.load(spiece, None), text)) > 0

@@ -1,8 +1,9 @@
 """Kinds of tokenizer folders as they are found, a line each: their ids are those of the tokenizer that wrote them.
 
-That is the tokenizers library for a tokenizer.json. For a spiece.model with added tokens beside it is transformers' slow tokenizer,
-which wrote such folders; or, where tokenizer_config.json is of transformers 5, its BigBirdTokenizer, on a vocabulary without a table of
-characters: it leaves that table out, so that its ids of other vocabularies are not those that anybody trained with.
+That is the tokenizers library for a tokenizer.json. For a spiece.model with added tokens beside it is transformers'
+slow tokenizer, which wrote such folders; or, where tokenizer_config.json is of transformers 5, its BigBirdTokenizer, on
+a vocabulary without a table of characters: it leaves that table out, so that its ids of other vocabularies are not
+those that anybody trained with.
 """
 
 import contextlib
@@ -31,7 +32,27 @@ Ids = Callable[[str], list[int]]
 Make = Callable[[Path, Path, Path], Any]  # a folder, a model with a table of characters, one without
 
 WORDS = ["zorgblat", "zorg", "<url>", "new york", "🐦", "naïve-é", "C++"]
-CONTEXTS = ["{0}", "a {0}", "{0} b", "a {0} b", "a{0}b", "a  {0}  b", "{0}{0}", "a {0} {0} b", "a {0}{1} b", "{0},{1}.", "({0})", "a\n{0}\nb", "\t{0} ", " {0}", "a-{0}", "a_{0}_b", "ａ{0}ｂ", "ein {0}, the rook\n\n", "nai\u0308ve-e\u0301 ｎｅｗ ｙｏｒｋ {0}"]  # fmt: skip
+CONTEXTS = [
+    "{0}",
+    "a {0}",
+    "{0} b",
+    "a {0} b",
+    "a{0}b",
+    "a  {0}  b",
+    "{0}{0}",
+    "a {0} {0} b",
+    "a {0}{1} b",
+    "{0},{1}.",
+    "({0})",
+    "a\n{0}\nb",
+    "\t{0} ",
+    " {0}",
+    "a-{0}",
+    "a_{0}_b",
+    "ａ{0}ｂ",
+    "ein {0}, the rook\n\n",
+    "nai\u0308ve-e\u0301 ｎｅｗ ｙｏｒｋ {0}",
+]
 
 
 class Slow(SentencePieceBackend):  # type: ignore[misc]
@@ -40,7 +61,15 @@ class Slow(SentencePieceBackend):  # type: ignore[misc]
     vocab_files_names = {"vocab_file": "spiece.model"}  # noqa: RUF012
 
     def __init__(self, vocab_file: str, **options: Any) -> None:
-        names = {"unk": "<unk>", "bos": "<s>", "eos": "</s>", "pad": "<pad>", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}  # fmt: skip
+        names = {
+            "unk": "<unk>",
+            "bos": "<s>",
+            "eos": "</s>",
+            "pad": "<pad>",
+            "cls": "[CLS]",
+            "sep": "[SEP]",
+            "mask": "[MASK]",
+        }
         for key, name in names.items():
             options.setdefault(f"{key}_token", name)
         super().__init__(vocab_file=vocab_file, **options)
@@ -49,7 +78,9 @@ class Slow(SentencePieceBackend):  # type: ignore[misc]
 def texts(words: Iterable[str]) -> list[str]:
     words = list(words)
     made = [context.format(*pair) for context in CONTEXTS for pair in product(words, words[:3])]
-    return [*dict.fromkeys([*made, *(text.upper() for text in made), *(text.title() for text in made), "no word of them"])]  # fmt: skip
+    return [
+        *dict.fromkeys([*made, *(text.upper() for text in made), *(text.title() for text in made), "no word of them"])
+    ]
 
 
 def of_library(path: Path) -> Ids:
@@ -90,7 +121,7 @@ def library(change: Callable[[tokenizers.Tokenizer], object], *, spiece: bool = 
         made.save(str(path / "tokenizer.json"))
         if not spiece:
             (path / "spiece.model").unlink()
-        return of_library(path)  # fmt: skip
+        return of_library(path)
 
     return make
 
@@ -134,7 +165,7 @@ def of_bert(path: Path, with_table: Path, without: Path) -> Ids:
     made.add_special_tokens(words[:5])
     made.add_tokens(WORDS)
     made.save(str(path / "tokenizer.json"))
-    return of_library(path)  # fmt: skip
+    return of_library(path)
 
 
 def slow(files: dict[str, object], *, table: bool = True) -> Make:
@@ -150,9 +181,9 @@ def slow(files: dict[str, object], *, table: bool = True) -> Make:
 
 
 def decoder(**flags: bool) -> dict[str, object]:
-    plain = {"lstrip": False, "rstrip": False, "single_word": False, "normalized": True, "special": False}  # fmt: skip
+    plain = {"lstrip": False, "rstrip": False, "single_word": False, "normalized": True, "special": False}
     tokens = {str(2000 + i): {"content": word, **plain, **flags} for i, word in enumerate(WORDS)}
-    return {"tokenizer_config.json": {"tokenizer_class": "BigBirdTokenizer", "added_tokens_decoder": tokens}}  # fmt: skip
+    return {"tokenizer_config.json": {"tokenizer_class": "BigBirdTokenizer", "added_tokens_decoder": tokens}}
 
 
 def of_five(path: Path, with_table: Path, without: Path) -> Ids:
@@ -176,7 +207,12 @@ def saved_by_five(path: Path, with_table: Path, without: Path) -> Ids:
 
 
 LISTED = {word: 2000 + i for i, word in enumerate(WORDS)}
-SPECIALS = {"additional_special_tokens": ["<url>", {"content": "🐦", "lstrip": True, "rstrip": False, "single_word": False, "normalized": False}]}  # fmt: skip
+SPECIALS = {
+    "additional_special_tokens": [
+        "<url>",
+        {"content": "🐦", "lstrip": True, "rstrip": False, "single_word": False, "normalized": False},
+    ]
+}
 KINDS: dict[str, Make] = {
     "tokenizer.json: added words": library(added()),
     "tokenizer.json: special ones": library(added(special=True, normalized=False)),
@@ -204,10 +240,14 @@ KINDS: dict[str, Make] = {
     "spiece.model: single_word": slow(decoder(single_word=True)),
     "spiece.model: lstrip and rstrip": slow(decoder(lstrip=True, rstrip=True)),
     "spiece.model: special_tokens_map.json": slow({"added_tokens.json": LISTED, "special_tokens_map.json": SPECIALS}),
-    "spiece.model: special ones without ids": slow({"tokenizer_config.json": {"additional_special_tokens": ["<url>", "<x>"]}}),
-    "spiece.model: a piece of the vocabulary": slow({"tokenizer_config.json": {"extra_special_tokens": ["the", "▁rook"]}}),
+    "spiece.model: special ones without ids": slow(
+        {"tokenizer_config.json": {"additional_special_tokens": ["<url>", "<x>"]}}
+    ),
+    "spiece.model: a piece of the vocabulary": slow(
+        {"tokenizer_config.json": {"extra_special_tokens": ["the", "▁rook"]}}
+    ),
     "spiece.model: do_lower_case, which BigBird ignores": slow({"tokenizer_config.json": {"do_lower_case": True}}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
@@ -263,7 +303,7 @@ def pair(
 ) -> tuple[Tokenizer, Ids]:
     path = tmp_path_factory.mktemp("kind")
     ids = KINDS[request.param](path, spiece, plain_spiece)
-    return Tokenizer.open(path), ids  # fmt: skip
+    return Tokenizer.open(path), ids
 
 
 @settings(max_examples=80, deadline=None)
@@ -274,7 +314,10 @@ def test_so_it_is_with_whatever_text(pair: tuple[Tokenizer, Ids], text: str) -> 
     assert tokenizer.locate([text])[0].ids.tolist() == ids(text)
 
 
-@pytest.mark.parametrize("kind", ["tokenizer.json: not normalized", "spiece.model: added_tokens.json", "transformers 5, without tokenizer.json"])  # fmt: skip
+@pytest.mark.parametrize(
+    "kind",
+    ["tokenizer.json: not normalized", "spiece.model: added_tokens.json", "transformers 5, without tokenizer.json"],
+)
 def test_an_added_token_is_located_where_it_stands(kind: str, tmp_path: Path, spiece: Path, plain_spiece: Path) -> None:
     ids = KINDS[kind](tmp_path, spiece, plain_spiece)
     text = "A new york rook,  zorgblat🐦 \n<url>zorgzorg é."
@@ -285,7 +328,15 @@ def test_an_added_token_is_located_where_it_stands(kind: str, tmp_path: Path, sp
     assert ids(text) == located.ids.tolist()
 
 
-@pytest.mark.parametrize("kind", ["tokenizer.json: lstrip", "tokenizer.json: added words", "spiece.model: added_tokens.json", "transformers 5, without tokenizer.json"])  # fmt: skip
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "tokenizer.json: lstrip",
+        "tokenizer.json: added words",
+        "spiece.model: added_tokens.json",
+        "transformers 5, without tokenizer.json",
+    ],
+)
 def test_no_part_of_a_long_text_begins_or_ends_within_an_added_token(
     kind: str, tmp_path: Path, spiece: Path, plain_spiece: Path
 ) -> None:
@@ -350,28 +401,91 @@ def beside(name: str, values: object) -> Callable[[Path], None]:
 LIBRARY, SPIECE = library(added()), slow({})
 STRIPPED = decoder(lstrip=True)["tokenizer_config.json"]
 REFUSED: dict[str, tuple[Make, str]] = {
-    "another id than tokenizer.json": (and_then(LIBRARY, beside("added_tokens.json", LISTED | {"zorg": 2000, "zorgblat": 2001})), r"tokenizer.json and added_tokens.json disagree: of the token '\w+' the first has 200\d, the second has 200\d"),
-    "another id than added_tokens_decoder": (and_then(slow(decoder()), beside("added_tokens.json", LISTED | {"zorg": 2007})), "added_tokens.json and tokenizer_config.json disagree: of the token 'zorg' the first has 2007, the second has 2001"),
-    "a token that tokenizer.json has not": (and_then(LIBRARY, beside("added_tokens.json", LISTED | {"more": 2007})), "added_tokens.json and tokenizer.json disagree: of the token 'more' .* does not have it"),
-    "a token that tokenizer.json has alone": (and_then(LIBRARY, beside("added_tokens.json", {"zorgblat": 2000})), "tokenizer.json and added_tokens.json disagree: of the token 'zorg' .* does not have it"),
-    "a token that added_tokens_decoder has alone": (and_then(slow(decoder()), beside("added_tokens.json", {"zorgblat": 2000})), "tokenizer_config.json and added_tokens.json disagree: of the token 'zorg' .* does not have it"),
-    "blanks taken in one file": (and_then(LIBRARY, beside("tokenizer_config.json", STRIPPED)), "tokenizer.json and tokenizer_config.json disagree: of the token 'zorgblat, lstrip' the first has False, the second has True"),
-    "an id of a piece": (slow({"added_tokens.json": {"zorg": 17}}), r"added_tokens.json: 'zorg' has the id 17, but in .*spiece.model that is '.*'s"),
-    "a piece under another id": (slow({"added_tokens.json": {"▁the": 2000}}), r"added_tokens.json and spiece.model disagree: of the token '▁the' the first has 2000, the second has \d+"),
-    "[CLS] under another id": (slow({"added_tokens.json": {"[CLS]": 2000}}), r"added_tokens.json and spiece.model disagree: of the token '\[CLS\]' the first has 2000, the second has 3"),
-    "two tokens of one id": (slow({"added_tokens.json": {"zorg": 2000, "blat": 2000}}), "added_tokens.json: 'zorg' and 'blat' have the same id 2000"),
-    "a gap in tokenizer.json": (and_then(LIBRARY, without_id), "tokenizer.json: the added token 'C.*' has the id 2013, but the tokenizers library and transformers give it 2006"),
-    "a special token without an id": (and_then(LIBRARY, beside("tokenizer_config.json", {"additional_special_tokens": ["<z>"]})), "tokenizer_config.json: '<z>' is a special token, but tokenizer.json gives it no id"),
-    "a vocabulary of another model": (and_then(library(added(), spiece=True), other_pieces), "spiece.model and tokenizer.json disagree: 2000 pieces and 2000, the first that differs is .* with the id 1500"),
-    "a spiece.model that another class reads": (and_then(SPIECE, beside("tokenizer_config.json", {"tokenizer_class": "AlbertTokenizer"})), "tokenizer_class is 'AlbertTokenizer', which may not give the ids"),
-    "windows that begin with another token": (and_then(LIBRARY, beside("tokenizer_config.json", {"cls_token": "<s>"})), r"cls_token is '<s>'; expected '\[CLS\]'"),
-    "windows that end with another token": (and_then(SPIECE, beside("special_tokens_map.json", {"sep_token": {"content": "</s>"}})), r"sep_token is '</s>'; expected '\[SEP\]'"),
-    "special tokens that are split": (and_then(LIBRARY, beside("tokenizer_config.json", {"split_special_tokens": True})), "split_special_tokens is true"),
-    "no blank before a text": (and_then(SPIECE, beside("tokenizer_config.json", {"add_prefix_space": False})), "add_prefix_space is false"),
-    "ids that are none": (slow({"added_tokens.json": {"zorg": -1}}), "added_tokens.json: the token 'zorg' has the id -1; expected a whole number"),
-    "tokens turned round": (slow({"added_tokens.json": {"2000": "zorg"}}), "added_tokens.json: the token '2000' has the id 'zorg'; expected a whole number"),
+    "another id than tokenizer.json": (
+        and_then(LIBRARY, beside("added_tokens.json", LISTED | {"zorg": 2000, "zorgblat": 2001})),
+        r"tokenizer.json and added_tokens.json disagree: of the token '\w+' the first has 200\d, the second has 200\d",
+    ),
+    "another id than added_tokens_decoder": (
+        and_then(slow(decoder()), beside("added_tokens.json", LISTED | {"zorg": 2007})),
+        "added_tokens.json and tokenizer_config.json disagree: of the token 'zorg' the first has 2007, the second has "
+        "2001",
+    ),
+    "a token that tokenizer.json has not": (
+        and_then(LIBRARY, beside("added_tokens.json", LISTED | {"more": 2007})),
+        "added_tokens.json and tokenizer.json disagree: of the token 'more' .* does not have it",
+    ),
+    "a token that tokenizer.json has alone": (
+        and_then(LIBRARY, beside("added_tokens.json", {"zorgblat": 2000})),
+        "tokenizer.json and added_tokens.json disagree: of the token 'zorg' .* does not have it",
+    ),
+    "a token that added_tokens_decoder has alone": (
+        and_then(slow(decoder()), beside("added_tokens.json", {"zorgblat": 2000})),
+        "tokenizer_config.json and added_tokens.json disagree: of the token 'zorg' .* does not have it",
+    ),
+    "blanks taken in one file": (
+        and_then(LIBRARY, beside("tokenizer_config.json", STRIPPED)),
+        "tokenizer.json and tokenizer_config.json disagree: of the token 'zorgblat, lstrip' the first has False, the "
+        "second has True",
+    ),
+    "an id of a piece": (
+        slow({"added_tokens.json": {"zorg": 17}}),
+        r"added_tokens.json: 'zorg' has the id 17, but in .*spiece.model that is '.*'s",
+    ),
+    "a piece under another id": (
+        slow({"added_tokens.json": {"▁the": 2000}}),
+        r"added_tokens.json and spiece.model disagree: of the token '▁the' the first has 2000, the second has \d+",
+    ),
+    "[CLS] under another id": (
+        slow({"added_tokens.json": {"[CLS]": 2000}}),
+        r"added_tokens.json and spiece.model disagree: of the token '\[CLS\]' the first has 2000, the second has 3",
+    ),
+    "two tokens of one id": (
+        slow({"added_tokens.json": {"zorg": 2000, "blat": 2000}}),
+        "added_tokens.json: 'zorg' and 'blat' have the same id 2000",
+    ),
+    "a gap in tokenizer.json": (
+        and_then(LIBRARY, without_id),
+        "tokenizer.json: the added token 'C.*' has the id 2013, but the tokenizers library and transformers give it "
+        "2006",
+    ),
+    "a special token without an id": (
+        and_then(LIBRARY, beside("tokenizer_config.json", {"additional_special_tokens": ["<z>"]})),
+        "tokenizer_config.json: '<z>' is a special token, but tokenizer.json gives it no id",
+    ),
+    "a vocabulary of another model": (
+        and_then(library(added(), spiece=True), other_pieces),
+        "spiece.model and tokenizer.json disagree: 2000 pieces and 2000, the first that differs is .* with the id 1500",
+    ),
+    "a spiece.model that another class reads": (
+        and_then(SPIECE, beside("tokenizer_config.json", {"tokenizer_class": "AlbertTokenizer"})),
+        "tokenizer_class is 'AlbertTokenizer', which may not give the ids",
+    ),
+    "windows that begin with another token": (
+        and_then(LIBRARY, beside("tokenizer_config.json", {"cls_token": "<s>"})),
+        r"cls_token is '<s>'; expected '\[CLS\]'",
+    ),
+    "windows that end with another token": (
+        and_then(SPIECE, beside("special_tokens_map.json", {"sep_token": {"content": "</s>"}})),
+        r"sep_token is '</s>'; expected '\[SEP\]'",
+    ),
+    "special tokens that are split": (
+        and_then(LIBRARY, beside("tokenizer_config.json", {"split_special_tokens": True})),
+        "split_special_tokens is true",
+    ),
+    "no blank before a text": (
+        and_then(SPIECE, beside("tokenizer_config.json", {"add_prefix_space": False})),
+        "add_prefix_space is false",
+    ),
+    "ids that are none": (
+        slow({"added_tokens.json": {"zorg": -1}}),
+        "added_tokens.json: the token 'zorg' has the id -1; expected a whole number",
+    ),
+    "tokens turned round": (
+        slow({"added_tokens.json": {"2000": "zorg"}}),
+        "added_tokens.json: the token '2000' has the id 'zorg'; expected a whole number",
+    ),
     "a list": (slow({"added_tokens.json": ["zorg"]}), "added_tokens.json: expected a JSON object, found list"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("make", "words"), REFUSED.values(), ids=REFUSED)
@@ -389,7 +503,7 @@ def test_an_encoder_without_an_embedding_for_an_id_is_refused(tmp_path: Path, sp
     tokenizer = Tokenizer.open(tmp_path)
     tokenizer.check_fits(2000 + len(WORDS), tmp_path)
     with pytest.raises(CheckpointError, match="vocab_size is 2006, and the tokenizer has ids up to 2006"):
-        tokenizer.check_fits(2000 + len(WORDS) - 1, tmp_path)  # fmt: skip
+        tokenizer.check_fits(2000 + len(WORDS) - 1, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def test_control_tokens_are_bigbirds(tmp_path):
     tokenizer = Tokenizer.load(path, None)
     assert tokenizer.vocab_size == 600
     processor = SentencePieceProcessor(str(path))
-    names = [processor.id_to_piece(i) for i in (tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id)]  # type: ignore[arg-type]  # fmt: skip
+    names = [processor.id_to_piece(i) for i in (tokenizer.cls_id, tokenizer.sep_id, tokenizer.mask_id)]  # type: ignore[arg-type]
     assert names == ["[CLS]", "[SEP]", "[MASK]"]
     (ids,) = tokenizer.encode(["a text with [MASK] in it"])
     assert tokenizer.mask_id not in ids

@@ -60,20 +60,29 @@ def write(path: Path, documents: int = 48, **fields: Any) -> Path:
 def job(uri: Path, folder: Path, **sections: dict[str, Any] | None) -> TrainJob:
     """`sections` are merged into the job's, or removed from it where they are None."""
     tree: dict[str, Any] = {
-        "corpus": {
-            "uris": str(uri), "id_column": "id", "label_column": "label", "split_column": "split"
-        },
+        "corpus": {"uris": str(uri), "id_column": "id", "label_column": "label", "split_column": "split"},
         "output": {"folder": str(folder)},
         "init": {
-            "vocabulary": 60, "hidden_size": 16, "layers": 1, "heads": 2, "intermediate_size": 16,
-            "max_positions": 128, "block_size": 16, "random_blocks": 1,
+            "vocabulary": 60,
+            "hidden_size": 16,
+            "layers": 1,
+            "heads": 2,
+            "intermediate_size": 16,
+            "max_positions": 128,
+            "block_size": 16,
+            "random_blocks": 1,
         },
         "training": {
-            "epochs": 4, "tokens_per_step": 512, "learning_rate": 0.02, "dropout": 0.0, "windows": "all", "seed": 3
+            "epochs": 4,
+            "tokens_per_step": 512,
+            "learning_rate": 0.02,
+            "dropout": 0.0,
+            "windows": "all",
+            "seed": 3,
         },
         "head": {"pooling": "mean", "kind": "linear"},
         "compute": {"dtype": "fp32", "num_cpus": 1, "token_budget": 256},
-    }  # fmt: skip
+    }
     for name, section in sections.items():
         if section is None:
             tree.pop(name, None)

@@ -12,9 +12,7 @@ from tests.bigbird.configs import encoder_config
 
 CLS, SEP, MASK = 1, 2, 3
 LENGTHS = [5, 40, 61, 62, 63, 200, 0, 500]
-BATCHER = Batcher(
-    encoder_config(max_positions=64, block_size=16), WindowPolicy(64, "windows", 8), CLS, SEP, MASK, 128
-)  # fmt: skip
+BATCHER = Batcher(encoder_config(max_positions=64, block_size=16), WindowPolicy(64, "windows", 8), CLS, SEP, MASK, 128)
 
 
 def examples(lengths: list[int] = LENGTHS) -> TokenizedDocuments:

@@ -22,9 +22,9 @@ STORAGE = Storage(StorageSettings())
 
 def chosen(
     folder: Path, rows: Sequence[tuple[str, str | None]], earlier: TrainingDocuments | None = None, **sections: Any
-) -> Documents:  # fmt: skip
+) -> Documents:
     """Of (text, split); a document's label is its text's first letter."""
-    records = [{"id": str(n), "text": text, "label": text[0], "split": split} for n, (text, split) in enumerate(rows)]  # fmt: skip
+    records = [{"id": str(n), "text": text, "label": text[0], "split": split} for n, (text, split) in enumerate(rows)]
     path = folder / "a.jsonl"
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
     source = Source.open(STORAGE, job(path, folder / "model", **sections))
@@ -46,14 +46,25 @@ def known(found: TrainingDocuments) -> dict[str, list[bytes]]:
 
 def test_a_text_is_for_the_first_split_that_has_it(tmp_path: Path):
     rows = [
-        ("a", "test"), ("b", "test"), ("c", "test"), ("b", "validation"), ("d", "validation"), ("b", "train"), ("b", "train"),
-        ("e", "train"), ("c", "validation"), ("f", "other"), ("f", None),
-    ]  # fmt: skip
+        ("a", "test"),
+        ("b", "test"),
+        ("c", "test"),
+        ("b", "validation"),
+        ("d", "validation"),
+        ("b", "train"),
+        ("b", "train"),
+        ("e", "train"),
+        ("c", "validation"),
+        ("f", "other"),
+        ("f", None),
+    ]
     found = chosen(tmp_path, rows)
-    assert texts(found) == {("test", "a"), ("validation", "d"), ("validation", "c"), ("train", "b"), ("train", "e")}  # fmt: skip
+    assert texts(found) == {("test", "a"), ("validation", "d"), ("validation", "c"), ("train", "b"), ("train", "e")}
     assert {split: Counter(labels) for split, labels in found.labels.items()} == {
-        "train": Counter("bbe"), "validation": Counter("dc"), "test": Counter("a")
-    }  # fmt: skip
+        "train": Counter("bbe"),
+        "validation": Counter("dc"),
+        "test": Counter("a"),
+    }
     assert found.repeated == {"train": 0, "validation": 1, "test": 2}
     assert found.left_out == 2
     assert known(found.trained_on) == known(of(["b", "e"], ["c", "d"]))
@@ -61,7 +72,7 @@ def test_a_text_is_for_the_first_split_that_has_it(tmp_path: Path):
 
 def test_the_training_before_counts_as_this_one(tmp_path: Path):
     earlier = of(["a", "b"], ["c", "d", "e"])
-    rows = [("a", "validation"), ("c", "validation"), ("d", "train"), ("b", "test"), ("e", "test"), ("g", "test")]  # fmt: skip
+    rows = [("a", "validation"), ("c", "validation"), ("d", "train"), ("b", "test"), ("e", "test"), ("g", "test")]
     found = chosen(tmp_path, rows, earlier)
     assert texts(found) == {("validation", "c"), ("train", "d"), ("test", "g")}
     assert known(found.trained_on) == known(of(["a", "b", "d"], ["c", "e"]))

@@ -56,7 +56,7 @@ VALUES = np.array([[1.0], [2.0], [4.0]], np.float32)
         ("regression", VALUES, VALUES, ("R²", 1)),
         ("regression", np.full_like(VALUES, VALUES.mean()), VALUES, ("R²", 0)),
     ],
-)  # fmt: skip
+)
 def test_scores(problem_type, logits, target, expected):
     name, value = score(problem_type, logits, target)
     assert name == expected[0]

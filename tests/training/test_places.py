@@ -27,12 +27,24 @@ def test_an_output_that_can_be_written_is_not_made_yet(tmp_path: Path) -> None:
         ("/proc/model", {}, "output.folder /proc/model: /proc: can't be written"),
         ("corpus/model", {}, "output.folder .*/corpus/model: lies where corpus.uris .*/corpus finds"),
         (".", {}, "output.folder .*: lies where corpus.uris"),
-        ("test/model", {"test": {"uris": "FOLDER/test", "label_column": "label"}}, "lies where test.uris .*/test finds"),
-        ("more/model", {"pretraining": {"corpus": {"uris": "FOLDER/more/**"}, "epochs": 1}}, "lies where pretraining.corpus.uris .* finds"),
-        ("model", {"validation": {"uris": "FOLDER/model.work", "label_column": "label"}}, "work folder .*/model.work: lies where validation.uris"),
+        (
+            "test/model",
+            {"test": {"uris": "FOLDER/test", "label_column": "label"}},
+            "lies where test.uris .*/test finds",
+        ),
+        (
+            "more/model",
+            {"pretraining": {"corpus": {"uris": "FOLDER/more/**"}, "epochs": 1}},
+            "lies where pretraining.corpus.uris .* finds",
+        ),
+        (
+            "model",
+            {"validation": {"uris": "FOLDER/model.work", "label_column": "label"}},
+            "work folder .*/model.work: lies where validation.uris",
+        ),
     ],
     ids=["below a file", "proc", "in the corpus", "around it", "in the test's", "in the pretraining's", "work folder"],
-)  # fmt: skip
+)
 def test_an_output_that_cannot_be(tmp_path: Path, output: str, sections: dict[str, Any], message: str) -> None:
     (tmp_path / "corpus").mkdir()
     (tmp_path / "file").touch()

@@ -17,9 +17,12 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def trained(corpus: Path, folder: Path, threads: int, **training: Any) -> dict[str, torch.Tensor]:
     made = job(
-        corpus, folder, training={"epochs": 1, "learning_rate": 1e-3} | training,
-        compute={"num_cpus": threads, "token_budget": 128}, pretraining={"corpus": {"uris": str(corpus)}, "epochs": 1},
-    )  # fmt: skip
+        corpus,
+        folder,
+        training={"epochs": 1, "learning_rate": 1e-3} | training,
+        compute={"num_cpus": threads, "token_budget": 128},
+        pretraining={"corpus": {"uris": str(corpus)}, "epochs": 1},
+    )
     train(made)
     return weights(folder)
 

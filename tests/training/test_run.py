@@ -79,7 +79,7 @@ def remembered(folder: Path) -> dict[str, set[bytes]]:
 
 def digests(corpus: Path, *splits: str) -> set[bytes]:
     records = map(json.loads, corpus.read_text().splitlines())
-    return {hashlib.sha256(r["text"].encode()).digest()[:16] for r in records if r["split"] in splits}  # fmt: skip
+    return {hashlib.sha256(r["text"].encode()).digest()[:16] for r in records if r["split"] in splits}
 
 
 def test_the_folder_says_what_it_was_trained_on(corpus: Path, trained: Path):
@@ -149,9 +149,12 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(corpus: Path, tmp_pat
 
 def test_a_head_alone_leaves_the_encoder(corpus: Path, trained: Path, tmp_path: Path):
     made = job(
-        corpus, tmp_path / "model", init=None, checkpoint={"uri": str(trained)},
+        corpus,
+        tmp_path / "model",
+        init=None,
+        checkpoint={"uri": str(trained)},
         training={"head_only": True, "epochs": 1, "dropout": 0.1},
-    )  # fmt: skip
+    )
     train(made)
     before, after = weights(trained), weights(tmp_path / "model")
     same = [n for n in after if n.startswith("bert.") and "pooler" not in n]
@@ -164,19 +167,20 @@ def test_a_checkpoint_is_trained_on_with_its_own_head(corpus: Path, trained: Pat
     repeated = tmp_path / "birds.jsonl"
     records = [json.loads(line) for line in corpus.read_text().splitlines()][:40]
     records += [record | {"split": "test"} for record in records[:8]]  # two of them are test documents
-    records += [record | {"split": "train", "text": record["text"] + " caw"} for record in records[4:8]]  # fmt: skip
+    records += [record | {"split": "train", "text": record["text"] + " caw"} for record in records[4:8]]
     repeated.write_text("".join(json.dumps(record) + "\n" for record in records))
     made = job(
         repeated, tmp_path / "model", init=None, head=None, checkpoint={"uri": str(trained)}, training={"epochs": 1}
-    )  # fmt: skip
+    )
     _, scores, reports = train(made)
     assert reports[0]["loss"] < 0.5  # it began where the other ended
     assert scores["test"] == scores["test"] | {"score": 1, "documents": 10}  # 8 of 40, and 2
     card = (tmp_path / "model" / "README.md").read_text()
     assert "Left out: 6 of test, whose text trains or validates already" in card
     assert remembered(tmp_path / "model") == {
-        "train": digests(repeated, "train") | digests(corpus, "train"), "validation": digests(corpus, "validation")
-    }  # fmt: skip
+        "train": digests(repeated, "train") | digests(corpus, "train"),
+        "validation": digests(corpus, "validation"),
+    }
     assert CheckpointFolder.open(tmp_path / "model").windows.max_tokens == 64
 
 
@@ -184,9 +188,13 @@ def test_transformers_checkpoints_get_a_new_head(corpus: Path, trained: Path, tm
     model = random_transformers_model(hidden_size=16, num_hidden_layers=1, vocab_size=60)
     start = save_folder(model, tmp_path / "start", spiece=trained / "spiece.model")
     made = job(
-        corpus, tmp_path / "model", init=None, checkpoint={"uri": str(start)},
-        training={"head_only": True, "epochs": 1}, head={"pooling": "attention", "kind": "dense"},
-    )  # fmt: skip
+        corpus,
+        tmp_path / "model",
+        init=None,
+        checkpoint={"uri": str(start)},
+        training={"head_only": True, "epochs": 1},
+        head={"pooling": "attention", "kind": "dense"},
+    )
     train(made)
     before, after = weights(start), weights(tmp_path / "model")
     name = "bert.encoder.layer.0.attention.self.query.weight"
@@ -261,16 +269,24 @@ def test_without_a_split_column_a_share_validates(tmp_path: Path):
 @pytest.mark.parametrize(
     ("sections", "error", "message"),
     [
-        ({"splits": {"validation": "dev"}}, CorpusError, r"splits.validation: .* none has 'dev' in corpus.split_column 'split' \(others found: 'validation'\)"),
+        (
+            {"splits": {"validation": "dev"}},
+            CorpusError,
+            r"splits.validation: .* none has 'dev' in corpus.split_column 'split' \(others found: 'validation'\)",
+        ),
         ({"splits": {"train": "training"}}, CorpusError, "splits.train: no document is for train"),
         ({"corpus": {"label_column": "split"}}, CorpusError, "nothing to tell apart"),
         ({"corpus": {"label_column": "region"}}, CorpusError, "not one of 48 documents has a value"),
         ({"head": {"problem_type": "regression"}}, CorpusError, "expected a number, as problem_type is regression"),
         ({"init": {"vocabulary": 9000}}, ConfigError, "init.vocabulary 9000"),
-        ({"training": {"class_weights": {"rook": 2}}}, ConfigError, "class_weights names rook; expected each label: rook, tern"),
+        (
+            {"training": {"class_weights": {"rook": 2}}},
+            ConfigError,
+            "class_weights names rook; expected each label: rook, tern",
+        ),
     ],
     ids=["no validation", "no train", "single class", "no labels", "no number", "vocabulary", "weights"],
-)  # fmt: skip
+)
 def test_what_cannot_be_trained(corpus: Path, tmp_path: Path, sections, error, message):
     with pytest.raises(error, match=message):
         prepare(job(corpus, tmp_path / "model", **sections))
@@ -302,9 +318,13 @@ def test_a_binary_head_is_trained_as_the_two_labels_that_it_stands_for(corpus: P
     found = []
     for folder in (trained, binary):
         made = job(
-            corpus, tmp_path / f"from_{folder.name}", init=None, head=None, checkpoint={"uri": str(folder)},
+            corpus,
+            tmp_path / f"from_{folder.name}",
+            init=None,
+            head=None,
+            checkpoint={"uri": str(folder)},
             training={"epochs": 1, "learning_rate": 1e-7},
-        )  # fmt: skip
+        )
         _, scores, reports = train(made)
         found.append((scores["test"], scores["validation"]["loss"], reports[0]["loss"]))
     (single_test, *single), (binary_test, *binary_losses) = found

@@ -26,9 +26,13 @@ from pipeline.tables.publish import is_current, publish
 from tests.s3 import S3Server
 
 NAMES = {
-    "head_object": "HEAD", "head_bucket": "HEAD", "list_objects_v2": "LIST", "get_object": "GET", "put_object": "PUT",
+    "head_object": "HEAD",
+    "head_bucket": "HEAD",
+    "list_objects_v2": "LIST",
+    "get_object": "GET",
+    "put_object": "PUT",
     "copy_object": "COPY",
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -69,7 +73,7 @@ def test_requests_grow_with_the_corpus_and_no_faster(world: World, monkeypatch: 
 
 
 def phases(job: list[str], write: Callable[[Plan], None], sent: Counter[str]) -> Iterator[Any]:
-    """Requests of each phase on any store: plan, plan again when all is labelled, publish, plan when nothing is to do."""
+    """Requests of each phase: plan, plan again when all is labelled, publish, plan when nothing is to do."""
     plan = make_plan(parse_job("", job))
     assert is_current(plan.snapshots, plan.publication) is None
     yield "plan", dict(sent)
@@ -118,6 +122,8 @@ def test_the_simulated_store_counts_what_s3_is_sent(world: World, s3: S3Server, 
 
     monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", counted)
     real = [
-        f"corpus.uris=s3://{bucket}/corpus", f"table.uri=s3://{bucket}/table", f"storage.endpoint_url={s3.endpoint}"
-    ]  # fmt: skip
+        f"corpus.uris=s3://{bucket}/corpus",
+        f"table.uri=s3://{bucket}/table",
+        f"storage.endpoint_url={s3.endpoint}",
+    ]
     assert list(phases([*real, *common], put, sent)) == expected
