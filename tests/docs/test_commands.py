@@ -170,7 +170,7 @@ def snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_pyarrow_reads_a_snapshot_as_the_page_says(snapshot: Path):
-    (block,) = [block for block in blocks("python") if "pyarrow" in block.text]
+    (block,) = [block for block in blocks("python") if "pyarrow.dataset" in block.text]
     names: dict[str, Any] = {}
     exec(block.text, names)
     assert names["table"].to_pylist() == [{"id": "x", "label": "sports", "collection": "a"}]
