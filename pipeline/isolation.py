@@ -1,4 +1,4 @@
-"""A process of its own, for calls that may end it: a fault of a library, or memory that the system takes back.
+"""An isolated process, for calls that may end it, and the search for what does: a fault of a library, or memory.
 
     parent ── function, arguments ──▶ child
     parent ◀── item, item, …, end ──  child
@@ -12,23 +12,65 @@ import pickle
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline.errors import RetryableError
+
+Piece = TypeVar("Piece")
+Result = TypeVar("Result")
 
 ITEM, END, ERROR = "item", "end", "error"
 OTHER_SIDE_GONE = (EOFError, ConnectionError)
 DEATHS = 2  # of the process, until what it computed is blamed: it may also be ended from outside
 
 
-class ProcessEnded(Exception):
+class ProcessDied(Exception):
     """The process ended during a call; the next call starts another."""
 
 
-class Apart:
-    """Starts its process when it is first needed, and again after it has ended."""
+def attempt(compute: Callable[[Piece], Result], part: Piece) -> Result:
+    """Compute a part, once more if its process dies.
+
+    Raises:
+        ProcessDied: the process died both times.
+    """
+    for _ in range(DEATHS - 1):
+        with contextlib.suppress(ProcessDied):
+            return compute(part)
+    return compute(part)
+
+
+def search_by_halving(
+    part: Piece,
+    compute: Callable[[Piece], Result],
+    halve: Callable[[Piece], Sequence[Piece]],
+    give_up: Callable[[Piece], Result],
+) -> Iterator[Result]:
+    """Compute a part whose process died, all of it but the smallest parts that are deadly alone.
+
+    `halve` gives smaller parts, or none where a part can't be halved: that one is computed once more, and given up if
+    the process dies again. Results come in the order of the parts, as they are computed: who needs nothing behind the
+    first deadly part need not ask for it. Of n things, one that is deadly costs about log2(n) + 2 processes.
+
+    Raises what `compute` raises but ProcessDied.
+    """
+    halves = halve(part)
+    for smaller in halves or [part]:
+        try:
+            result = compute(smaller)
+        except ProcessDied:
+            if halves:
+                yield from search_by_halving(smaller, compute, halve, give_up)
+            else:
+                yield give_up(part)
+        else:
+            yield result
+
+
+class IsolatedProcess:
+    """Starts its process when it is first needed, and again after it has died."""
 
     def __init__(self, prepare: Callable[..., Iterable[Any]], *arguments: Any) -> None:
         """`prepare` is called first in every process: if that ends it, no call is to blame."""
@@ -36,10 +78,12 @@ class Apart:
         self._child: tuple[subprocess.Popen[bytes], Connection] | None = None
 
     def run(self, function: Callable[..., Iterable[Any]], *arguments: Any) -> Iterator[Any]:
-        """What `function` yields there, an item at a time. All must be picklable; run one to its end before the next.
+        """Yield what `function` yields there, an item at a time. All must be picklable.
+
+        Take all items, or close the iterator, before the next call.
 
         Raises:
-            ProcessEnded: the process ended before the function did.
+            ProcessDied: the process ended before the function did.
             RetryableError: the process ended before it could begin.
             Exception: what the function raised.
         """
@@ -56,7 +100,7 @@ class Apart:
         try:
             for _ in self._ask(*self._prepare):
                 pass
-        except ProcessEnded as error:
+        except ProcessDied as error:
             raise RetryableError(
                 f"a process apart ended before it had begun anything (status {process.returncode}): is there enough "
                 "memory for one more? Run again: finished units are kept"
@@ -74,7 +118,7 @@ class Apart:
                 if kind == ITEM:
                     yield value
         except OTHER_SIDE_GONE as error:
-            raise ProcessEnded from error
+            raise ProcessDied from error
         finally:
             if not ended:  # it is gone, or its other items would be taken for the next call's
                 self.close()
@@ -82,7 +126,7 @@ class Apart:
             raise value
 
     def close(self) -> None:
-        """Ends the process."""
+        """End the process; the next call starts another."""
         if self._child is None:
             return
         process, connection = self._child
@@ -93,7 +137,7 @@ class Apart:
 
 
 def serve(connection: Connection) -> None:
-    """Answers until the other side is gone."""
+    """Answer calls until the other side is gone."""
     with contextlib.suppress(*OTHER_SIDE_GONE):
         while True:
             for answer in _answers(*connection.recv()):

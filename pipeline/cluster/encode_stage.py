@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pipeline.checkpoints.folder import CheckpointFolder
 from pipeline.errors import CheckpointError
-from pipeline.inference.isolated import IsolatedPredictor
+from pipeline.inference.isolated_predictor import IsolatedPredictor
 from pipeline.inference.predictor import Predictor
 from pipeline.planning.plan import Scoring
 from pipeline.schema import LOGITS, only_list
@@ -27,7 +27,7 @@ PROCESS_DIED = {
 class EncodeStage:
     """One classifier on one device; an actor, so that it loads once.
 
-    A unit that was begun before and is not done may be what ended that attempt, so it is computed in a process apart.
+    A unit that was begun before and is not done may be what ended that attempt, so it is computed in an isolated process.
     """
 
     def __init__(self, attempts: Attempts, scoring: Scoring, device: str, threads: int) -> None:
@@ -57,15 +57,15 @@ class EncodeStage:
     def _label(self, packs: pa.Table) -> tuple[pa.Table, npt.NDArray[np.float32]]:
         with self._attempts.attempt(packs["unit"][0].as_py(), _described(packs)) as before:
             if before:
-                return self._compute_apart(packs)
+                return self._compute_isolated(packs)
             return packs, self._compute(packs)
 
     def _compute(self, packs: pa.Table) -> npt.NDArray[np.float32]:
         """Logits of all windows, or of all their tokens, flat; one forward pass per pack."""
         return _flat(list(self._predictor.predict_all(split_packs(packs))))
 
-    def _compute_apart(self, packs: pa.Table) -> tuple[pa.Table, npt.NDArray[np.float32]]:
-        """The same, and the unit with its documents that ended the process as errors."""
+    def _compute_isolated(self, packs: pa.Table) -> tuple[pa.Table, npt.NDArray[np.float32]]:
+        """Logits as `_compute` gives, and the unit with its documents that ended the process as errors."""
         found = list(self._isolated.predict_all(split_packs(packs)))
         killed_W = np.concatenate([np.empty(0, bool), *(killed for _, killed in found)])
         killed = only_list(packs, "window_documents")[killed_W].tolist()

@@ -11,7 +11,7 @@ from functools import cache
 import pyarrow as pa
 
 from pipeline.checkpoints.folder import CheckpointFolder
-from pipeline.corpus.isolated import IsolatedReading
+from pipeline.corpus.isolated_reading import IsolatedReading
 from pipeline.corpus.passes import Pass, read_pass
 from pipeline.corpus.units import Stream, Unit
 from pipeline.planning.plan import Scoring
@@ -20,7 +20,7 @@ from pipeline.storage.objects import Storage
 from pipeline.tables.attempts import Attempts
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.stream_lengths import StreamLengths
-from pipeline.text.isolated import IsolatedPacker
+from pipeline.text.isolated_packer import IsolatedPacker
 from pipeline.text.packer import Packer
 from pipeline.text.tokenizer import Tokenizer
 
@@ -29,7 +29,7 @@ from pipeline.text.tokenizer import Tokenizer
 class ReadStage:
     """Reads, tokenizes and packs units, one after the other.
 
-    A pass that was begun before and is not done may be what ended that attempt, so it is read in processes apart.
+    A pass that was begun before and is not done may be what ended that attempt, so it is read in isolated processes.
     """
 
     storage: Storage
@@ -44,12 +44,12 @@ class ReadStage:
         attempts = Attempts(self.fragments, "read", self.run)
         with attempts.attempt(units[0].id(self.scoring.key)) as before:
             if before:
-                yield from self._read_apart(units)
+                yield from self._read_isolated(units)
             else:
                 packer = _packer(self.storage, self.scoring)
                 yield from self._read(units, read_pass(self.storage, units), packer.packs)
 
-    def _read_apart(self, units: Pass) -> Iterator[pa.Table]:
+    def _read_isolated(self, units: Pass) -> Iterator[pa.Table]:
         reading = IsolatedReading(self.storage)
         packer = IsolatedPacker(_packer, self.storage, self.scoring)
         with contextlib.closing(reading), contextlib.closing(packer):

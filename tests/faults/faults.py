@@ -151,7 +151,7 @@ def at_once(world: World, dice: random.Random, same: int = 2, prefilled: bool = 
     ordered = sorted(target.table.manifests().items())
     in_a_row = [manifest["content"] for _, manifest in ordered]
     assert all(one != next_ for one, next_ in pairwise(in_a_row)), "a snapshot says what the last one did"
-    assert "apart" not in log.read_text().split()
+    assert "isolated" not in log.read_text().split()
     assert not [uri for uri in target.table.names("_units") if uri.endswith(".begun")]
     contents = target.table.contents()
     assert contents == world.undisturbed.contents() | alone.table.contents()

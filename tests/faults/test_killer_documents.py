@@ -39,7 +39,7 @@ def test_killers_leave_as_errors_and_take_nobody_with_them(
     deaths = [line.split() for line in list_of_deaths.read_text().splitlines()]
     assert {death for _, death, _ in deaths} == {stage}
     if stage != "read":  # there a unit is halved by its bytes
-        # as usual once; in the process apart all twice, some halves once, the one twice
+        # as usual once; in the isolated process all twice, some halves once, the one twice
         at_stake = [int(number) for *_, number in deaths]
         assert at_stake[:3] == [8, 8, 8]
         assert at_stake[-2:] == [1, 1]

@@ -3,7 +3,7 @@
 FAULTS is a JSON list of {"when": before|after, "call": put_if_absent|put|copy|open, "object": a pattern of its URI,
 "count": n, "do": kill|wait, "marker": a path, "in": a pattern of the process's command}. At the n-th such call of a
 process, and in one process only (the marker's file is made by one), the process kills itself or waits for the file
-`<marker>.go`. FAULTS_LOG: where calls are written down, and that a process apart is started. FAULTS_PATIENCE: seconds
+`<marker>.go`. FAULTS_LOG: where calls are written down, and that an isolated process is started. FAULTS_PATIENCE: seconds
 after which a silent S3 request is given up, because the product's minutes are long in a test.
 """
 
@@ -27,7 +27,7 @@ PATIENCE = os.environ.get("FAULTS_PATIENCE")
 def install():
     if FAULTS or LOG:
         after_import("pipeline.storage.objects", hook)
-        after_import("pipeline.isolation", hook_apart)
+        after_import("pipeline.isolation", hook_isolation)
     if PATIENCE:
         after_import("pipeline.storage.s3", shorten)
 
@@ -88,14 +88,14 @@ def hook(storage):
     storage.Storage.open = hooked_open(storage.Storage.open)
 
 
-def hook_apart(apart):
-    start = apart.Apart._start
+def hook_isolation(isolation):
+    start = isolation.IsolatedProcess._start
 
     def started(self):
-        write_down("apart")
+        write_down("isolated")
         start(self)
 
-    apart.Apart._start = started
+    isolation.IsolatedProcess._start = started
 
 
 def shorten(s3):

@@ -1,4 +1,4 @@
-"""The process apart gives the same logits, and survives what ends it."""
+"""The isolated process gives the same logits, and survives what ends it."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from transformers import BigBirdForTokenClassification
 
-from pipeline.inference.isolated import IsolatedPredictor
+from pipeline.inference.isolated_predictor import IsolatedPredictor
 from pipeline.inference.predictor import Lengths, Predictor, TokenIds
 from tests.checkpoint_folders import random_tokens, random_transformers_model, save_folder
 
@@ -70,10 +70,10 @@ def test_a_head_on_tokens_has_a_row_for_each(tmp_path: Path, deaths: Path) -> No
     model = random_transformers_model(model_class=BigBirdForTokenClassification)
     folder = save_folder(model, tmp_path / "checkpoint")
     here = Predictor.load(folder, device="cpu", dtype="fp32", threads=1)
-    apart = IsolatedPredictor(folder, device="cpu", dtype="fp32", threads=1, outputs=3, per_token=True)
+    isolated = IsolatedPredictor(folder, device="cpu", dtype="fp32", threads=1, outputs=3, per_token=True)
     tokens, lengths = np.full(20, KILLER, np.uint16), np.array([20], np.int32)
-    (whole, _), (nothing, killed_W) = apart.predict_all([pack(), (tokens, lengths)])
-    apart.close()
+    (whole, _), (nothing, killed_W) = isolated.predict_all([pack(), (tokens, lengths)])
+    isolated.close()
     assert whole.tobytes() == here.predict(*pack()).tobytes()
     assert killed_W.tolist() == [True]
     assert nothing.shape == (20, 3)
@@ -82,8 +82,8 @@ def test_a_head_on_tokens_has_a_row_for_each(tmp_path: Path, deaths: Path) -> No
 
 def test_a_process_that_is_ended_from_outside_costs_nothing(isolated: IsolatedPredictor) -> None:
     (expected,) = isolated.predict_all([pack()])
-    assert isolated._apart._child is not None
-    os.kill(isolated._apart._child[0].pid, signal.SIGKILL)
+    assert isolated._process._child is not None
+    os.kill(isolated._process._child[0].pid, signal.SIGKILL)
     (found,) = isolated.predict_all([pack()])
     assert found[0].tobytes() == expected[0].tobytes()
     assert not found[1].any()
