@@ -27,7 +27,7 @@ PROCESS_DIED = {
 class EncodeStage:
     """One classifier on one device; an actor, so that it loads once.
 
-    A unit that was begun before and is not done may be what ended that attempt, so it is computed in an isolated process.
+    A unit that was begun before and is not done may be what ended that attempt: it is computed in an isolated process.
     """
 
     def __init__(self, attempts: Attempts, scoring: Scoring, device: str, threads: int) -> None:

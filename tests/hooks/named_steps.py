@@ -3,8 +3,8 @@
 FAULTS is a JSON list of {"when": before|after, "call": put_if_absent|put|copy|open, "object": a pattern of its URI,
 "count": n, "do": kill|wait, "marker": a path, "in": a pattern of the process's command}. At the n-th such call of a
 process, and in one process only (the marker's file is made by one), the process kills itself or waits for the file
-`<marker>.go`. FAULTS_LOG: where calls are written down, and that an isolated process is started. FAULTS_PATIENCE: seconds
-after which a silent S3 request is given up, because the product's minutes are long in a test.
+`<marker>.go`. FAULTS_LOG: where calls are written down, and that an isolated process is started. FAULTS_PATIENCE:
+seconds after which a silent S3 request is given up, because the product's minutes are long in a test.
 """
 
 import contextlib
