@@ -1,14 +1,20 @@
 #!/usr/bin/env bash
 # Every test, those against a real S3 server too. Installs what it needs; arguments go to pytest.
+# --quick, first, leaves out what takes longest: Ray, the S3 server, whole commands, injected faults and documents that
+# end processes.
 # --coverage, first, adds a line with the share of lines that ran. Not those of Ray's workers and of commands in processes
 # of their own, which are not counted.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 bash deploy/setup.sh test
+test=(.venv/bin/python -m pytest --numprocesses 2 --dist loadfile)
+if [[ ${1:-} == --quick ]]; then
+  exec "${test[@]}" -m "not ray and not s3" \
+    --ignore=tests/faults --ignore=tests/jobs --ignore-glob="*/test_isolated.py" "${@:2}"
+fi
 # without root the tests take moto instead, and pytest's summary says so
 bash deploy/s3_server.sh install || echo "no Ceph here: the S3 tests run against moto"
-test=(.venv/bin/python -m pytest --numprocesses 2 --dist loadfile)
 [[ ${1:-} == --coverage ]] || exec "${test[@]}" "$@"
 "${test[@]}" --cov --cov-report= "${@:2}"
 echo "Coverage: $(.venv/bin/python -m coverage report --format=total) % of the lines"
