@@ -16,7 +16,7 @@ from hypothesis import given, strategies as st
 from pipeline.added_tokens import AddedToken, Declared
 from pipeline.bigbird.config import EncoderConfig, HeadConfig
 from pipeline.corpus.files import CorpusFile
-from pipeline.corpus.units import Bytes, Part, RowGroups, Rows, Slice, Stream, Unit, Unreadable, WholeFile
+from pipeline.corpus.slices import Bytes, Part, RowGroups, Rows, Slice, Stream, Unit, Unreadable, WholeFile
 from pipeline.identity import canonical, digest
 from pipeline.storage.listings import StoredFile
 from pipeline.tables.groups import Group, SourceUnit, TableLayout

@@ -13,7 +13,7 @@ import pyarrow as pa
 from pipeline.checkpoints.folder import CheckpointFolder
 from pipeline.corpus.isolated_reading import IsolatedReading
 from pipeline.corpus.passes import Pass, read_pass
-from pipeline.corpus.units import Stream, Unit
+from pipeline.corpus.slices import Unit
 from pipeline.planning.plan import Scoring
 from pipeline.schema import packs_of_finished_unit
 from pipeline.storage.objects import Storage
@@ -62,7 +62,7 @@ class ReadStage:
         packs: Callable[[str, pa.Table], pa.Table],
     ) -> Iterator[pa.Table]:
         parts = 0
-        is_stream = isinstance(units[0].slice, Stream)
+        is_stream = units[0].slice.is_stream
         for unit, documents in found:
             id_ = unit.id(self.scoring.key)
             if (is_stream or len(units) > 1) and self.fragments.has(id_):

@@ -12,8 +12,9 @@ from itertools import islice
 import pyarrow as pa
 
 from pipeline.corpus.passes import Pass, read_pass
-from pipeline.corpus.readers import line_starts, read
-from pipeline.corpus.units import Bytes, Part, RowGroups, Rows, Stream, Unit, Unreadable, row_groups
+from pipeline.corpus.readers import line_starts
+from pipeline.corpus.slices import Bytes, Part, RowGroups, Rows, Stream, Unit, Unreadable
+from pipeline.corpus.units import row_groups
 from pipeline.isolation import DEATHS, IsolatedProcess, ProcessDied, attempt, search_by_halving
 from pipeline.storage.objects import Storage
 
@@ -112,7 +113,8 @@ class IsolatedReading:
         if start is None:
             start = unit.slice.start if isinstance(unit.slice, Bytes) else 0
         slice_ = Unreadable("process_died", MESSAGE, start, stop or start + 1)
-        return read(self._storage, replace(unit, slice=slice_, limit=None))
+        ((_, documents),) = read_pass(self._storage, (replace(unit, slice=slice_, limit=None),))
+        return documents
 
 
 def _halve_rows(unit: Unit) -> Sequence[Unit]:

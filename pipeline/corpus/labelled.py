@@ -7,16 +7,19 @@ something, they must say the same.
 
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from pipeline.config.corpus import LabelledCorpusSettings
 from pipeline.corpus.files import discover
-from pipeline.corpus.parts import Row, numbered
-from pipeline.corpus.passes import passes
+from pipeline.corpus.large_texts import with_python_text
+from pipeline.corpus.parts import Row
+from pipeline.corpus.passes import passes, unit_rows
 from pipeline.corpus.readers import rows
+from pipeline.corpus.slices import Unit
 from pipeline.corpus.training_documents import content_digest
-from pipeline.corpus.units import Part, Stream, Unit, cut
+from pipeline.corpus.units import cut
 from pipeline.errors import CorpusError
 from pipeline.storage.objects import Storage
 from pipeline.terms import Label
@@ -117,18 +120,12 @@ def truths(storage: Storage, settings: LabelledCorpusSettings, units: Iterable[U
     """
     extra = tuple(filter(None, (settings.label_column, settings.split_column)))
     for together in passes(units):
-        first = together[0]
-        if isinstance(first.slice, Stream | Part):  # read once, however many parts it has
-            whole = replace(first, slice=Stream(first.slice.text_bytes))
-            parts = {unit.slice.number for unit in together if isinstance(unit.slice, Part)}
-            found = rows(storage, replace(whole, extra_columns=extra))
-            for number, row in numbered(found, first.slice.text_bytes):
-                if number in parts or not parts:
-                    yield whole.part(number), _truth(settings, whole, row)
-            continue
-        for unit in together:
-            for row in rows(storage, replace(unit, extra_columns=extra)):
-                yield unit, _truth(settings, unit, row)
+        with_labels = tuple(replace(unit, extra_columns=extra) for unit in together)
+        with closing(unit_rows(storage, with_labels)) as found:
+            for unit, own_rows in found:
+                planned = replace(unit, extra_columns=())
+                for row in own_rows:
+                    yield planned, _truth(settings, planned, with_python_text(row))
 
 
 def _truth(settings: LabelledCorpusSettings, unit: Unit, row: Row) -> Truth:

@@ -1,22 +1,23 @@
 """Units that one reading of a file gives, one after the other: the file is read once, and one unit of it is held at a time.
 
 A stream can only be read from its beginning, and rows deep in a large Parquet row group cost the decoding of all that
-lies before them. So neighbouring units of either are read in one pass.
+lies before them. So neighbouring units of either are read in one pass. `unit_rows` is the one way to the documents of units, for
+whoever labels them, looks again at damage, or reads their labels.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Hashable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from itertools import groupby, islice
 from operator import itemgetter
-from typing import Any
 
 import pyarrow as pa
 
+from pipeline.corpus.large_texts import documents_table
 from pipeline.corpus.parts import Row, numbered
-from pipeline.corpus.readers import arrow_rows, read, table
-from pipeline.corpus.units import Part, Rows, Stream, Unit
+from pipeline.corpus.readers import DAMAGED, arrow_rows
+from pipeline.corpus.slices import Stream, Unit
 from pipeline.errors import StorageError
 from pipeline.storage.objects import Storage
 
@@ -29,75 +30,85 @@ def passes(units: Iterable[Unit]) -> list[Pass]:
     return [tuple(unit for _, unit in together) for _, together in groupby(numbered_units, _read_with)]
 
 
-def _read_with(numbered_unit: tuple[int, Unit]) -> Any:
+def _read_with(numbered_unit: tuple[int, Unit]) -> Hashable:
     number, unit = numbered_unit
-    if isinstance(unit.slice, Part):
-        return unit.file
-    if isinstance(unit.slice, Rows):
-        return unit.file, unit.slice.row_group
-    return number
+    key = unit.slice.pass_key
+    return number if key is None else (unit.file, key)
 
 
 def read_pass(storage: Storage, units: Pass) -> Iterator[tuple[Unit, pa.Table]]:
-    """Each unit of a pass with its DOCUMENTS; of a stream, each of its parts.
+    """Yield each unit of a pass with its DOCUMENTS; of a stream, each of its parts.
 
-    Raises what `read` raises, and StorageError where a stream ends before a part that it had when it was cut.
+    Damage is believed when it is seen twice: a row of it stays in the table for as long as the file does.
+
+    Raises what `arrow_rows` raises, and StorageError where a second reading finds other damage, or a stream ends before a part
+    that it had when it was cut.
     """
-    first = units[0]
-    if not isinstance(first.slice, Stream | Part | Rows):
-        yield first, read(storage, first)
+    wanted = {unit.slice.part_number for unit in units if unit.slice.part_number is not None}
+    with closing(unit_rows(storage, units)) as found:
+        for unit, rows in found:
+            documents = list(rows)
+            _check_damage(storage, unit, documents)
+            if unit.slice.pass_key is not None:
+                # what is yielded may be kept long before the end, where the file is looked at again
+                storage.check_unchanged(unit.file.stored)
+            wanted -= {unit.slice.part_number}
+            yield unit, documents_table(documents)
+    if wanted:
+        raise StorageError(
+            f"{units[0].file.uri}: ends before part {min(wanted)}, which it had when it was first read; run again"
+        )
+
+
+def _check_damage(storage: Storage, unit: Unit, documents: list[Row]) -> None:
+    if not (damage := _damage(documents)):
         return
-    with closing(arrow_rows(storage, _joined(units))) as found:
-        for unit, documents in _split(found, units):
-            documents = documents[: unit.limit]
-            checked = table(storage, unit, documents)
-            # what is yielded may be kept long before the end, where the file is looked at again
-            storage.check_unchanged(unit.file.stored)
-            yield unit, checked
+    with closing(unit_rows(storage, (unit,))) as again:
+        if [_damage(rows) for _, rows in again] != [damage]:
+            raise StorageError(
+                f"{unit.file.uri}: damaged when read once, and not or elsewhere when read again; run again"
+            )
 
 
-def _joined(units: Pass) -> Unit:
-    """One unit that holds all of a pass, and what lies between them."""
-    first, last = units[0].slice, units[-1].slice
-    if isinstance(first, Part):
-        whole: Stream | Rows = Stream(first.text_bytes)
-    elif isinstance(first, Rows) and isinstance(last, Rows):
-        whole = replace(first, stop=last.stop)
-    else:
-        assert isinstance(first, Stream)
-        whole = first
-    return replace(units[0], slice=whole, limit=None, documents=None)
+def _damage(rows: Iterable[Row]) -> list[Row]:
+    return [row for row in rows if row.get("reason") == DAMAGED]
 
 
-def _split(found: Iterator[Row], units: Pass) -> Iterator[tuple[Unit, list[Row]]]:
-    slice_ = units[0].slice
-    if isinstance(slice_, Rows):
-        return _split_rows(found, units, slice_.start)
-    assert isinstance(slice_, Stream | Part)
-    parts = (
-        (number, [row for _, row in together])
-        for number, together in groupby(numbered(found, slice_.text_bytes), itemgetter(0))
-    )
-    if isinstance(slice_, Stream):
-        return ((units[0].part(number), documents) for number, documents in parts)
-    return _wanted_parts(parts, units)
+def unit_rows(storage: Storage, units: Pass) -> Generator[tuple[Unit, Iterator[Row]]]:
+    """Yield each unit of a pass with its documents, one at a time; of a stream, each of its parts.
+
+    A unit's documents are to be read before the next unit is asked for, which skips those that are left.
+
+    Raises what `arrow_rows` raises.
+    """
+    first, stream = units[0], units[0].slice.stream
+    if first.slice.pass_key is None and not stream:
+        with closing(arrow_rows(storage, first)) as rows:
+            yield first, rows
+        return
+    whole = replace(first, slice=first.slice.up_to(units[-1].slice), limit=None, documents=None)
+    with closing(arrow_rows(storage, whole)) as rows:
+        for unit, own in _of_parts(rows, units, stream) if stream else _of_rows(rows, units):
+            yield unit, islice(own, unit.limit)
 
 
-def _wanted_parts(parts: Iterable[tuple[int, list[Row]]], units: Pass) -> Iterator[tuple[Unit, list[Row]]]:
-    wanted = {unit.slice.number: unit for unit in units if isinstance(unit.slice, Part)}
-    for number, documents in parts:
-        if number in wanted:
-            yield wanted.pop(number), documents
-        if not wanted:
-            return
-    raise StorageError(
-        f"{units[0].file.uri}: ends before part {min(wanted)}, which it had when it was first read; run again"
-    )
+def _of_parts(rows: Iterator[Row], units: Pass, stream: Stream) -> Iterator[tuple[Unit, Iterator[Row]]]:
+    wanted = {unit.slice.part_number: unit for unit in units if unit.slice.part_number is not None}
+    every_part = not wanted
+    for number, numbered_rows in groupby(numbered(rows, stream.text_bytes), itemgetter(0)):
+        if every_part or number in wanted:
+            unit = units[0].part(number) if every_part else wanted.pop(number)
+            yield unit, (row for _, row in numbered_rows)
+            if not (every_part or wanted):
+                return
 
 
-def _split_rows(found: Iterator[Row], units: Pass, start: int) -> Iterator[tuple[Unit, list[Row]]]:
+def _of_rows(rows: Iterator[Row], units: Pass) -> Iterator[tuple[Unit, Iterator[Row]]]:
+    at = None
     for unit in units:
-        assert isinstance(unit.slice, Rows)
-        deque(islice(found, unit.slice.start - start), maxlen=0)  # of units that are done
-        start = unit.slice.stop
-        yield unit, list(islice(found, start - unit.slice.start))
+        start, stop = unit.slice.row_range
+        deque(islice(rows, 0 if at is None else start - at), maxlen=0)  # of units that are done
+        own = islice(rows, stop - start)
+        yield unit, own
+        deque(own, maxlen=0)
+        at = stop

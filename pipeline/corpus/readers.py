@@ -29,13 +29,13 @@ from pipeline.corpus.json_objects import Repeating, parse
 from pipeline.corpus.json_values import BLANK, holds_lines, split
 from pipeline.corpus.large_texts import (
     binary_values,
-    documents_table,
     large_text,
     with_python_text,
 )
-from pipeline.corpus.parts import Row, numbered
-from pipeline.corpus.units import Bytes, Part, RowGroups, Rows, Unit, Unreadable, has_byte_lines
-from pipeline.errors import CorpusError, StorageError
+from pipeline.corpus.parts import Row
+from pipeline.corpus.slices import ParquetSlice, Unit, Unreadable
+from pipeline.corpus.units import has_byte_lines
+from pipeline.errors import CorpusError
 from pipeline.storage.objects import Storage
 
 STORED_BYTES = 2**24  # of a large Parquet row group's column, fetched at a time
@@ -52,26 +52,6 @@ USELESS = {  # reasons that hold for all of a file, and what to do
 }
 
 
-def read(storage: Storage, unit: Unit) -> pa.Table:
-    """All documents of a unit. Raises what `rows` and `table` raise."""
-    return table(storage, unit, list(arrow_rows(storage, unit)))
-
-
-def table(storage: Storage, unit: Unit, found: list[Row]) -> pa.Table:
-    """What was found in a unit, as DOCUMENTS.
-
-    Damage is believed when it is seen twice: a row of it stays in the table for as long as the file does. StorageError
-    otherwise.
-    """
-    if (damaged := _damaged(found)) and _damaged(arrow_rows(storage, unit)) != damaged:
-        raise StorageError(f"{unit.file.uri}: damaged when read once, and not or elsewhere when read again; run again")
-    return documents_table(found)
-
-
-def _damaged(found: Iterable[Row]) -> list[Row]:
-    return [row for row in found if row.get("reason") == DAMAGED]
-
-
 def rows(storage: Storage, unit: Unit) -> Generator[Row]:
     """All documents of a unit, one at a time; SourceChangedError where the file is no longer the one that was planned."""
     with closing(arrow_rows(storage, unit)) as found:
@@ -79,21 +59,16 @@ def rows(storage: Storage, unit: Unit) -> Generator[Row]:
 
 
 def arrow_rows(storage: Storage, unit: Unit) -> Generator[Row]:
-    """All documents of a unit, one at a time, for `table`: a large text is a pa.StringArray of one value and no str. Raises what `rows` raises."""
-    if isinstance(unit.slice, Unreadable):
-        reader = _unreadable_rows
-    else:
-        reader = _parquet if unit.file.format == "parquet" else _streamed
-    with storage.open(unit.file.stored) as file, closing(reader(file, unit)) as found:
-        yield from itertools.islice(_of_part(found, unit), unit.limit)
+    """All documents of a unit, one at a time, for `documents_table`: a large text is a pa.StringArray of one value and no str. Raises what `rows` raises."""
+    assert unit.slice.part_number is None, "a part is reached by its stream, in passes.py"
+    with storage.open(unit.file.stored) as file, closing(_documents(file, unit)) as found:
+        yield from itertools.islice(found, unit.limit)
 
 
-def _of_part(found: Iterator[Row], unit: Unit) -> Iterator[Row]:
-    if not isinstance(unit.slice, Part):
-        return found
-    wanted, parts = unit.slice.number, numbered(found, unit.slice.text_bytes)
-    up_to_it = itertools.takewhile(lambda numbered_row: numbered_row[0] <= wanted, parts)
-    return (row for number, row in up_to_it if number == wanted)
+def _documents(file: BinaryIO, unit: Unit) -> Generator[Row]:
+    if unit.slice.unreadable:
+        return _unreadable_rows(unit, unit.slice.unreadable)
+    return _parquet(file, unit) if unit.file.format == "parquet" else _streamed(file, unit)
 
 
 def first_records_problem(storage: Storage, unit: Unit) -> str | None:
@@ -107,10 +82,9 @@ def first_records_problem(storage: Storage, unit: Unit) -> str | None:
     return problem
 
 
-def _unreadable_rows(file: BinaryIO, unit: Unit) -> Generator[Row]:
-    assert isinstance(unit.slice, Unreadable)
-    for position in range(unit.slice.start, unit.slice.stop):
-        yield _unreadable(unit, position, None, unit.slice.reason, unit.slice.message)
+def _unreadable_rows(unit: Unit, slice_: Unreadable) -> Generator[Row]:
+    for position in range(slice_.start, slice_.stop):
+        yield _unreadable(unit, position, None, slice_.reason, slice_.message)
 
 
 def _streamed(file: BinaryIO, unit: Unit) -> Generator[Row]:
@@ -125,7 +99,7 @@ def _streamed(file: BinaryIO, unit: Unit) -> Generator[Row]:
 
 
 def _records(stream: io.BufferedIOBase, unit: Unit) -> Iterator[Row]:
-    if isinstance(unit.slice, Bytes) and unit.slice.start:  # planning has seen the first bytes
+    if unit.slice.byte_range[0]:  # planning has seen the first bytes
         return _json_documents(_lines(stream, unit), unit)
     utf8 = Utf8(stream)
     if utf8.problem:
@@ -151,23 +125,20 @@ def _file_id(unit: Unit) -> str | None:
 
 
 def _parquet(file: BinaryIO, unit: Unit) -> Generator[Row]:
+    slice_ = unit.slice
+    assert isinstance(slice_, ParquetSlice)  # a Parquet file has no others
     # a row group that is cut into rows is too large to lie in memory, even as it is stored
     buffering = (  # pyarrow's pre_buffer, which is on by default, overrules buffer_size
-        {"buffer_size": STORED_BYTES, "pre_buffer": False} if isinstance(unit.slice, Rows) else {"pre_buffer": True}
+        {"buffer_size": STORED_BYTES, "pre_buffer": False} if slice_.is_cut else {"pre_buffer": True}
     )
     with damage_explained(unit.file):
         parquet = ExactParquetFile(file, unit.id_column, page_checksum_verification=True, **buffering)
-    if isinstance(unit.slice, Rows):
-        start, stop = unit.slice.start, unit.slice.stop
-        groups = range(unit.slice.row_group, unit.slice.row_group + 1)
-    else:
-        assert isinstance(unit.slice, RowGroups)
-        groups = range(unit.slice.first, unit.slice.stop)
-        start, stop = 0, sum(parquet.metadata.row_group(group).num_rows for group in groups)
+    groups = slice_.groups
     n_bytes = sum(parquet.metadata.row_group(group).total_byte_size for group in groups)
     n_rows = sum(parquet.metadata.row_group(group).num_rows for group in groups)
+    start, stop = slice_.row_range if slice_.is_cut else (0, n_rows)
     batch_rows = min(BATCH_ROWS, max(1, n_rows * DECODED_BYTES // max(1, n_bytes)))
-    yield from _row_groups(parquet, unit, groups, start, stop, unit.slice.first_row, batch_rows)
+    yield from _row_groups(parquet, unit, groups, start, stop, slice_.first_row, batch_rows)
 
 
 def _row_groups(
@@ -281,7 +252,7 @@ def line_starts(storage: Storage, unit: Unit) -> list[int]:
         storage.open(unit.file.stored) as file,
         decompressed(file, unit.file.compression) as stream,
     ):
-        if isinstance(unit.slice, Bytes) and not unit.slice.start:
+        if not unit.slice.byte_range[0]:
             utf8 = Utf8(stream)
             if not has_byte_lines(utf8):
                 return []
@@ -291,9 +262,7 @@ def line_starts(storage: Storage, unit: Unit) -> list[int]:
 
 def _lines(stream: io.BufferedIOBase, unit: Unit, is_transcoded: bool = False) -> Iterator[tuple[int, bytes | None]]:
     """Lines that aren't blank and their positions: bytes in a byte range, row numbers elsewhere. None is one that is too large."""
-    start, stop = 0, None
-    if isinstance(unit.slice, Bytes) and not is_transcoded:
-        start, stop = unit.slice.start, unit.slice.stop
+    start, stop = (0, None) if is_transcoded else unit.slice.byte_range
     at = start
     if start:
         stream.seek(start - 1)

@@ -18,112 +18,17 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.config.corpus import MAX_DOCUMENT_BYTES, CorpusSettings
+from pipeline.config.corpus import CorpusSettings
 from pipeline.corpus.columns import almost, named_columns, other_delimiter, repeated
 from pipeline.corpus.csv_lines import first_row
 from pipeline.corpus.encodings import DAMAGE, FIRST_BYTES, Utf8, decompressed
 from pipeline.corpus.files import CorpusFile, damage_explained
 from pipeline.corpus.json_values import holds_lines
+from pipeline.corpus.slices import Bytes, RowGroups, Rows, Slice, Stream, Unit, Unreadable, WholeFile
 from pipeline.errors import CorpusError
-from pipeline.identity import digest
 from pipeline.mapped import Mapped
 from pipeline.storage.listings import StoredFile
 from pipeline.storage.objects import TRANSFERS, Storage
-
-
-@dataclass(frozen=True, slots=True)
-class RowGroups:
-    """Parquet row groups [first, stop)."""
-
-    first: int
-    stop: int
-    first_row: int  # of the file
-
-    @property
-    def form(self) -> tuple[object, ...]:
-        """What of it is hashed into a unit's id."""
-        return "row_groups", self.first, self.stop, self.first_row
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Rows [start, stop) of one Parquet row group."""
-
-    row_group: int
-    start: int
-    stop: int
-    first_row: int  # of the file: the row group's first
-
-    @property
-    def form(self) -> tuple[object, ...]:
-        """What of it is hashed into a unit's id."""
-        return "rows", self.row_group, self.start, self.stop, self.first_row
-
-
-@dataclass(frozen=True, slots=True)
-class Bytes:
-    """Lines whose first byte lies in [start, stop)."""
-
-    start: int
-    stop: int
-
-    @property
-    def form(self) -> tuple[object, ...]:
-        """What of it is hashed into a unit's id."""
-        return "bytes", self.start, self.stop
-
-
-@dataclass(frozen=True, slots=True)
-class WholeFile:
-    """A file that is one unit."""
-
-    @property
-    def form(self) -> tuple[object, ...]:
-        """What of it is hashed into a unit's id."""
-        return ("whole_file",)
-
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """Every part of a file that nobody has read to its end yet."""
-
-    text_bytes: int
-
-    @property
-    def form(self) -> tuple[object, ...]:
-        """What of it is hashed into a unit's id."""
-        return "stream", self.text_bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """The documents of a stream from where part `number - 1` ends until they weigh `text_bytes`."""
-
-    number: int
-    text_bytes: int
-
-    @property
-    def form(self) -> tuple[object, ...]:
-        """What of it is hashed into a unit's id."""
-        return "part", self.number, self.text_bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """Rows [start, stop) of a file that planning found to be of no use, each an error; one row if not even their number is known."""
-
-    reason: str
-    message: str
-    start: int
-    stop: int
-
-    @property
-    def form(self) -> tuple[object, ...]:
-        """What of it is hashed into a unit's id: not the message, whose words may be a library's."""
-        return "unreadable", self.reason, self.start, self.stop
-
-
-Slice = RowGroups | Rows | Bytes | WholeFile | Stream | Part | Unreadable
 
 DOCUMENT_BYTES = 512  # what a document weighs beside its text, or a unit of empty ones would fill the memory
 FOOTER_BYTES = 2**16  # of a Parquet file's end: most footers are smaller
@@ -132,46 +37,6 @@ HEADER_BYTES = (FIRST_BYTES, 2**20, 2**24)
 MANY_FILES = 10_000  # from here on a cluster's tasks look at them: Ray's start costs less than their requests
 TOGETHER = 1_000  # files of one such task
 UNREADABLE_ROWS = 10_000  # in one unit: they weigh next to nothing
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """A slice of one file: the unit of work, of retry and of memory."""
-
-    file: CorpusFile
-    slice: Slice
-    id_column: str | None
-    text_column: str
-    documents: int | None = None  # where known without reading text
-    limit: int | None = None  # read no more than this many: the last unit of a --limit run
-    max_document_bytes: int = MAX_DOCUMENT_BYTES  # a larger one becomes an error and is not held
-    extra_columns: tuple[str, ...] = ()  # read as they are, for labelled.py; they decide no score
-
-    def id(self, scoring_key: str) -> str:
-        """Digest, as 32 hex digits, of what is read, how, and what scores it: nothing of the run or the date."""
-        return digest("unit/1", *self._source(), scoring_key)[:32]
-
-    @property
-    def stream_id(self) -> str:
-        """Digest, as 32 hex digits, of what is read and how, whatever scores it: names how many parts a stream has."""
-        return digest("stream/1", *self._source())[:32]
-
-    def _source(self) -> tuple[object, ...]:
-        stored = self.file.stored
-        file = (stored.uri, stored.size, stored.version, self.file.format, self.file.compression)
-        reading = (self.id_column, self.text_column, self.limit, self.max_document_bytes)
-        return file, reading, self.slice.form
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Those that are read."""
-        wanted = (self.text_column, self.id_column, *self.extra_columns)
-        return tuple(dict.fromkeys(name for name in wanted if name is not None))
-
-    def part(self, number: int) -> "Unit":
-        """A stream's part."""
-        assert isinstance(self.slice, Stream)
-        return replace(self, slice=Part(number, self.slice.text_bytes))
 
 
 def cut(
@@ -212,9 +77,8 @@ class Cutter:
 
 
 def _refuse_if_none_is_readable(units: list[Unit]) -> None:
-    slices = [unit.slice for unit in units]
-    problems = [slice_.message for slice_ in slices if isinstance(slice_, Unreadable)]
-    if problems and len(problems) == len(slices):
+    problems = [unit.slice.unreadable.message for unit in units if unit.slice.unreadable]
+    if problems and len(problems) == len(units):
         raise CorpusError(problems[0])
 
 

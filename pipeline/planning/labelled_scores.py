@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.corpus.units import Unit
+from pipeline.corpus.slices import Unit
 from pipeline.errors import CorpusError
 from pipeline.evaluation.scored_documents import ScoredDocuments, truth_array
 from pipeline.planning.plan import Plan

@@ -16,7 +16,8 @@ from pipeline.corpus.files import Corpus, CorpusFile, discover, partition_keys
 from pipeline.corpus.overlaps import check_apart
 from pipeline.corpus.passes import Pass, passes, read_pass
 from pipeline.corpus.readers import first_records_problem
-from pipeline.corpus.units import Stream, Unit, cut
+from pipeline.corpus.slices import Unit
+from pipeline.corpus.units import cut
 from pipeline.errors import ConfigError, CorpusError, NoBucketError
 from pipeline.identity import digest
 from pipeline.inference.budget import default_budget
@@ -105,7 +106,7 @@ class Plan:
     @property
     def streams(self) -> int:
         """How many files have parts that nobody has counted yet."""
-        return sum(isinstance(unit.slice, Stream) for unit in self.units)
+        return sum(unit.slice.is_stream for unit in self.units)
 
     def cut_streams(self) -> "Plan":
         """The same plan with the parts of those streams that were read to their end by now."""
@@ -304,7 +305,7 @@ def _check_first_records(storage: Storage, units: list[Unit]) -> None:
 def _cut_streams(units: Iterable[Unit], cuts: StreamLengths) -> Iterator[Unit]:
     known = cuts.read()
     for unit in units:
-        parts = known.get(unit.stream_id) if isinstance(unit.slice, Stream) else None
+        parts = known.get(unit.stream_id) if unit.slice.is_stream else None
         if parts is None:
             yield unit
         else:

@@ -7,8 +7,8 @@ from itertools import chain
 
 from pipeline.config.corpus import LabelledCorpusSettings
 from pipeline.corpus.labelled import Truth, is_missing, truths
+from pipeline.corpus.slices import Unit
 from pipeline.corpus.training_documents import NAME, TrainingDocuments, Use
-from pipeline.corpus.units import Part, Stream, Unit
 from pipeline.errors import CheckpointError, CorpusError
 from pipeline.planning.plan import Plan
 from pipeline.tasks.classification import Classification
@@ -112,12 +112,10 @@ def _untold(documents: TrainingDocuments | None) -> str | None:
 def only(plan: Plan, splits: Iterable[Split]) -> Plan:
     """The part of a plan that holds documents of the splits."""
     wanted = {unit for split in splits for unit in split.units}
-    files = {unit.file for unit in wanted if isinstance(unit.slice, Part)}
+    files = {unit.file for unit in wanted if unit.slice.part_number is not None}
     return replace(
         plan,
-        units=tuple(
-            unit for unit in plan.units if unit in wanted or (isinstance(unit.slice, Stream) and unit.file in files)
-        ),
+        units=tuple(unit for unit in plan.units if unit in wanted or (unit.slice.is_stream and unit.file in files)),
     )
 
 

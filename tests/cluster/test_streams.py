@@ -14,7 +14,7 @@ from jobs.sample import CHECKPOINT
 from pipeline.cluster.graph import _configure_ray_data, label_units
 from pipeline.cluster.unit_source import UnitSource
 from pipeline.config.label import Job, parse_job
-from pipeline.corpus.units import Part, Unit
+from pipeline.corpus.slices import Part, Unit
 from pipeline.errors import RetryableError
 from pipeline.planning.plan import Plan, make_plan
 from pipeline.tables.publish import publish

@@ -8,8 +8,9 @@ import pyarrow as pa
 from pipeline.config.corpus import CorpusSettings
 from pipeline.corpus.files import CorpusFile, discover
 from pipeline.corpus.passes import passes, read_pass
-from pipeline.corpus.readers import read
-from pipeline.corpus.units import Unit, cut
+from pipeline.corpus.slices import Unit
+from pipeline.corpus.units import cut
+from pipeline.schema import DOCUMENTS
 from pipeline.storage.objects import Storage
 
 STORAGE = Storage()
@@ -29,6 +30,11 @@ def units_of(path: Path, text_bytes: int = 16_000_000, **settings: Any) -> list[
     uri = f"{path}/**" if path.is_dir() else str(path)
     corpus = CorpusSettings(uris=(uri,), **settings)
     return cut(STORAGE, discover(STORAGE, corpus).files, corpus, text_bytes)
+
+
+def read(storage: Storage, unit: Unit) -> pa.Table:
+    """All documents of a unit, of a stream those of all its parts."""
+    return pa.concat_tables([DOCUMENTS.empty_table(), *(table for _, table in read_pass(storage, (unit,)))])
 
 
 def read_units(units: list[Unit]) -> list[Row]:

@@ -14,11 +14,10 @@ from deltalake import DeltaTable, write_deltalake
 from pipeline.config.corpus import CorpusSettings
 from pipeline.config.label import StorageSettings
 from pipeline.corpus.files import discover
-from pipeline.corpus.readers import read
 from pipeline.corpus.units import cut
 from pipeline.errors import CorpusError
 from pipeline.storage.objects import Storage
-from tests.corpus.files import STORAGE, put
+from tests.corpus.files import STORAGE, put, read
 from tests.s3 import S3Server
 
 DAYS = ["2024-01-01", "a/b c%41é", None]

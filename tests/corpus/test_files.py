@@ -10,11 +10,10 @@ import pytest
 from pipeline.config.corpus import CorpusSettings
 from pipeline.config.label import StorageSettings
 from pipeline.corpus.files import discover, partition_keys
-from pipeline.corpus.readers import read
 from pipeline.corpus.units import cut
 from pipeline.errors import CorpusError
 from pipeline.storage.objects import Storage
-from tests.corpus.files import STORAGE, found, names, put, rows_of, texts_of
+from tests.corpus.files import STORAGE, found, names, put, read, rows_of, texts_of
 from tests.s3 import S3Server
 
 

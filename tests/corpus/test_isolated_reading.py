@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.corpus.isolated_reading import IsolatedReading
 from pipeline.corpus.passes import passes, read_pass
-from pipeline.corpus.units import Unit
+from pipeline.corpus.slices import Unit
 from tests.corpus.files import STORAGE, Row, put, units_of
 
 DOCUMENTS = 24
@@ -114,7 +114,7 @@ def test_units_of_one_row_group_lose_their_own_rows_only(
     assert len(passes(units)) == 1
     found = read_isolated(isolated, units)
     assert [unit for unit, _ in found] == units
-    stop = next(unit.slice.stop for unit in units if unit.slice.stop > 13)  # type: ignore[union-attr]
+    stop = next(unit.slice.stop for unit in units if unit.slice.stop > 13)  # type: ignore[attr-defined]
     assert killed(found) == [13 <= i < stop for i in range(DOCUMENTS)]
     assert deaths.exists()
 

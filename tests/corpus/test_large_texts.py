@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.corpus.large_texts import LARGE_BYTES, STEP
-from pipeline.corpus.readers import read, rows
+from pipeline.corpus.readers import rows
 from pipeline.schema import DOCUMENTS
-from tests.corpus.files import STORAGE, rows_of, texts_of, units_of
+from tests.corpus.files import STORAGE, read, rows_of, texts_of, units_of
 
 LARGE = "é日👩 " * (LARGE_BYTES // 10) + "the end"  # 10 bytes
 TEXTS = ["before", LARGE, None, LARGE[::-1], "", "after"]
@@ -87,8 +87,7 @@ PEAK = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from pipeline.corpus.readers import read
-from tests.corpus.files import STORAGE, units_of
+from tests.corpus.files import STORAGE, read, units_of
 from tests.processes import peak_kilobytes
 
 (first,) = units_of(Path(sys.argv[1]) / "small.parquet")

@@ -16,10 +16,9 @@ import zstandard
 from hypothesis import given, settings, strategies as st
 
 from pipeline.corpus.passes import passes, read_pass
-from pipeline.corpus.readers import read
-from pipeline.corpus.units import Rows, Stream, Unit
+from pipeline.corpus.slices import Rows, Stream, Unit
 from pipeline.errors import SourceChangedError, StorageError
-from tests.corpus.files import STORAGE, Row, put, units_of
+from tests.corpus.files import STORAGE, Row, put, read, units_of
 
 
 def lines(texts: list[str]) -> bytes:

@@ -19,10 +19,10 @@ import pytest
 import zstandard
 from hypothesis import example, given, settings, strategies as st
 
-from pipeline.corpus.readers import FIRST_RECORDS, first_records_problem, read, rows
+from pipeline.corpus.readers import FIRST_RECORDS, first_records_problem, rows
 from pipeline.errors import SourceChangedError, StorageError
 from pipeline.schema import DOCUMENTS
-from tests.corpus.files import STORAGE, problems_of, put, read_units, rows_of, texts_of, units_of
+from tests.corpus.files import STORAGE, problems_of, put, read, read_units, rows_of, texts_of, units_of
 
 TEXTS = ["plain", "two\nlines", "日本語 ﬁ 👩‍👩‍👧", "", "quoted \"'\t,", "x" * 5000]
 

@@ -16,20 +16,8 @@ from hypothesis import given, settings, strategies as st
 
 from pipeline.config.corpus import CorpusSettings
 from pipeline.corpus.files import discover
-from pipeline.corpus.units import (
-    Bytes,
-    Part,
-    RowGroups,
-    Rows,
-    Slice,
-    Stream,
-    Unit,
-    Unreadable,
-    WholeFile,
-    cut,
-    even_ranges,
-    parquet_slices,
-)
+from pipeline.corpus.slices import Bytes, Part, RowGroups, Rows, Slice, Stream, Unit, Unreadable, WholeFile
+from pipeline.corpus.units import cut, even_ranges, parquet_slices
 from pipeline.errors import CorpusError
 from pipeline.storage.listings import StoredFile
 from pipeline.storage.objects import Storage
@@ -108,8 +96,8 @@ def test_slices_cover_all_rows_once_and_in_order(groups: list[tuple[int, int]], 
 def test_slices_point_into_their_row_groups(groups: list[tuple[int, int]], text_bytes: int) -> None:
     rows = [n for _, n in groups]
     for slice_, _ in parquet_slices([size for size, _ in groups], rows, text_bytes):
-        group = slice_.row_group if isinstance(slice_, Rows) else slice_.first  # type: ignore[union-attr]
-        assert slice_.first_row == sum(rows[:group])  # type: ignore[union-attr]
+        group = slice_.row_group if isinstance(slice_, Rows) else slice_.first  # type: ignore[attr-defined]
+        assert slice_.first_row == sum(rows[:group])  # type: ignore[attr-defined]
 
 
 @given(groups, st.integers(1, 400))

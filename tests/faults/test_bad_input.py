@@ -309,7 +309,7 @@ import json, sys
 from pathlib import Path
 from pipeline.config.corpus import CorpusSettings
 from pipeline.corpus.files import discover
-from pipeline.corpus.readers import read
+from pipeline.corpus.passes import read_pass
 from pipeline.corpus.units import cut
 from pipeline.storage.objects import Storage
 from pipeline.text.tokenizer import Tokenizer
@@ -322,7 +322,7 @@ settings = CorpusSettings(uris=(corpus,))
 packer = Packer(Tokenizer.load(Path(spiece), None), WindowPolicy(), 8192, 64)
 records = []
 for unit in cut(Storage(), discover(Storage(), settings).files, settings, 16_000_000):
-    packs = packer.packs("u", read(Storage(), unit))
+    packs = packer.packs("u", next(read_pass(Storage(), (unit,)))[1])
     assert sum(packs["window_tokens"][0].as_py()) == len(packs["tokens"].chunk(0).flatten())
     records += packs["documents"][0].as_py()
 print(json.dumps([records, peak_kilobytes()]))

@@ -9,10 +9,10 @@ import pytest
 from jobs.sample import CHECKPOINT, CORPUS
 from pipeline.checkpoints.folder import CheckpointFolder
 from pipeline.config.label import TextSettings, parse_job
-from pipeline.corpus.readers import read
 from pipeline.errors import CheckpointError, ConfigError, CorpusError
 from pipeline.planning.plan import Plan, make_plan, window_policy
 from pipeline.text.windows import WindowPolicy
+from tests.corpus.files import read
 from tests.s3 import S3Server
 
 
