@@ -28,8 +28,8 @@ from pipeline.processes import family
 
 DRIVER_BYTES, WORKER_BYTES = 1_000_000_000, 2_500_000_000
 DOCUMENT_CHARACTERS = 50_000
-STEP = 7_919  # characters between the beginnings of two documents, so that no two are the same for long
-POLL_S = 0.1
+_STEP = 7_919  # characters between the beginnings of two documents, so that no two are the same for long
+_POLL_S = 0.1
 
 
 def memory(
@@ -73,7 +73,7 @@ def documents(total: int) -> Iterator[str]:
     text = "\n".join(pq.read_table(CORPUS / "train.parquet")["text"].to_pylist())
     text += text[:DOCUMENT_CHARACTERS]
     for number in range(total // DOCUMENT_CHARACTERS):
-        start = number * STEP % (len(text) - DOCUMENT_CHARACTERS)
+        start = number * _STEP % (len(text) - DOCUMENT_CHARACTERS)
         yield text[start : start + DOCUMENT_CHARACTERS]
 
 
@@ -104,7 +104,7 @@ def watched(command: list[str]) -> dict[str, int]:
         for found in family(process.pid):
             kind = "driver" if found == process.pid else _kind(found)
             peaks[kind] = max(peaks.get(kind, 0), _peak(found))
-        time.sleep(POLL_S)
+        time.sleep(_POLL_S)
     if process.returncode:
         raise typer.Exit(process.returncode)
     return peaks

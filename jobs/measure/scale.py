@@ -42,7 +42,7 @@ from pipeline.tables.snapshots import SnapshotFile
 
 UNITS_PER_FILE = 10
 DOCUMENTS_PER_UNIT = 1000
-DOCUMENT_BYTES = 16_000
+_DOCUMENT_BYTES = 16_000
 LISTED_AT_ONCE = 1000  # objects in one reply of a store
 CHANGED = 1000  # one file in as many is replaced before the table is published again
 WIDTH = 250  # the table needs less: in a file too it is whole
@@ -157,7 +157,7 @@ def corpus_file() -> bytes:
     table = pa.table(
         {
             "id": [f"document-{row:05d}" for row in range(rows)],
-            "text": pa.repeat("x" * DOCUMENT_BYTES, rows),
+            "text": pa.repeat("x" * _DOCUMENT_BYTES, rows),
         }
     )
     pq.write_table(table, sink, row_group_size=DOCUMENTS_PER_UNIT, use_dictionary=False, compression="zstd")

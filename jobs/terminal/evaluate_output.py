@@ -12,8 +12,8 @@ from pipeline.evaluation.metrics import LabelMetrics, RegressionMetrics
 from pipeline.planning.plan import Plan
 from pipeline.planning.splits import Split, Splits, classification, in_words
 
-LABELS_SHOWN = 10
-BAR_WIDTH = 16
+_LABELS_SHOWN = 10
+_BAR_WIDTH = 16
 
 
 def print_evaluation_plan(plan: Plan, splits: Splits) -> None:
@@ -76,10 +76,10 @@ def _labels(found: Evaluation) -> Table:
     numbers = ("documents", "precision", "recall", "F1")
     table = Table("label", *(Column(name, justify="right") for name in numbers), "", box=box.SIMPLE)
     labels = sorted(found.metrics.labels, key=lambda label: (-label.support, label.label))
-    for label in labels[:LABELS_SHOWN]:
+    for label in labels[:_LABELS_SHOWN]:
         table.add_row(Text(printable(label.label)), f"{label.support:,}", *_figures(label), _bar(label))
-    if len(labels) > LABELS_SHOWN:
-        table.add_row(f"and {len(labels) - LABELS_SHOWN} more labels")
+    if len(labels) > _LABELS_SHOWN:
+        table.add_row(f"and {len(labels) - _LABELS_SHOWN} more labels")
     return table
 
 
@@ -89,4 +89,4 @@ def _figures(label: LabelMetrics) -> list[str]:
 
 
 def _bar(label: LabelMetrics) -> Text:
-    return Text("█" * round(BAR_WIDTH * (label.f1 or 0.0)), style="cyan", no_wrap=True)
+    return Text("█" * round(_BAR_WIDTH * (label.f1 or 0.0)), style="cyan", no_wrap=True)

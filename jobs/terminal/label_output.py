@@ -20,8 +20,8 @@ from pipeline.planning.plan import Plan
 from pipeline.tables.publication_rules import failure_lines
 from pipeline.tables.snapshots import Manifest
 
-LABELS_SHOWN = 10
-BAR_WIDTH = 24
+_LABELS_SHOWN = 10
+_BAR_WIDTH = 24
 
 
 def print_plan(plan: Plan, current: Manifest | None) -> None:
@@ -159,14 +159,14 @@ def _documents(plan: Plan) -> str:
 def _label_bars(manifest: Manifest, *, one_each: bool) -> Table:
     """Documents by label; where each has one label at most, the rows add up to the predictions."""
     ordered = sorted(manifest.labels.items(), key=lambda item: -item[1])
-    rows, rest = ordered[:LABELS_SHOWN], ordered[LABELS_SHOWN:]
+    rows, rest = ordered[:_LABELS_SHOWN], ordered[_LABELS_SHOWN:]
     unlabelled = manifest.counts["unlabelled"]
     table = Table.grid(padding=(0, 2))
     table.add_column()
     table.add_column(justify="right")
     most = max([*manifest.labels.values(), unlabelled])
     for label, count in [*rows, *([("(none)", unlabelled)] if unlabelled else [])]:
-        bar = Text("█" * max(1, round(BAR_WIDTH * count / most)), style="cyan")
+        bar = Text("█" * max(1, round(_BAR_WIDTH * count / most)), style="cyan")
         table.add_row(Text(f"  {printable(label)}"), f"{count:,}", bar)
     if rest:
         others = f"{sum(count for _, count in rest):,}" if one_each else ""

@@ -30,7 +30,7 @@ from pipeline.errors import ConfigError
 from pipeline.terms import Pooling, ProblemType
 
 # Files of a training run that hold no weights of the model; training_args.bin is a pickle, and never loaded.
-OF_TRAINING = ("optimizer*", "scheduler*", "scaler*", "rng_state*", "training_args.bin")
+_OF_TRAINING = ("optimizer*", "scheduler*", "scaler*", "rng_state*", "training_args.bin")
 WEIGHT_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 
 
@@ -109,7 +109,7 @@ class Source:
             if path.suffix in WEIGHT_SUFFIXES
             and path not in known
             and path.name not in WEIGHTS
-            and not any(map(path.match, OF_TRAINING))
+            and not any(map(path.match, _OF_TRAINING))
         ]
 
 

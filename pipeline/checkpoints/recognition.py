@@ -24,7 +24,7 @@ from pipeline.terms import HeadKind, Pooling
 Shapes = Mapping[str, tuple[int, ...]]
 Linear = tuple[int, int]  # outputs, inputs
 
-WORDS = "embeddings.word_embeddings.weight"
+_WORDS = "embeddings.word_embeddings.weight"
 OF_ENCODER = ("embeddings.", "encoder.", "pooler.")  # BigBirdModel's own attributes
 # What torch.compile, FSDP and activation checkpointing put into names, anywhere.
 WRAPPERS = re.compile(r"\b(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
@@ -42,7 +42,7 @@ IS_ATTENTION = re.compile(r"att(?!r)", re.IGNORECASE)
 # fc1 or linear_1 without a second is a part of a head; the numbers of a Sequential say nothing.
 FIRST_OF_MORE = re.compile(r"(?<=[a-zA-Z_])1$")
 # Tensors of losses and metrics, of one dimension or none: no prediction depends on them.
-OF_TRAINING = re.compile(
+_OF_TRAINING = re.compile(
     r"(?:^|[._])(?:loss|criterion|metrics?)(?:[._]|$)|loss_fn|(?:pos|class)_weights?$|\.(?:tp|fp|tn|fn)$",
     re.IGNORECASE,
 )
@@ -132,7 +132,7 @@ def recognise(shapes: Shapes, where: object, named: Named | None = None) -> Reco
     if any(".crossattention." in name for name in shapes):
         raise CheckpointError(f"{where}: a decoder with cross-attention; expected {_accepted()}")
     prefix = _encoder(plain, where, named)
-    hidden = next(shapes[name] for name, short in plain.items() if short == prefix + WORDS)[-1]
+    hidden = next(shapes[name] for name, short in plain.items() if short == prefix + _WORDS)[-1]
     names = {
         name: "bert." + short.removeprefix(prefix) for name, short in plain.items() if _is_of_encoder(short, prefix)
     }
@@ -162,7 +162,7 @@ def recognise(shapes: Shapes, where: object, named: Named | None = None) -> Reco
 
 def _encoder(plain: Mapping[str, str], where: object, named: Named) -> str:
     """What comes before BigBirdModel's own names, without wrappers."""
-    found = sorted({s.removesuffix(WORDS) for s in plain.values() if s.endswith(WORDS)})
+    found = sorted({s.removesuffix(_WORDS) for s in plain.values() if s.endswith(_WORDS)})
     found = [prefix for prefix in found if not prefix or prefix.endswith(".")]
     if named.encoder is not None:
         told = WRAPPERS.sub("", named.encoder.rstrip(".") + "." if named.encoder else "")
@@ -174,8 +174,8 @@ def _encoder(plain: Mapping[str, str], where: object, named: Named) -> str:
         return told
     if not found:
         raise CheckpointError(
-            f"{where}: holds no BigBird encoder: none of bigbird.{WORDS}, bert.{WORDS} or any other name before "
-            f"{WORDS}; found {listed(sorted(plain))}; expected {_accepted()}"
+            f"{where}: holds no BigBird encoder: none of bigbird.{_WORDS}, bert.{_WORDS} or any other name before "
+            f"{_WORDS}; found {listed(sorted(plain))}; expected {_accepted()}"
         )
     if len(found) > 1:
         raise CheckpointError(
@@ -196,19 +196,19 @@ def _is_of_encoder(short: str, prefix: str) -> bool:
 
 
 def _is_of_training(short: str, shape: tuple[int, ...]) -> bool:
-    return len(shape) < 2 and OF_TRAINING.search(short) is not None
+    return len(shape) < 2 and _OF_TRAINING.search(short) is not None
 
 
 def _is_of_other_encoder(short: str, names: Collection[str]) -> bool:
     """Only where one was chosen: several are refused otherwise."""
-    others = (name.removesuffix(WORDS) for name in names if name.endswith(WORDS))
+    others = (name.removesuffix(_WORDS) for name in names if name.endswith(_WORDS))
     return any(_is_of_encoder(short, prefix) for prefix in others)
 
 
 def _prefix_in(plain: Mapping[str, str], prefix: str) -> str:
     """The encoder's prefix as it is in the state dict, wrappers included."""
-    name = next(name for name, short in plain.items() if short == prefix + WORDS)
-    return name.removesuffix(WORDS)
+    name = next(name for name, short in plain.items() if short == prefix + _WORDS)
+    return name.removesuffix(_WORDS)
 
 
 def _parent(prefix: str) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pipeline.errors import CheckpointError
 
-WORDS = "embeddings.word_embeddings.weight"  # what a mapping has to hold to be a model's weights
+_WORDS = "embeddings.word_embeddings.weight"  # what a mapping has to hold to be a model's weights
 UNSAFE = re.compile(r"GLOBAL ([\w.]+)")  # how torch names what it does not load
 
 
@@ -74,7 +74,7 @@ def _weights(file: Path, state: Mapping[object, object]) -> Mapping[object, obje
 
 
 def _holding_words(path: str, state: Mapping[object, object]) -> Iterator[tuple[str, Mapping[object, object]]]:
-    if any(isinstance(name, str) and name.endswith(WORDS) for name in state):
+    if any(isinstance(name, str) and name.endswith(_WORDS) for name in state):
         yield path, state
         return
     for key, value in state.items():

@@ -11,22 +11,22 @@ from pipeline.cluster.encode_stage import EncodeStage
 from pipeline.planning.plan import Plan
 from pipeline.tables.attempts import MARK_ENDING, mark_note
 
-ENCODER = EncodeStage.__name__  # the actor's class, in the name that Ray Data gives to its workers
+_ENCODER = EncodeStage.__name__  # the actor's class, in the name that Ray Data gives to its workers
 STAGES = {"read": "read and tokenized", "predict": "computed"}
-NAMED = 3
+_NAMED = 3
 
 
 def waiting_for(plan: Plan) -> str:
     """One line for people. Raises StorageError where the store does not answer: then that is what the run waits for."""
     units = list(_begun_units(plan))
-    shown = [_described(plan, *unit) for unit in units[:NAMED]]
-    more = [f"and {len(units) - NAMED:,} more units"] if len(units) > NAMED else []
+    shown = [_described(plan, *unit) for unit in units[:_NAMED]]
+    more = [f"and {len(units) - _NAMED:,} more units"] if len(units) > _NAMED else []
     return "; ".join([_actors(), *(shown or ["no unit is begun: readers wait for a core"]), *more])
 
 
 def _actors() -> str:
     found = state.actor_table(None, job_id=ray.JobID.from_hex(ray.get_runtime_context().get_job_id()))
-    states = Counter(actor["State"] for actor in found.values() if ENCODER in actor["ActorClassName"])
+    states = Counter(actor["State"] for actor in found.values() if _ENCODER in actor["ActorClassName"])
     waiting = states.total() - states["ALIVE"] - states["DEAD"]
     if not states.total() - states["DEAD"]:
         return "no encoder actor is placed yet"

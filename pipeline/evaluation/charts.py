@@ -15,7 +15,7 @@ from pipeline.evaluation.metrics import Confusion
 
 MATRIX_LABELS = 40  # that a page can show
 CELLS = ((6, 72), (12, 48), (20, 36), (math.inf, 26))  # rows up to which a cell is so large
-NAME_LENGTH = 24
+_NAME_LENGTH = 24
 LETTER, TURN = 6.6, 42  # width of a letter, and the slant of columns' names in degrees
 NO_LABEL = "no label"
 
@@ -235,7 +235,7 @@ def _svg(width: float, height: float, parts: Sequence[str], title: str, **attrib
     return tag("svg", *parts, role="img", aria_label=title, viewBox=box, width=width, height=height, **attributes)
 
 
-def _name(label: str | None, longest: int = NAME_LENGTH) -> str:
+def _name(label: str | None, longest: int = _NAME_LENGTH) -> str:
     name = NO_LABEL if label is None else label
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
 

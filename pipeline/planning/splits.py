@@ -15,7 +15,7 @@ from pipeline.tasks.classification import Classification
 from pipeline.tasks.targets import targets
 from pipeline.terms import Label
 
-NAMED = 3
+_NAMED = 3
 
 Found = tuple[Unit, Truth]
 TRAINED = "trained on"
@@ -165,7 +165,7 @@ def _check_names(column: str, names: list[str], found: list[Found]) -> None:
     counts = Counter(row.split for _, row in found)
     for name in names:
         if not counts[name]:
-            listed = ", ".join(f"{value!r} ({count:,})" for value, count in counts.most_common(NAMED * 3))
+            listed = ", ".join(f"{value!r} ({count:,})" for value, count in counts.most_common(_NAMED * 3))
             raise CorpusError(
                 f"corpus.split_column {column!r}: no document is in the split {name!r}; found "
                 f"{listed or 'no document'}; name the splits with evaluation.test and evaluation.validation"
@@ -187,7 +187,7 @@ def _check_labels(plan: Plan, corpus: LabelledCorpusSettings, split: Split, miss
             "expected a column of the files, or a hive key of their paths"
         )
     if missing and corpus.unlabelled != "skip":
-        first = ", ".join(map(repr, missing[:NAMED]))
+        first = ", ".join(map(repr, missing[:_NAMED]))
         raise CorpusError(
             f"corpus.label_column {column!r}: {len(missing):,} of {readable:,} documents of {split.title} have no "
             f"label there, the first of them {first}; label them, leave them out with corpus.unlabelled: skip, or "

@@ -18,7 +18,7 @@ from pipeline.errors import CorpusError
 from pipeline.messages import listed
 from pipeline.terms import Label, ProblemType
 
-EXPECTED = {
+_EXPECTED = {
     "single_label": "one label, a string or a whole number",
     "binary": "one label, a string or a whole number",
     "multi_label": "a list of strings",
@@ -94,5 +94,5 @@ def _number(label: Label) -> float:
 
 def _wrong(problem_type: ProblemType, label: Label) -> CorpusError:
     return CorpusError(
-        f"a document's label is {label!r}; expected {EXPECTED[problem_type]}, as problem_type is {problem_type}"
+        f"a document's label is {label!r}; expected {_EXPECTED[problem_type]}, as problem_type is {problem_type}"
     )

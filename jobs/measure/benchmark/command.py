@@ -29,7 +29,7 @@ from pipeline.terms import DeviceKind, Dtype
 # process of its own; beside them stands what it does with the malloc limits that our predictor sets.
 OUR_MALLOC = "with our malloc, transformers "
 LENGTHS = (512, 1024, 2048, MAX_TOKENS)
-DOCUMENTS = {"cpu": 8, "cuda": 512}  # of the real mix
+_DOCUMENTS = {"cpu": 8, "cuda": 512}  # of the real mix
 TOKENS = {"cpu": MAX_TOKENS, "cuda": 262_144}  # of each length
 STAGE_WINDOWS = {"cpu": 2, "cuda": 16}
 AGREEMENT_DOCUMENTS = 1_000
@@ -74,7 +74,7 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--documents",
         type=int,
-        help=f"in the real mix; default {DOCUMENTS['cpu']} on a CPU, {DOCUMENTS['cuda']} on a GPU",
+        help=f"in the real mix; default {_DOCUMENTS['cpu']} on a CPU, {_DOCUMENTS['cuda']} on a GPU",
     )
     parser.add_argument("--rounds", type=int, default=3, help="interleaved runs; medians are reported")
     parser.add_argument("--json", type=Path, help="write every figure to this file")
@@ -84,7 +84,7 @@ def argument_parser() -> argparse.ArgumentParser:
 
 def _options(arguments: Sequence[str] | None) -> Options:
     parsed = argument_parser().parse_args(arguments)
-    count = parsed.documents or DOCUMENTS[parsed.device]
+    count = parsed.documents or _DOCUMENTS[parsed.device]
     return Options(
         corpus=parsed.corpus,
         device=parsed.device,
