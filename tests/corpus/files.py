@@ -34,7 +34,8 @@ def units_of(path: Path, text_bytes: int = 16_000_000, **settings: Any) -> list[
 
 def read(storage: Storage, unit: Unit) -> pa.Table:
     """All documents of a unit, of a stream those of all its parts."""
-    return pa.concat_tables([DOCUMENTS.empty_table(), *(table for _, table in read_pass(storage, (unit,)))])
+    tables = [table for _, table in read_pass(storage, (unit,))]
+    return pa.concat_tables(tables) if tables else DOCUMENTS.empty_table()
 
 
 def read_units(units: list[Unit]) -> list[Row]:
