@@ -313,7 +313,7 @@ from pipeline.corpus.passes import read_pass
 from pipeline.corpus.units import cut
 from pipeline.storage.objects import Storage
 from pipeline.text.tokenizer import Tokenizer
-from pipeline.text.units import Packer
+from pipeline.text.packer import Packer
 from pipeline.text.windows import WindowPolicy
 from tests.processes import peak_kilobytes
 
