@@ -228,16 +228,16 @@ def scoring_for(
     key = digest("scoring/1", decides)[:16]
     budget = job.compute.token_budget or default_budget("cuda" if on_gpu else "cpu")
     return Scoring(
-        key,
-        job.checkpoint.uri,
-        weights_digest,
-        tokenizer_digest,
-        policy,
-        aggregation,
-        dtype,
-        budget,
-        task.located,
-        task.questions,
+        key=key,
+        checkpoint_uri=job.checkpoint.uri,
+        weights_digest=weights_digest,
+        tokenizer_digest=tokenizer_digest,
+        policy=policy,
+        aggregation=aggregation,
+        dtype=dtype,
+        token_budget=budget,
+        located=task.located,
+        questions=task.questions,
     )
 
 
