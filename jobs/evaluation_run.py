@@ -9,7 +9,7 @@ from pathlib import Path
 from jobs.evaluation_outcome import EvaluationOutcome, outcome_notes, write_outcome
 from jobs.label import check_checkpoint, label_missing, running
 from jobs.terminal import evaluate_output
-from pipeline.checkpoints.decision import NAME, with_decision
+from pipeline.checkpoints.decision import ROOKERY_JSON, with_decision
 from pipeline.checkpoints.folder import CheckpointFolder
 from pipeline.config.evaluate import EvaluationJob
 from pipeline.config.label import TextSettings
@@ -75,7 +75,7 @@ def check_can_fit(job: EvaluationJob, plan: Plan) -> None:
         )
     if not Path(uri.removeprefix("file://")).is_dir():
         raise ConfigError(
-            f"checkpoint.uri {uri}: --fit stores what it fits in {NAME}, and can do so in a local folder only; "
+            f"checkpoint.uri {uri}: --fit stores what it fits in {ROOKERY_JSON}, and can do so in a local folder only; "
             f"copy the "
             "checkpoint to one"
         )
@@ -121,4 +121,4 @@ def store_decision(plan: Plan, fitted: Fit) -> None:
     folder, task = plan.checkpoint.path, fitted.task
     if CheckpointFolder.open(folder).weights_digest() != plan.scoring.weights_digest:
         raise CheckpointError(f"{folder}: replaced after this run was planned; run again")
-    plan.storage.put(str(folder / NAME), with_decision(folder, task.thresholds, task.temperature))
+    plan.storage.put(str(folder / ROOKERY_JSON), with_decision(folder, task.thresholds, task.temperature))

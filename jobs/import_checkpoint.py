@@ -15,7 +15,7 @@ from pipeline.text.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from pipeline.checkpoints.recognition import Recognised
 
-console = Console(highlight=False)
+_console = Console(highlight=False)
 
 
 def import_checkpoint(
@@ -54,12 +54,12 @@ def import_checkpoint(
     ] = None,
 ) -> None:
     """Write a checkpoint folder from weights that others wrote: transformers, or plain PyTorch around BigBirdModel."""
-    from pipeline.checkpoints.importing import Source, convert  # imports torch
+    from pipeline.checkpoints.importing import ImportSource, convert  # imports torch
     from pipeline.checkpoints.recognition import Named
 
     names = tuple(labels.split(",")) if labels else None
     named = Named(encoder, dense, linear, tuple(attention.split(",")) if attention else ())
-    told = Source(source, config, tokenizer, pooling, problem_type, names, named)
+    told = ImportSource(source, config, tokenizer, pooling, problem_type, names, named)
     refuse_adapter(told.weights)
     files = told.tokenizer_files()
     beside = next(iter(files.values())).parent
@@ -67,14 +67,14 @@ def import_checkpoint(
     vocabulary.check_fits(read_encoder(told.config_file()).vocab_size, beside)
     recognised, folder = convert(told, target)
     head = folder.head
-    console.print(f"recognised  {_layers(recognised)}", soft_wrap=True, markup=False)
+    _console.print(f"recognised  {_layers(recognised)}", soft_wrap=True, markup=False)
     if recognised.left_out:
-        console.print(f"left out    {', '.join(recognised.left_out)}", soft_wrap=True, markup=False)
+        _console.print(f"left out    {', '.join(recognised.left_out)}", soft_wrap=True, markup=False)
     imported = f"{head.task}: pooling {head.pooling}, head {head.head}, {head.problem_type}"
-    console.print(f"imported    {imported}", soft_wrap=True)
+    _console.print(f"imported    {imported}", soft_wrap=True)
     if head.labels:
-        console.print(f"labels      {', '.join(head.labels)}", soft_wrap=True, markup=False)
-    console.print(f"written     {target}", soft_wrap=True, markup=False)
+        _console.print(f"labels      {', '.join(head.labels)}", soft_wrap=True, markup=False)
+    _console.print(f"written     {target}", soft_wrap=True, markup=False)
 
 
 def _layers(recognised: "Recognised") -> str:

@@ -162,9 +162,9 @@ def check_checkpoint(plan: Plan) -> None:
         return
     import torch
 
-    from pipeline.checkpoints.names import load
+    from pipeline.checkpoints.names import load_classifier
 
-    load(plan.checkpoint, torch.float32)
+    load_classifier(plan.checkpoint, torch.float32)
 
 
 def run_record(plan: Plan, started: float) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 
 from pipeline.errors import RetryableError
 
-Piece = TypeVar("Piece")
-Result = TypeVar("Result")
+_Part = TypeVar("_Part")
+_Result = TypeVar("_Result")
 
 ITEM, END, ERROR = "item", "end", "error"
 OTHER_SIDE_GONE = (EOFError, ConnectionError)
@@ -30,7 +30,7 @@ class ProcessDied(Exception):
     """The process ended during a call; the next call starts another."""
 
 
-def attempt(compute: Callable[[Piece], Result], part: Piece) -> Result:
+def attempt(compute: Callable[[_Part], _Result], part: _Part) -> _Result:
     """Compute a part, once more if its process dies.
 
     Raises:
@@ -43,11 +43,11 @@ def attempt(compute: Callable[[Piece], Result], part: Piece) -> Result:
 
 
 def search_by_halving(
-    part: Piece,
-    compute: Callable[[Piece], Result],
-    halve: Callable[[Piece], Sequence[Piece]],
-    give_up: Callable[[Piece], Result],
-) -> Iterator[Result]:
+    part: _Part,
+    compute: Callable[[_Part], _Result],
+    halve: Callable[[_Part], Sequence[_Part]],
+    give_up: Callable[[_Part], _Result],
+) -> Iterator[_Result]:
     """Compute a part whose process died, all of it but the smallest parts that are deadly alone.
 
     `halve` gives smaller parts, or none where a part can't be halved: that one is computed once more, and given up if

@@ -16,8 +16,8 @@ from transformers import BigBirdConfig, BigBirdForSequenceClassification
 from transformers.utils import logging
 
 from pipeline.bigbird.classifier import Classifier
-from pipeline.bigbird.config import EncoderConfig, HeadConfig
 from pipeline.bigbird.layout import Layout
+from pipeline.bigbird.model_config import EncoderConfig, HeadConfig
 from pipeline.checkpoints.config import read_encoder, read_head
 from pipeline.checkpoints.json_file import JsonFile
 

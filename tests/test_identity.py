@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from pipeline.added_tokens import AddedToken, Declared
-from pipeline.bigbird.config import EncoderConfig, HeadConfig
+from pipeline.bigbird.model_config import EncoderConfig, HeadConfig
 from pipeline.corpus.files import CorpusFile
 from pipeline.corpus.slices import Bytes, Part, RowGroups, Rows, Slice, Stream, Unit, Unreadable, WholeFile
 from pipeline.identity import canonical, digest

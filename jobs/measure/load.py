@@ -26,7 +26,7 @@ from jobs.sample import CHECKPOINT, CORPUS
 from jobs.terminal.console import console
 from pipeline.cores import CGROUPS, available_cores
 
-TOKENS = 8192  # of a pack
+PACK_TOKENS = 8192  # of a pack
 PERIOD_US = 100_000
 Measured = dict[tuple[str, str], list[float]]
 
@@ -129,9 +129,9 @@ def _packs() -> Iterator[tuple[Any, Any]]:
     random = np.random.default_rng(0)
     packs = []
     for _ in range(8):
-        cuts = np.sort(random.choice(np.arange(1, TOKENS // 64), 3, replace=False)) * 64
-        lengths = np.diff([0, *cuts, TOKENS])
-        packs.append((random.integers(10, 8000, TOKENS), np.minimum(lengths, 4096)))
+        cuts = np.sort(random.choice(np.arange(1, PACK_TOKENS // 64), 3, replace=False)) * 64
+        lengths = np.diff([0, *cuts, PACK_TOKENS])
+        packs.append((random.integers(10, 8000, PACK_TOKENS), np.minimum(lengths, 4096)))
     return cycle([(tokens[: lengths.sum()], lengths) for tokens, lengths in packs])
 
 

@@ -14,7 +14,7 @@ from pipeline.cores import available_cores
 def write_page(path: Path | None, title: str, parts: Iterable[str | Table]) -> None:
     """Writes a page of Markdown that says where its figures are from; nothing without a path."""
     if path:
-        text = [part if isinstance(part, str) else markdown(rows(part)) for part in parts]
+        text = [part if isinstance(part, str) else markdown_table(table_rows(part)) for part in parts]
         path.write_text("\n\n".join([f"# {title}", made_by(), *text]) + "\n", encoding="utf-8")
 
 
@@ -28,13 +28,13 @@ def made_by() -> str:
     return f"By `{command}` on {available_cores()} cores of {cpu_name()}, {gib:.0f} GiB."
 
 
-def rows(table: Table) -> list[tuple[str, ...]]:
+def table_rows(table: Table) -> list[tuple[str, ...]]:
     """A table of the terminal, its header first."""
     columns = [[str(column.header), *map(str, column.cells)] for column in table.columns]
     return list(zip(*columns, strict=True))
 
 
-def markdown(cells: Sequence[tuple[str, ...]]) -> str:
+def markdown_table(cells: Sequence[tuple[str, ...]]) -> str:
     """A table whose first column is to the left, the others to the right."""
     head, *body = cells
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, ("---", *["---:"] * (len(head) - 1)), *body))

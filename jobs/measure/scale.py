@@ -243,18 +243,18 @@ class Meter:
         return plan
 
 
-def measure(files: int) -> list[Cost]:
+def measure_scale(files: int) -> list[Cost]:
     """Every phase with a corpus of so many files, in a process of its own."""
     world, meter = SimulatedStore.world, Meter(files)
     world.files, world.file = files, corpus_file()
-    label(meter.measure("plan, nothing is labelled", planned))
+    simulate_labelling(meter.measure("plan, nothing is labelled", planned))
     plan = meter.measure("plan, all is labelled", planned)
     plan = meter.measure("publish the first snapshot", lambda: published(plan))
     del plan
     meter.measure("plan, nothing to do", planned)
     world.replaced = CHANGED
     plan = planned()
-    label(plan)
+    simulate_labelling(plan)
     meter.measure("publish with 0.1% of the files replaced", lambda: published(plan))
     return meter.costs
 
@@ -268,7 +268,7 @@ def planned() -> Plan:
     return plan
 
 
-def label(plan: Plan) -> None:
+def simulate_labelling(plan: Plan) -> None:
     """Every unit has its fragment now; those of replaced files stay."""
     folders = defaultdict(list, SimulatedStore.world.fragments)
     for id_, _ in plan.missing:
@@ -360,7 +360,7 @@ def scale(
     costs: list[Cost] = []
     for size in (files // 100, files // 10, files):
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-            costs += process.submit(measure, max(1, size)).result()
+            costs += process.submit(measure_scale, max(1, size)).result()
     console.print(cost_table(costs))
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
         group = process.submit(real_group).result()

@@ -11,20 +11,20 @@ from pipeline.corpus.files import Corpus
 from pipeline.training.documents import SPLITS
 from pipeline.training.prepare import Prepared
 
-console = Console(highlight=False, soft_wrap=True)
+_console = Console(highlight=False, soft_wrap=True)
 
 
 def print_corpora(corpora: dict[str, Corpus]) -> None:
     """What is read of each corpus, and what its folders hold beside that."""
     for name, corpus in corpora.items():
         notes = "; ".join([file_count(len(corpus.files)), *corpus_notes(corpus)])
-        console.print(f"{name:10}  {notes}", markup=False)
+        _console.print(f"{name:10}  {notes}", markup=False)
 
 
 def print_prepared(job: TrainJob, prepared: Prepared) -> None:
     """The data, before the first step, and whether it was there already."""
     if prepared.earlier is not None:
-        console.print(
+        _console.print(
             f"going on    with what an earlier run read and tokenized {_ago(prepared.earlier)}: {prepared.work}"
             + ("" if prepared.has_state else "; it left no state of training, which begins with the first step"),
             markup=False,
@@ -32,16 +32,16 @@ def print_prepared(job: TrainJob, prepared: Prepared) -> None:
     for split in SPLITS:
         if prepared.documents[split]:
             counts = ", ".join(f"{name} {n:,}" for name, n in prepared.counts[split].items())
-            console.print(
+            _console.print(
                 f"{split:10}  {prepared.documents[split]:,} documents, {prepared.tokens[split]:,} tokens: {counts}",
                 markup=False,
             )
     if prepared.left_out:
-        console.print(f"left out    {prepared.left_out:,} documents of no split")
+        _console.print(f"left out    {prepared.left_out:,} documents of no split")
     if prepared.repeats:
-        console.print(f"left out    {prepared.repeats}")
+        _console.print(f"left out    {prepared.repeats}")
     encoder, head = prepared.encoder, prepared.head
-    console.print(
+    _console.print(
         f"model       {encoder.layers} layers of {encoder.hidden_size}, vocabulary {encoder.vocab_size:,}, "
         f"pooling {head.pooling}, head {head.head}, {head.problem_type}"
     )
@@ -51,20 +51,20 @@ def print_training_progress(record: dict[str, Any]) -> None:
     """One report of a worker."""
     epoch = f"{record['phase']}  epoch {record['epoch']}/{record['epochs']}"
     if record["kind"] == "resumed":
-        console.print(resumption(record))
+        _console.print(resumption(record))
     elif record["kind"] == "step":
-        console.print(
+        _console.print(
             f"{epoch}  step {record['step']}/{record['steps']}  loss {record['loss']:.4f}  "
             f"{record['tokens_per_s']:,.0f} tokens/s"
         )
     elif "validation" in record:
         found = record["validation"]
-        console.print(f"{epoch}  validation loss {found['loss']:.4f}, {found['name']} {found['score']:.4f}")
+        _console.print(f"{epoch}  validation loss {found['loss']:.4f}, {found['name']} {found['score']:.4f}")
 
 
 def print_waiting(line: str) -> None:
     """What training waits for."""
-    console.print(line, style="yellow", markup=False)
+    _console.print(line, style="yellow", markup=False)
 
 
 def resumption(record: dict[str, Any]) -> str:
@@ -89,9 +89,9 @@ def _ago(when: float) -> str:
 
 def print_scores(job: TrainJob, scores: dict[str, Any]) -> None:
     """Where the checkpoint is, and how good."""
-    console.print(f"\n[bold green]Trained[/] {job.output.folder}")
+    _console.print(f"\n[bold green]Trained[/] {job.output.folder}")
     for split, found in scores.items():
-        console.print(
+        _console.print(
             f"{split:10}  {found['documents']:,} documents: loss {found['loss']:.4f}, {found['name']} "
             f"{found['score']:.4f}"
         )
@@ -99,4 +99,4 @@ def print_scores(job: TrainJob, scores: dict[str, Any]) -> None:
 
 def print_done_already(job: TrainJob) -> None:
     """A run with nothing to do."""
-    console.print(f"[green]Nothing to do:[/] this job has already made {job.output.folder}.")
+    _console.print(f"[green]Nothing to do:[/] this job has already made {job.output.folder}.")

@@ -5,10 +5,10 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from pipeline.bigbird.config import EncoderConfig, HeadConfig
 from pipeline.bigbird.encoder import Encoder
 from pipeline.bigbird.heads import build_head
 from pipeline.bigbird.layout import Layout
+from pipeline.bigbird.model_config import EncoderConfig, HeadConfig
 from pipeline.bigbird.operators import Operators
 from pipeline.bigbird.poolings import FIRST_ROW_POOLINGS, build_pooling
 from pipeline.bigbird.questions import context_of, without_questions

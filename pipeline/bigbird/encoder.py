@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.bigbird.cache import at_once
-from pipeline.bigbird.config import EncoderConfig
 from pipeline.bigbird.layout import Layout
 from pipeline.bigbird.linear import Linear, Outputs
+from pipeline.bigbird.model_config import EncoderConfig
 from pipeline.bigbird.norm import Tables, torch_embed_norm
 from pipeline.bigbird.operators import Operators
 

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipeline.bigbird.config import EncoderConfig, HeadConfig
 from pipeline.bigbird.linear import Linear
+from pipeline.bigbird.model_config import EncoderConfig, HeadConfig
 from pipeline.terms import Activation
 
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pipeline.bigbird.config import EncoderConfig
+from pipeline.bigbird.model_config import EncoderConfig
 
 
 @dataclass(frozen=True, slots=True)

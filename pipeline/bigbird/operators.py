@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import torch
 
 from pipeline.bigbird.attention import SDPA, Attention
-from pipeline.bigbird.config import EncoderConfig
 from pipeline.bigbird.linear import MakeProduct, keep
 from pipeline.bigbird.linear_cuda import CudaLinear
 from pipeline.bigbird.linear_int8 import Int8Linear
 from pipeline.bigbird.linear_mkldnn import MkldnnLinear
+from pipeline.bigbird.model_config import EncoderConfig
 from pipeline.bigbird.norm import TORCH_NORMS, Norms
 from pipeline.errors import ConfigError
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 # What the Triton kernels are checked for.
 BLOCK_SIZES = (16, 32, 64, 128)
@@ -38,14 +38,14 @@ def fastest_operators(config: EncoderConfig, device: str, *, int8: bool = False)
         return Operators(product=_cpu_product(int8))
     reason = _why_no_triton(device)
     if reason:
-        log.warning("attention and norms run without Triton kernels, slower: %s", reason)
+        _log.warning("attention and norms run without Triton kernels, slower: %s", reason)
         return Operators(product=CudaLinear)
     # Only here, because builds of torch for CPUs come without triton.
     from pipeline.bigbird.norm_triton import TRITON_NORMS
 
     reason = _why_no_triton_attention(config)
     if reason:
-        log.warning("attention runs as sdpa instead of triton, slower: %s", reason)
+        _log.warning("attention runs as sdpa instead of triton, slower: %s", reason)
         return Operators(norms=TRITON_NORMS, product=CudaLinear)
     from pipeline.bigbird.attention_triton import TRITON
 
@@ -57,7 +57,7 @@ def _cpu_product(int8: bool) -> MakeProduct:
         return Int8Linear if int8 else MkldnnLinear
     if int8:
         raise ConfigError("dtype is 'int8', which needs oneDNN: this build of torch has none; use auto")
-    log.warning("products with weights run without oneDNN, slower: this build of torch has none")
+    _log.warning("products with weights run without oneDNN, slower: this build of torch has none")
     return keep
 
 

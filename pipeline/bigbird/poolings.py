@@ -8,9 +8,9 @@ enter.
 import torch
 from torch import Tensor, nn
 
-from pipeline.bigbird.config import EncoderConfig, HeadConfig
 from pipeline.bigbird.layout import Layout
 from pipeline.bigbird.linear import Linear
+from pipeline.bigbird.model_config import EncoderConfig, HeadConfig
 
 FIRST_ROW_POOLINGS = (
     "cls",

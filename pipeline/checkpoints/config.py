@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from pipeline.bigbird.config import EncoderConfig, HeadConfig
+from pipeline.bigbird.model_config import EncoderConfig, HeadConfig
 from pipeline.checkpoints.json_file import JsonFile
 from pipeline.errors import CheckpointError
 from pipeline.terms import Activation, Aggregation, AttentionType, HeadKind, LongDocuments, Pooling, ProblemType

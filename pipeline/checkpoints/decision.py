@@ -6,12 +6,12 @@ from pathlib import Path
 
 from pipeline.checkpoints.json_file import JsonFile
 
-NAME = "rookery.json"
+ROOKERY_JSON = "rookery.json"
 
 
 def with_decision(folder: Path, thresholds: Mapping[str, float], temperature: float) -> bytes:
     """The file for a checkpoint's folder; whatever else it says there stays, other labels' thresholds too."""
-    path = folder / NAME
+    path = folder / ROOKERY_JSON
     file = JsonFile.read(path) if path.is_file() else JsonFile(path, {})
     said = {key: value for key, value in file.values.items() if value is not None}
     said["temperature"] = temperature

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Self
 
 from pipeline.added_tokens import FILES as ADDED_TOKEN_FILES, Declared, declared
-from pipeline.bigbird.config import EncoderConfig, HeadConfig
+from pipeline.bigbird.model_config import EncoderConfig, HeadConfig
 from pipeline.checkpoints import sentence_transformers
 from pipeline.checkpoints.config import (
     ROOKERY_KEYS,

@@ -10,7 +10,7 @@ import torch
 
 from pipeline.atomic import written_beside
 from pipeline.bigbird.classifier import Classifier
-from pipeline.bigbird.config import HeadConfig
+from pipeline.bigbird.model_config import HeadConfig
 from pipeline.checkpoints.config import ARCHITECTURES, read_encoder, read_head
 from pipeline.checkpoints.folder import (
     SPIECE,
@@ -35,7 +35,7 @@ WEIGHT_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ImportSource:
     """Where things are, and what the weights don't say; None: as config.json and rookery.json beside the weights say.
 
     `config` and `tokenizer` are files, or folders with files of the usual names.
@@ -113,7 +113,7 @@ class Source:
         ]
 
 
-def convert(source: Source, target: Path) -> tuple[Recognised, CheckpointFolder]:
+def convert(source: ImportSource, target: Path) -> tuple[Recognised, CheckpointFolder]:
     """Writes the folder `target`, which appears when it is complete.
 
     Raises:
@@ -145,7 +145,7 @@ def convert(source: Source, target: Path) -> tuple[Recognised, CheckpointFolder]
     return recognised, CheckpointFolder.open(target)
 
 
-def _recognised(source: Source) -> tuple[list[Stored], Recognised]:
+def _recognised(source: ImportSource) -> tuple[list[Stored], Recognised]:
     """The source's tensors and what they are; a head in a file of its own counts where the weights have none."""
     if source.weights.is_dir():
         refuse_other_weights(source.weights)
@@ -162,7 +162,7 @@ def _shapes(stored: list[Stored]) -> dict[str, tuple[int, ...]]:
     return {s.name: tuple(s.tensor.shape) for s in stored}
 
 
-def _head(source: Source, recognised: Recognised, config: JsonFile, settings: JsonFile) -> HeadConfig:
+def _head(source: ImportSource, recognised: Recognised, config: JsonFile, settings: JsonFile) -> HeadConfig:
     """The head that the weights show, with what they don't say from the source."""
     _refuse_other(source, "head", settings.get("head"), recognised.head)
     pooling = _pooling(source, recognised, config, settings)
@@ -185,7 +185,7 @@ def _head(source: Source, recognised: Recognised, config: JsonFile, settings: Js
     return read_head(config, JsonFile(Path("command line"), told))
 
 
-def _pooling(source: Source, recognised: Recognised, config: JsonFile, settings: JsonFile) -> Pooling:
+def _pooling(source: ImportSource, recognised: Recognised, config: JsonFile, settings: JsonFile) -> Pooling:
     told = source.pooling or settings.choice("pooling", get_args(Pooling), None)
     if recognised.pooling:
         _refuse_other(source, "pooling", told, recognised.pooling)
@@ -203,7 +203,7 @@ def _pooling(source: Source, recognised: Recognised, config: JsonFile, settings:
     )
 
 
-def _refuse_other(source: Source, key: str, told: object, shown: str) -> None:
+def _refuse_other(source: ImportSource, key: str, told: object, shown: str) -> None:
     if told not in (None, shown):
         raise ConfigError(
             f"{source.weights}: {key} is said to be {told!r}; expected {shown!r}, which is what the weights show"

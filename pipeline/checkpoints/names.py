@@ -22,9 +22,9 @@ from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from pipeline.bigbird.classifier import Classifier
-from pipeline.bigbird.config import HeadConfig
 from pipeline.bigbird.encoder import Layer
 from pipeline.bigbird.heads import DenseHead, LinearHead, MaskedLmHead, QuestionAnsweringHead
+from pipeline.bigbird.model_config import HeadConfig
 from pipeline.bigbird.poolings import Pooler
 from pipeline.checkpoints.config import encoder_keys, head_keys, rookery_keys
 from pipeline.checkpoints.folder import ADAPTER_NAMES, CheckpointFolder, adapter_error, other_weight_files, weight_files
@@ -66,7 +66,7 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)  # fp8 ne
 Rename = Callable[[str], str]
 
 
-def load(folder: CheckpointFolder, dtype: torch.dtype) -> Classifier:
+def load_classifier(folder: CheckpointFolder, dtype: torch.dtype) -> Classifier:
     """The folder's classifier on the CPU, in eval mode, its encoder as `dtype`.
 
     Raises:

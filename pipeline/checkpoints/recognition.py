@@ -22,7 +22,7 @@ from pipeline.messages import listed
 from pipeline.terms import HeadKind, Pooling
 
 Shapes = Mapping[str, tuple[int, ...]]
-Linear = tuple[int, int]  # outputs, inputs
+_Linear = tuple[int, int]  # outputs, inputs
 
 _WORDS = "embeddings.word_embeddings.weight"
 OF_ENCODER = ("embeddings.", "encoder.", "pooler.")  # BigBirdModel's own attributes
@@ -242,7 +242,7 @@ class _Head:
     shapes: Shapes
     named: Named
     parent: str
-    layers: dict[str, Linear] = field(init=False)
+    layers: dict[str, _Linear] = field(init=False)
 
     def __post_init__(self) -> None:
         weights = {n.rpartition(".")[0]: s for n, s in self.shapes.items() if _kind(n) == "weight"}
@@ -328,7 +328,7 @@ class _Head:
                 if self._fits_shapes({part: self.layers[layer] for part, layer in reading.items()}):
                     yield reading
 
-    def _fits_shapes(self, parts: Mapping[str, Linear]) -> bool:
+    def _fits_shapes(self, parts: Mapping[str, _Linear]) -> bool:
         inner_size = parts.get(INNER_ATTENTION, (self.hidden, 0))[0]
         dense_size = parts.get(DENSE, (self.hidden, 0))[0]
         inputs = {INNER_ATTENTION: self.hidden, ATTENTION: inner_size, DENSE: self.hidden, LINEAR: dense_size}

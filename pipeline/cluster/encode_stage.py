@@ -15,7 +15,7 @@ from pipeline.planning.plan import Scoring
 from pipeline.schema import LOGITS, only_list
 from pipeline.tables.attempts import Attempts
 
-PROCESS_DIED = {
+_PROCESS_DIED = {
     "stage": "predict",
     "reason": "process_died",
     "message": (
@@ -96,5 +96,5 @@ def _failed(packs: pa.Table, indices: set[int]) -> pa.Table:
         return packs
     at = packs.schema.get_field_index("documents")
     (records,) = packs["documents"].to_pylist()
-    marked = [record | PROCESS_DIED if i in indices else record for i, record in enumerate(records)]
+    marked = [record | _PROCESS_DIED if i in indices else record for i, record in enumerate(records)]
     return packs.set_column(at, packs.schema.field(at), pa.array([marked], packs.schema.field(at).type))

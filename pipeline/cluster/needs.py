@@ -19,7 +19,7 @@ from pipeline.cluster.connection import actor_threads, cluster_address
 from pipeline.config.label import ComputeSettings, RaySettings
 from pipeline.errors import ConfigError, RetryableError
 
-SAY_EVERY_S = 30.0
+WAITING_NOTICE_S = 30.0
 JOINING_S = 5.0  # nodes of a cluster that has just started may still be on their way
 MANY = 10**6
 NODE_GROUP = "ray.io/node-group"  # a label that `ray start` gives a node whose starter names its group
@@ -119,7 +119,7 @@ def wait_for_room(need: Need, seconds: float, tell: Callable[[str], None]) -> No
     group = placement_group(need.bundles())
     started = time.monotonic()
     try:
-        while not group.wait(max(0.0, min(SAY_EVERY_S, started + seconds - time.monotonic()))):
+        while not group.wait(max(0.0, min(WAITING_NOTICE_S, started + seconds - time.monotonic()))):
             waited = time.monotonic() - started
             free = ray.available_resources()
             offer = _amounts(free.get("CPU", 0), free.get("GPU", 0))

@@ -31,7 +31,7 @@ from pipeline.inference.dtype import resolve_dtype
 from pipeline.planning.plan import chosen_policy
 from pipeline.terms import DeviceKind
 from pipeline.training.prepare import Prepared
-from pipeline.training.run import PROGRESS, Run, reporter, work
+from pipeline.training.run import PROGRESS, TrainingRun, reporter, work
 from pipeline.training.workers import Workers
 
 POLL_S = 0.5
@@ -40,11 +40,11 @@ FAULTS = (ArithmeticError, AssertionError, AttributeError, LookupError, NameErro
 LOCK_WAIT_S = 60.0  # a worker of a run that was killed may take a while to end
 
 
-def make_run(job: TrainJob, prepared: Prepared) -> Run:
+def make_run(job: TrainJob, prepared: Prepared) -> TrainingRun:
     """What every worker is told. Raises ConfigError."""
     kind: DeviceKind = "cuda" if job.compute.num_gpus else "cpu"
     policy, aggregation = chosen_policy(job.text, prepared.windows, prepared.encoder.max_positions)
-    return Run(
+    return TrainingRun(
         job=job,
         prepared=prepared,
         policy=policy,
@@ -56,7 +56,7 @@ def make_run(job: TrainJob, prepared: Prepared) -> Run:
     )
 
 
-def fit(run: Run, show: Callable[[dict[str, Any]], None], tell: Callable[[str], None]) -> None:
+def fit(run: TrainingRun, show: Callable[[dict[str, Any]], None], tell: Callable[[str], None]) -> None:
     """Trains on the job's workers; `show` gets every report, `tell` lines about what is waited for.
 
     Needs a connection to Ray.
@@ -97,7 +97,7 @@ def fit(run: Run, show: Callable[[dict[str, Any]], None], tell: Callable[[str], 
 
 
 def _worker(config: dict[str, Any]) -> None:
-    run: Run = config["run"]
+    run: TrainingRun = config["run"]
     context = ray.train.get_context()
     workers = Workers(context.get_world_rank(), context.get_world_size())
     with _only_run(run.prepared.work, workers), _together(run, workers, config["rendezvous"]):
@@ -123,7 +123,7 @@ def _only_run(folder: Path, workers: Workers) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _together(run: Run, workers: Workers, rendezvous: str) -> Iterator[None]:
+def _together(run: TrainingRun, workers: Workers, rendezvous: str) -> Iterator[None]:
     if workers.count == 1:
         yield
         return

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-SAY_EVERY_S = 300.0
+SILENCE_NOTICE_S = 300.0
 
 
 class Watch:
@@ -19,7 +19,7 @@ class Watch:
         self,
         explain: Callable[[], str],
         tell: Callable[[str], None],
-        every_s: float = SAY_EVERY_S,
+        every_s: float = SILENCE_NOTICE_S,
     ) -> None:
         self._explain, self._tell, self._every_s = explain, tell, every_s
         self._last = time.monotonic()

@@ -17,7 +17,7 @@ from pipeline.corpus.formats import Compression
 
 BUFFER = 2**20
 FIRST_BYTES = 2**16  # of a file, which tell what it is
-MARKS = {  # UTF-32's first: it begins as UTF-16's does
+BYTE_ORDER_MARKS = {  # UTF-32's first: it begins as UTF-16's does
     codecs.BOM_UTF32_LE: "utf-32-le",
     codecs.BOM_UTF32_BE: "utf-32-be",
     codecs.BOM_UTF16_LE: "utf-16-le",
@@ -87,10 +87,10 @@ class Utf8(io.RawIOBase):
         self._damage: Exception | None = None
         self._ended = False
         first = self._first_bytes()
-        mark = next((mark for mark in MARKS if first.startswith(mark)), b"")
+        mark = next((mark for mark in BYTE_ORDER_MARKS if first.startswith(mark)), b"")
         self.is_transcoded = bool(mark)
         self.problem = None if mark else _problem(first)
-        self._decoder = codecs.getincrementaldecoder(MARKS[mark])("rookery-invalid") if mark else None
+        self._decoder = codecs.getincrementaldecoder(BYTE_ORDER_MARKS[mark])("rookery-invalid") if mark else None
         self.head = self._ready = self._utf8(first[len(mark) :])
 
     def readable(self) -> bool:

@@ -13,7 +13,7 @@ from pipeline.storage.listings import Listing, StoredFile
 from pipeline.storage.objects import Storage
 
 # What no other folder has: a part of a path that is quick to look for, and the whole, whose group is the table's folder.
-MARKS = {
+TABLE_MARKS = {
     "Delta": ("/_delta_log/", re.compile(r"(.*?)/_delta_log/.+")),
     "Iceberg": (
         "/metadata/",
@@ -54,7 +54,7 @@ def _tables(files: Iterable[StoredFile]) -> set[ForeignTable]:
 
 
 def _marked(uri: str) -> Iterator[ForeignTable]:
-    for system, (part, mark) in MARKS.items():
+    for system, (part, mark) in TABLE_MARKS.items():
         if part in uri and (match := mark.fullmatch(uri)):
             yield ForeignTable(system, match[1])
 

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import CheckpointError
 
-NAME = "training_documents.parquet"
+TRAINING_DOCUMENTS_NAME = "training_documents.parquet"
 DIGEST = pa.binary(16)
 COLUMNS = pa.schema([pa.field("digest", DIGEST, nullable=False), pa.field("split", pa.string(), nullable=False)])
 COMPLETE = b"complete"  # a key of the file's metadata
@@ -59,7 +59,7 @@ class TrainingDocuments:
     @classmethod
     def read(cls, folder: Path) -> Self | None:
         """Of a checkpoint's folder; None where it doesn't say. Raises CheckpointError."""
-        path = folder / NAME
+        path = folder / TRAINING_DOCUMENTS_NAME
         if not path.exists():
             return None
         try:

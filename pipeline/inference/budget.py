@@ -11,7 +11,7 @@ default is the least that holds two full windows. A GPU needs tens of thousands 
 nothing: by a model, which no measurement has confirmed yet, 84 launches are 0.7 ms of an H200, 65,536 tokens 22 ms.
 """
 
-from pipeline.bigbird.config import EncoderConfig
+from pipeline.bigbird.model_config import EncoderConfig
 from pipeline.terms import DeviceKind
 
 DEFAULT_TOKENS = {"cpu": 8_192, "cuda": 65_536}

@@ -24,7 +24,7 @@ from pipeline.bigbird.classifier import Classifier
 from pipeline.bigbird.layout import Layout
 from pipeline.bigbird.operators import fastest_operators
 from pipeline.checkpoints.folder import CheckpointFolder
-from pipeline.checkpoints.names import load
+from pipeline.checkpoints.names import load_classifier
 from pipeline.errors import ConfigError
 from pipeline.inference.budget import largest_pack
 from pipeline.inference.device import Device, Running
@@ -32,7 +32,7 @@ from pipeline.inference.dtype import BF16_FLAGS, cpu_has
 from pipeline.inference.memory import keep_freed_memory
 from pipeline.terms import Dtype
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 TokenIds = npt.NDArray[np.integer]
 Lengths = npt.NDArray[np.integer]
@@ -70,7 +70,7 @@ class Predictor:
         folder = CheckpointFolder.open(path)
         int8 = dtype == "int8"
         # Weights are rounded to 8 bits from 32, not from 16.
-        classifier = load(folder, _torch_dtype("fp32" if int8 else dtype))
+        classifier = load_classifier(folder, _torch_dtype("fp32" if int8 else dtype))
         predictor = cls(classifier, device, threads=threads, int8=int8)
         predictor.classifier.encoder.to(_torch_dtype(dtype))
         return predictor
@@ -123,7 +123,7 @@ class Predictor:
                     f"{self.device.name}; set text.max_tokens lower"
                 ) from error
         self.token_budget = len(tokens) // 2
-        log.warning(
+        _log.warning(
             "%s ran out of memory on a pack of %d tokens: going on with packs of at most %d",
             self.device.name,
             len(tokens),

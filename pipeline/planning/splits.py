@@ -8,7 +8,7 @@ from itertools import chain
 from pipeline.config.corpus import LabelledCorpusSettings
 from pipeline.corpus.labelled import Truth, is_missing, truths
 from pipeline.corpus.slices import Unit
-from pipeline.corpus.training_documents import NAME, TrainingDocuments, Use
+from pipeline.corpus.training_documents import TRAINING_DOCUMENTS_NAME, TrainingDocuments, Use
 from pipeline.errors import CheckpointError, CorpusError
 from pipeline.planning.plan import Plan
 from pipeline.tasks.classification import Classification
@@ -103,9 +103,9 @@ def read_splits(plan: Plan, corpus: LabelledCorpusSettings, measured: str, fitte
 
 def _untold(documents: TrainingDocuments | None) -> str | None:
     if documents is None:
-        return f"there is no {NAME} in its folder"
+        return f"there is no {TRAINING_DOCUMENTS_NAME} in its folder"
     if not documents.complete:
-        return f"its {NAME} lacks the documents of the checkpoint that training went on from"
+        return f"its {TRAINING_DOCUMENTS_NAME} lacks the documents of the checkpoint that training went on from"
     return None
 
 
@@ -177,9 +177,9 @@ def _check_labels(plan: Plan, corpus: LabelledCorpusSettings, split: Split, miss
     if not len(split) and split.left_out:
         raise CorpusError(
             f"{split.title}: all {split.left_out.total():,} documents with a label are left out: "
-            f"{in_words(split.left_out)}. What a checkpoint was trained on (by {NAME} of {plan.job.checkpoint.uri}), "
-            "or is measured too, says nothing of other documents: give others, or train with a corpus.split_column "
-            "that sets some apart"
+            f"{in_words(split.left_out)}. What a checkpoint was trained on (by {TRAINING_DOCUMENTS_NAME} of "
+            f"{plan.job.checkpoint.uri}), or is measured too, says nothing of other documents: give others, or train "
+            "with a corpus.split_column that sets some apart"
         )
     if not len(split):
         raise CorpusError(

@@ -15,7 +15,7 @@ from pipeline.schema import only_list
 from pipeline.terms import Aggregation
 
 Ints = npt.NDArray[np.int32]
-Floats = npt.NDArray[np.float32]
+_Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Tokens:
     windows: Windows
     questions_W: Ints
     first_W: Ints  # of each window, its first token
-    logits_TL: Floats
+    logits_TL: _Floats
     positions_T: Ints  # which of its document's tokens it is; -1 for others
     texts_N: list[str | None]
     first_N: Ints  # of each document, its first token
@@ -79,9 +79,9 @@ class Tokens:
         return set(self.windows.documents.tolist()) - set(failed.tolist())
 
 
-def logits_of(row: pa.Table, rows: int) -> Floats:
+def logits_of(row: pa.Table, rows: int) -> _Floats:
     """LOGITS' flat list as a matrix [rows, L]; L is 1 where there are none."""
-    flat: Floats = only_list(row, "logits")
+    flat: _Floats = only_list(row, "logits")
     return flat.reshape(rows, len(flat) // rows if rows else 1)
 
 
@@ -95,7 +95,7 @@ def aggregated(row: pa.Table, how: Aggregation) -> pa.ListArray:
     return lists(pa.array(logits_NL[finite_N].ravel()), lengths_N, ~finite_N)
 
 
-def aggregate(windows: Windows, logits_WL: Floats, n_documents: int, how: Aggregation) -> Floats:
+def aggregate(windows: Windows, logits_WL: _Floats, n_documents: int, how: Aggregation) -> _Floats:
     """Window logits -> document logits [N, L], summed in float64 and window order; documents without windows get NaN.
 
     `mean` weighs windows by their tokens, `max` is per output, `first` takes the first window.

@@ -121,7 +121,7 @@ class TokenClassification:
         return [lists(entities.filter(pa.array(kept)), np.diff(kept_until, prepend=0))]
 
 
-class Run(NamedTuple):
+class EntityTokens(NamedTuple):
     """Neighbouring tokens that are one entity, the last included."""
 
     kind: str
@@ -129,9 +129,9 @@ class Run(NamedTuple):
     last: int
 
 
-def entity_runs(labels: list[str]) -> list[Run]:
+def entity_runs(labels: list[str]) -> list[EntityTokens]:
     """A document's token labels -> its entities."""
-    runs: list[Run] = []
+    runs: list[EntityTokens] = []
     open_ = False  # whether the last run may go on
     for number, label in enumerate(labels):
         if label == OUTSIDE:
@@ -141,7 +141,7 @@ def entity_runs(labels: list[str]) -> list[Run]:
         if open_ and runs[-1].kind == kind and prefix not in BEGINS:
             runs[-1] = runs[-1]._replace(last=number)
         else:
-            runs.append(Run(kind, number, number))
+            runs.append(EntityTokens(kind, number, number))
         open_ = prefix not in ENDS
     return runs
 

@@ -9,7 +9,7 @@ from pipeline.isolation import IsolatedProcess, ProcessDied, attempt, search_by_
 from pipeline.schema import DOCUMENTS
 from pipeline.text.packer import Packer
 
-PROCESS_DIED = {
+_PROCESS_DIED = {
     "text": None,
     "stage": "tokenize",
     "reason": "process_died",
@@ -46,7 +46,7 @@ class IsolatedPacker:
             deadly = [part.start for part, packs in outcomes if packs is None]
         records = documents.to_pylist()
         for row in deadly:
-            records[row] |= PROCESS_DIED
+            records[row] |= _PROCESS_DIED
         return self._packs(unit, pa.Table.from_pylist(records, schema=DOCUMENTS))
 
     def close(self) -> None:

@@ -15,16 +15,16 @@ import numpy.typing as npt
 
 BLANKS = np.array([code for code in range(0x3001) if chr(code).isspace()], np.uint32)
 
-Ints = npt.NDArray[np.int32]
+_Ints = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
 class Located:
     """A text's tokens: ids, and the characters [start, stop) that each stands for."""
 
-    ids: Ints
-    starts: Ints
-    stops: Ints
+    ids: _Ints
+    starts: _Ints
+    stops: _Ints
 
 
 def locate(text: str, ids: list[int], offsets: list[tuple[int, int]]) -> Located:

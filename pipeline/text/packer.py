@@ -20,7 +20,7 @@ from pipeline.text.windows import Window, WindowPolicy
 TEXTS_AT_A_TIME = 256  # texts tokenized per call: bounds what sentencepiece holds, large enough to cost nothing
 
 
-Ints = npt.NDArray[np.integer[Any]]
+_Ints = npt.NDArray[np.integer[Any]]
 NONE = np.empty(0, np.int32)
 
 
@@ -80,7 +80,7 @@ class Packer:
             columns += _located_columns(documents, ordered, tokens)
         return pa.Table.from_arrays(columns, schema=packs_schema(token_type, located=self.located))
 
-    def _questions(self) -> list[Ints]:
+    def _questions(self) -> list[_Ints]:
         """Each question's ids and the [SEP] after it; one empty one where nothing is asked."""
         asked = self.tokenizer.encode(list(self.questions))
         return [np.append(ids, self.tokenizer.sep_id) for ids in asked] or [NONE]
@@ -111,10 +111,10 @@ class Packer:
     def _flat(
         self,
         ordered: list[Placed],
-        questions: list[Ints],
+        questions: list[_Ints],
         tokens: list[Located | None],
         dtype: Any,
-    ) -> Ints:
+    ) -> _Ints:
         flat = np.empty(sum(placed.window.n_tokens for placed in ordered), dtype)
         at = 0
         for index, question, _, window in ordered:

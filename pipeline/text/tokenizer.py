@@ -47,7 +47,7 @@ from pipeline.text.offsets import Located, joined, locate
 from pipeline.text.splitting import Encode, Locate, Splitter
 from pipeline.text.utf8_text import Text
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 PART = 2**20
 WHOLE = sys.maxsize
@@ -210,7 +210,7 @@ def _agreed(sentencepiece: Tokenizer, other: Tokenizer, folder: Path) -> Tokeniz
     differ = sum(not np.array_equal(a, b) for a, b in pairs)
     if not differ:
         return sentencepiece
-    log.warning(
+    _log.warning(
         "%s: spiece.model and tokenizer.json differ on %d of %d probe texts: using tokenizer.json (slower)",
         folder,
         differ,

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-LARGE_BYTES = 2**24
+LARGE_COLUMN_BYTES = 2**24
 BLOCK = 2**16  # bytes: so many are decoded more than are asked for, at most, at either end
 
 
@@ -74,13 +74,13 @@ def _begins(data: memoryview) -> npt.NDArray[np.bool_]:
 
 def texts_of(column: pa.StringArray) -> list[Text | None]:
     """A text for each value, of which only small ones become str."""
-    if column.nbytes <= LARGE_BYTES:
+    if column.nbytes <= LARGE_COLUMN_BYTES:
         return list(column.to_pylist())
     return [_text(column.slice(index, 1)) for index in range(len(column))]
 
 
 def _text(one: pa.StringArray) -> Text | None:
-    if one.nbytes <= LARGE_BYTES:
+    if one.nbytes <= LARGE_COLUMN_BYTES:
         return cast(str | None, one[0].as_py())
     start, stop = np.frombuffer(one.buffers()[1], np.int32)[one.offset : one.offset + 2]
     return Utf8Text.of(one.buffers()[2].slice(start, stop - start))

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pipeline.bigbird.config import EncoderConfig
 from pipeline.bigbird.layout import Layout
+from pipeline.bigbird.model_config import EncoderConfig
 from pipeline.config.train import TrainingSettings
 from pipeline.text.packing import pack
 from pipeline.text.windows import Span, WindowPolicy

@@ -29,8 +29,8 @@ from pipeline.errors import CorpusError
 from pipeline.storage.objects import Storage
 from pipeline.terms import Label
 
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+SplitName = Literal["train", "validation", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 BoolArray = npt.NDArray[np.bool_]
 NO_DOCUMENTS = TrainingDocuments.of(digests(b""), digests(b""), complete=True)
 
@@ -42,18 +42,18 @@ class Documents:
     `used` says of each document of a split whether it is; `labels` are those of the used ones.
     """
 
-    source: "Source"
-    used: Mapping[Split, BoolArray]
-    labels: Mapping[Split, list[Label]]
+    source: "DocumentSource"
+    used: Mapping[SplitName, BoolArray]
+    labels: Mapping[SplitName, list[Label]]
     trained_on: TrainingDocuments  # here and before
     left_out: int  # documents of no split
 
     @property
-    def repeated(self) -> dict[Split, int]:
+    def repeated(self) -> dict[SplitName, int]:
         """How many documents are left out, because an earlier split has their text."""
         return {split: int((~used).sum()) for split, used in self.used.items()}
 
-    def __iter__(self) -> Iterator[tuple[Split, LabelledDocument]]:
+    def __iter__(self) -> Iterator[tuple[SplitName, LabelledDocument]]:
         used = {split: iter(self.used[split].tolist()) for split in SPLITS}
         for split, document in self.source:
             if split is not None and next(used[split]):
@@ -61,16 +61,16 @@ class Documents:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class DocumentSource:
     """All labelled documents with their splits; None for those of no split."""
 
     job: TrainJob
-    corpora: tuple[tuple[Split, Labelled], ...]
+    corpora: tuple[tuple[SplitName, Labelled], ...]
 
     @classmethod
-    def open(cls, storage: Storage, job: TrainJob) -> "Source":
+    def open(cls, storage: Storage, job: TrainJob) -> "DocumentSource":
         """Lists the files. Raises CorpusError, AccessError, StorageError."""
-        named: list[tuple[Split, LabelledCorpusSettings | None]] = [
+        named: list[tuple[SplitName, LabelledCorpusSettings | None]] = [
             ("train", job.corpus),
             ("validation", job.validation),
             ("test", job.test),
@@ -89,7 +89,7 @@ class Source:
         before = (earlier or NO_DOCUMENTS).by_use
         train = pa.concat_arrays([found["train"], before["train"]])
         validation = pa.concat_arrays([found["validation"], before["validation"]])
-        used: dict[Split, BoolArray] = {
+        used: dict[SplitName, BoolArray] = {
             "train": np.ones(len(found["train"]), bool),
             "validation": _not_in(found["validation"], train),
             "test": _not_in(found["test"], pa.concat_arrays([train, validation])),
@@ -104,9 +104,9 @@ class Source:
             left_out=left_out,
         )
 
-    def _read(self) -> tuple[dict[Split, list[Label]], dict[Split, pa.Array], int]:
+    def _read(self) -> tuple[dict[SplitName, list[Label]], dict[SplitName, pa.Array], int]:
         """Labels and digests by split, and how many documents are of none."""
-        labels: dict[Split, list[Label]] = {split: [] for split in SPLITS}
+        labels: dict[SplitName, list[Label]] = {split: [] for split in SPLITS}
         read = {split: bytearray() for split in SPLITS}
         others = Counter[str | None]()
         for split, document in self:
@@ -120,7 +120,7 @@ class Source:
                 raise self._nothing_for(needed, others)
         return labels, {split: digests(read[split]) for split in SPLITS}, others.total()
 
-    def _nothing_for(self, split: Split, others: Counter[str | None]) -> CorpusError:
+    def _nothing_for(self, split: SplitName, others: Counter[str | None]) -> CorpusError:
         column, name = self.job.corpus.split_column, getattr(self.job.splits, split)
         if column is None:
             why = "the corpus is too small to share"
@@ -137,15 +137,15 @@ class Source:
             "what is known by heart validates nothing: give others"
         )
 
-    def __iter__(self) -> Iterator[tuple[Split | None, LabelledDocument]]:
+    def __iter__(self) -> Iterator[tuple[SplitName | None, LabelledDocument]]:
         for split, corpus in self.corpora:
             for document in corpus:
                 yield self._split(document) if split == "train" else split, document
 
-    def _split(self, document: LabelledDocument) -> Split | None:
+    def _split(self, document: LabelledDocument) -> SplitName | None:
         """Of a document of the main corpus."""
         if self.job.corpus.split_column is not None:
-            names: dict[str | None, Split] = {getattr(self.job.splits, split): split for split in SPLITS}
+            names: dict[str | None, SplitName] = {getattr(self.job.splits, split): split for split in SPLITS}
             return names.get(document.split)
         share = self.job.splits.validation_share
         if self.job.validation is None and hashed(document.id) < share:

@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.bigbird.classifier import initialise
-from pipeline.bigbird.config import EncoderConfig
 from pipeline.bigbird.encoder import Encoder
 from pipeline.bigbird.heads import MaskedLmHead
+from pipeline.bigbird.model_config import EncoderConfig
 from pipeline.checkpoints.folder import CheckpointFolder
-from pipeline.checkpoints.names import load
+from pipeline.checkpoints.names import load_classifier
 from pipeline.training.batches import Batch
 from pipeline.training.model import autocast
 
@@ -34,7 +34,7 @@ def pretrained_head(folder: CheckpointFolder, word: nn.Embedding) -> MaskedLmHea
         CheckpointError: a file cannot be read, or does not hold exactly this model.
     """
     head = MaskedLmHead(folder.encoder, word)
-    head.load_state_dict(load(folder, torch.float32).head.state_dict())
+    head.load_state_dict(load_classifier(folder, torch.float32).head.state_dict())
     return head
 
 

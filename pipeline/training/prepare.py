@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.atomic import written_beside
-from pipeline.bigbird.config import EncoderConfig, HeadConfig
+from pipeline.bigbird.model_config import EncoderConfig, HeadConfig
 from pipeline.checkpoints.config import WindowConfig
 from pipeline.checkpoints.folder import CheckpointFolder, tokenizer_files
 from pipeline.config.train import HeadSettings, TrainJob
-from pipeline.corpus.training_documents import NAME as TRAINING_DOCUMENTS, TrainingDocuments
+from pipeline.corpus.training_documents import TRAINING_DOCUMENTS_NAME as TRAINING_DOCUMENTS, TrainingDocuments
 from pipeline.errors import CheckpointError, ConfigError
 from pipeline.identity import digest
 from pipeline.storage.objects import Storage
@@ -32,7 +32,7 @@ from pipeline.terms import Label
 from pipeline.text.tokenizer import Tokenizer
 from pipeline.text.vocabulary import train_vocabulary
 from pipeline.training.class_weights import class_weights
-from pipeline.training.documents import SPLITS, Documents, Source, Split, plain_texts
+from pipeline.training.documents import SPLITS, Documents, DocumentSource, SplitName, plain_texts
 from pipeline.training.token_store import TokenWriter, write_texts
 
 # Of the work folder: raise it when what lies there, or what is drawn from a seed, changes.
@@ -51,11 +51,11 @@ class Prepared:
     encoder: EncoderConfig
     head: HeadConfig
     windows: WindowConfig  # as the checkpoint wants them
-    counts: dict[Split, dict[str, int]]  # documents of each label; of a regression, of all
-    documents: dict[Split, int]
-    tokens: dict[Split, int]
+    counts: dict[SplitName, dict[str, int]]  # documents of each label; of a regression, of all
+    documents: dict[SplitName, int]
+    tokens: dict[SplitName, int]
     left_out: int  # documents of no split
-    repeated: dict[Split, int]  # documents left out, because an earlier split has their text
+    repeated: dict[SplitName, int]  # documents left out, because an earlier split has their text
 
     @property
     def start(self) -> Path:
@@ -136,7 +136,7 @@ def _prepare(job: TrainJob, work: Path) -> dict[str, Any]:
     start = work / "start"
     shutil.rmtree(start, ignore_errors=True)  # of a run that was killed, or had a mistake
     start.mkdir()
-    source = Source.open(storage, job)
+    source = DocumentSource.open(storage, job)
     folder = None
     if job.checkpoint is not None:
         folder = CheckpointFolder.open(storage.fetch_folder(job.checkpoint.uri))
@@ -175,7 +175,7 @@ def _prepare(job: TrainJob, work: Path) -> dict[str, Any]:
     }
 
 
-def _documents(source: Source, folder: CheckpointFolder | None) -> Documents:
+def _documents(source: DocumentSource, folder: CheckpointFolder | None) -> Documents:
     """Chosen with what the checkpoint says of its own training.
 
     One that says nothing is taken for an encoder that saw no labels, unless its head is trained on: that has seen some.
@@ -225,7 +225,7 @@ def _new_encoder(job: TrainJob, vocab_size: int) -> EncoderConfig:
     )
 
 
-def _head(job: TrainJob, folder: CheckpointFolder | None, labels: Mapping[Split, list[Label]]) -> HeadConfig:
+def _head(job: TrainJob, folder: CheckpointFolder | None, labels: Mapping[SplitName, list[Label]]) -> HeadConfig:
     """The job's new head for the labels of all splits, or the checkpoint's own.
 
     A rare label may have fallen to the test documents alone: it can't be learned, but the others can.

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from pipeline.training.batches import Batch
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
 
 class Trained(Protocol):
@@ -42,7 +42,7 @@ class Threads:
     count: int
     pool: ThreadPoolExecutor
 
-    def each(self, function: Callable[[int], Result]) -> list[Result]:
+    def each(self, function: Callable[[int], _Result]) -> list[_Result]:
         """`function` of every thread's number, all at the same time; what one raises is raised when all have ended."""
         futures = [self.pool.submit(function, number) for number in range(self.count)]
         return [future.result() for future in futures]

@@ -11,17 +11,17 @@ from pipeline.atomic import written_beside
 from pipeline.bigbird.classifier import Classifier
 from pipeline.checkpoints.folder import tokenizer_files
 from pipeline.checkpoints.names import save
-from pipeline.corpus.training_documents import NAME as TRAINING_DOCUMENTS
+from pipeline.corpus.training_documents import TRAINING_DOCUMENTS_NAME as TRAINING_DOCUMENTS
 from pipeline.training import state
 from pipeline.training.documents import SPLITS
 from pipeline.training.loop import BEST_WEIGHTS
 from pipeline.training.prepare import STATES, job_digest
-from pipeline.training.run import RESULT, Run
+from pipeline.training.run import RESULT, TrainingRun
 
 STORED_DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 
 
-def finish(run: Run) -> dict[str, Any]:
+def finish(run: TrainingRun) -> dict[str, Any]:
     """Work folder -> output folder; the work folder goes. Returns the scores by split."""
     work, output = run.prepared.work, run.job.output
     result = json.loads((work / RESULT).read_text())
@@ -42,7 +42,7 @@ def finish(run: Run) -> dict[str, Any]:
     return scores
 
 
-def _windows(run: Run) -> dict[str, Any]:
+def _windows(run: TrainingRun) -> dict[str, Any]:
     return {
         "max_tokens": run.policy.max_tokens,
         "long_documents": run.policy.long_documents,
@@ -51,7 +51,7 @@ def _windows(run: Run) -> dict[str, Any]:
     }
 
 
-def card(run: Run, result: dict[str, Any]) -> str:
+def card(run: TrainingRun, result: dict[str, Any]) -> str:
     """The model card: what it is, data, scores, settings."""
     prepared, head = run.prepared, run.prepared.head
     encoder = prepared.encoder
@@ -109,7 +109,7 @@ def _epoch_row(epoch: dict[str, Any]) -> str:
     return f"| {epoch['epoch']} | {epoch['loss']:.4f} | {found['loss']:.4f} | {found['name']} {found['score']:.4f} |"
 
 
-def _data_row(run: Run, split: Any) -> str:
+def _data_row(run: TrainingRun, split: Any) -> str:
     prepared = run.prepared
     counts = ", ".join(f"{name} {count:,}" for name, count in prepared.counts[split].items())
     return f"| {split} | {prepared.documents[split]:,} | {prepared.tokens[split]:,} | {counts} |"

@@ -11,7 +11,7 @@ import torch
 
 from pipeline.bigbird.classifier import Classifier
 from pipeline.checkpoints.folder import CheckpointFolder
-from pipeline.checkpoints.names import load, load_encoder
+from pipeline.checkpoints.names import load_classifier, load_encoder
 from pipeline.config.train import PretrainingSettings, TrainJob
 from pipeline.inference.memory import keep_freed_memory
 from pipeline.storage.objects import Storage
@@ -36,7 +36,7 @@ RESULT = "result.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class TrainingRun:
     """All that a worker is told. `device` is cpu or cuda, `dtype` bf16 or fp32."""
 
     job: TrainJob
@@ -49,7 +49,7 @@ class Run:
     threads: int
 
 
-def work(run: Run, workers: Workers, report: Report) -> None:
+def work(run: TrainingRun, workers: Workers, report: Report) -> None:
     """Trains; worker 0 leaves the weights and the scores in the work folder."""
     packs = 1  # a GPU computes one at a time
     if run.device == "cpu":
@@ -59,7 +59,7 @@ def work(run: Run, workers: Workers, report: Report) -> None:
         _work(run, workers, threads, report)
 
 
-def _work(run: Run, workers: Workers, threads: Threads, report: Report) -> None:
+def _work(run: TrainingRun, workers: Workers, threads: Threads, report: Report) -> None:
     batcher = batcher_of(run)
     splits = {name: TokenizedDocuments.load(run.prepared.work / name) for name in SPLITS}
     classifier = starting_classifier(run)
@@ -88,7 +88,7 @@ def _work(run: Run, workers: Workers, threads: Threads, report: Report) -> None:
 
 
 def _pretrain(
-    run: Run,
+    run: TrainingRun,
     settings: PretrainingSettings,
     classifier: Classifier,
     batcher: Batcher,
@@ -128,7 +128,7 @@ def reporter(path: Path) -> Callable[[dict[str, Any]], None]:
     return report
 
 
-def batcher_of(run: Run) -> Batcher:
+def batcher_of(run: TrainingRun) -> Batcher:
     tokenizer = run.prepared.tokenizer()
     return Batcher(
         config=run.prepared.encoder,
@@ -140,19 +140,19 @@ def batcher_of(run: Run) -> Batcher:
     )
 
 
-def _model(run: Run, classifier: Classifier, train: TokenizedDocuments) -> Model:
+def _model(run: TrainingRun, classifier: Classifier, train: TokenizedDocuments) -> Model:
     job, head = run.job, run.prepared.head
     weight_L = class_weights(job.training.class_weights, head.problem_type, head.labels, train.target)
     objective = Objective(head.problem_type, None if weight_L is None else torch.from_numpy(weight_L))
     return Model(classifier, objective, run.device, run.dtype, head_only=job.training.head_only)
 
 
-def starting_classifier(run: Run) -> Classifier:
+def starting_classifier(run: TrainingRun) -> Classifier:
     """The checkpoint's, its encoder with a new head, or a new one."""
     job, encoder, head = run.job, run.prepared.encoder, run.prepared.head
     folder = _checkpoint(job)
     if folder is not None and job.head is None:
-        classifier = load(folder, torch.float32)
+        classifier = load_classifier(folder, torch.float32)
     else:
         classifier = Classifier.fresh(encoder, head, seed=job.training.seed)
         if folder is not None:
@@ -161,7 +161,7 @@ def starting_classifier(run: Run) -> Classifier:
     return classifier
 
 
-def starting_masked_model(run: Run, classifier: Classifier) -> MaskedModel:
+def starting_masked_model(run: TrainingRun, classifier: Classifier) -> MaskedModel:
     """Puts the checkpoint's masked-language-model head, or a new one where it has none, on `classifier`'s encoder."""
     encoder, folder = classifier.encoder, _checkpoint(run.job)
     if folder is not None and folder.head.task == "masked_lm":

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from pipeline.bigbird.config import EncoderConfig, HeadConfig
+from pipeline.bigbird.model_config import EncoderConfig, HeadConfig
 
 HEAD = HeadConfig("cls", "bigbird", "single_label", ("rook", "jackdaw", "crow"))
 

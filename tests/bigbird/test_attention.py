@@ -10,8 +10,8 @@ from torch import Tensor
 
 from pipeline.bigbird.attention import SDPA
 from pipeline.bigbird.attention_reference import REFERENCE, dense_bias
-from pipeline.bigbird.config import EncoderConfig
 from pipeline.bigbird.layout import Layout
+from pipeline.bigbird.model_config import EncoderConfig
 from tests.bigbird.configs import encoder_config
 
 # Worst measured over all cases below, scores of standard deviation 3: values 4.1e-6, and gradients

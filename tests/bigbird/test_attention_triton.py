@@ -14,8 +14,8 @@ from torch import Tensor
 
 from pipeline.bigbird.attention_reference import REFERENCE
 from pipeline.bigbird.classifier import Classifier
-from pipeline.bigbird.config import EncoderConfig
 from pipeline.bigbird.layout import Layout
+from pipeline.bigbird.model_config import EncoderConfig
 from pipeline.bigbird.operators import Operators
 from tests.bigbird.configs import HEAD, encoder_config
 from tests.bigbird.triton_process import PLACES, Run, needs_triton, place_to_run

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pipeline.checkpoints.folder import CheckpointFolder
-from pipeline.checkpoints.names import load
+from pipeline.checkpoints.names import load_classifier
 from pipeline.errors import CheckpointError
 from pipeline.inference.predictor import Predictor
 from tests.checkpoint_folders import (
@@ -323,7 +323,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
 
 def logits_of(path: Path) -> tuple[CheckpointFolder, npt.NDArray[np.float32]]:
     folder = CheckpointFolder.open(path)
-    predictor = Predictor(load(folder, torch.float32), "cpu")
+    predictor = Predictor(load_classifier(folder, torch.float32), "cpu")
     return folder, predictor.predict(np.concatenate(WINDOWS), np.array([len(window) for window in WINDOWS]))
 
 

@@ -25,7 +25,7 @@ from transformers import (
 
 from pipeline.bigbird.classifier import Classifier
 from pipeline.checkpoints.folder import CheckpointFolder
-from pipeline.checkpoints.names import load, save
+from pipeline.checkpoints.names import load_classifier, save
 from pipeline.errors import CheckpointError
 from pipeline.inference.predictor import Predictor
 from tests.checkpoint_folders import (
@@ -78,7 +78,7 @@ def expected_outputs(model: Any, ids: Any) -> Tensor:
 
 
 def open_and_load(path: Path) -> Classifier:
-    return load(CheckpointFolder.open(path), torch.float32)
+    return load_classifier(CheckpointFolder.open(path), torch.float32)
 
 
 def outputs_of(classifier: Classifier, windows: list[Any]) -> Tensor:

@@ -5,8 +5,8 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from pipeline.bigbird.config import EncoderConfig
 from pipeline.bigbird.layout import Layout
+from pipeline.bigbird.model_config import EncoderConfig
 from tests.bigbird.configs import encoder_config
 
 

@@ -16,12 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.bigbird.classifier import Classifier
-from pipeline.bigbird.config import HeadConfig
 from pipeline.bigbird.layout import Layout
 from pipeline.bigbird.linear_mkldnn import MkldnnLinear
+from pipeline.bigbird.model_config import HeadConfig
 from pipeline.bigbird.operators import Operators
 from pipeline.checkpoints.folder import CheckpointFolder
-from pipeline.checkpoints.names import load, save, stored_tensors
+from pipeline.checkpoints.names import load_classifier, save, stored_tensors
 from tests.bigbird.configs import HEAD, encoder_config
 from tests.checkpoint_folders import (
     configs_of,
@@ -137,7 +137,7 @@ def test_what_we_save_we_load(model: Any, windows: list[Any], tmp_path: Path, he
     save(classifier, tmp_path, settings={"temperature": 2.0})
     (tmp_path / "spiece.model").write_bytes(b"no model")
     folder = CheckpointFolder.open(tmp_path)
-    again = load(folder, torch.float32)
+    again = load_classifier(folder, torch.float32)
     assert (again.head_config, folder.decision.temperature) == (head, 2.0)
     assert torch.equal(logits_of(again, windows[:3]), logits_of(classifier, windows[:3]))
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.bigbird.config import HeadConfig
+from pipeline.bigbird.model_config import HeadConfig
 from pipeline.checkpoints.config import (
     DecisionConfig,
     WindowConfig,

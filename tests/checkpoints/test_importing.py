@@ -31,8 +31,8 @@ from transformers import (
 )
 
 from pipeline.checkpoints.folder import CheckpointFolder
-from pipeline.checkpoints.importing import Source, convert
-from pipeline.checkpoints.names import load
+from pipeline.checkpoints.importing import ImportSource, convert
+from pipeline.checkpoints.names import load_classifier
 from pipeline.checkpoints.recognition import Named
 from pipeline.errors import CheckpointError, ConfigError
 from pipeline.inference.predictor import Predictor
@@ -193,7 +193,7 @@ def saved(model: Any, tmp_path: Path) -> Path:
 
 def imported_logits(folder: CheckpointFolder, windows: list[Any] = WINDOWS) -> Any:
     lengths = np.array([len(window) for window in windows])
-    predictor = Predictor(load(folder, torch.float32), "cpu")
+    predictor = Predictor(load_classifier(folder, torch.float32), "cpu")
     return predictor.predict(np.concatenate(windows), lengths)
 
 
@@ -207,7 +207,7 @@ def test_as_the_model_itself_on_each_window_alone(
     attention_type: str,
 ) -> None:
     model = hand_written(model_class, attention_type)
-    source = Source(saved(model, tmp_path), labels=LABELS, **told)
+    source = ImportSource(saved(model, tmp_path), labels=LABELS, **told)
     _, folder = convert(source, tmp_path / "imported")
     assert folder.head.labels == LABELS
     assert folder.head.problem_type == told["problem_type"]
@@ -337,8 +337,11 @@ def test_forms_in_which_state_dicts_are_saved(tmp_path: Path, model_class: Any, 
     model = hand_written(model_class)
     (tmp_path / "form").mkdir()
     weights = write(model.state_dict(), beside(tmp_path / "form", model))
-    _, plain = convert(Source(saved(model, tmp_path), pooling="mean", problem_type="single_label"), tmp_path / "a")
-    _, folder = convert(Source(weights, pooling="mean", problem_type="single_label"), tmp_path / "b")
+    _, plain = convert(
+        ImportSource(saved(model, tmp_path), pooling="mean", problem_type="single_label"),
+        tmp_path / "a",
+    )
+    _, folder = convert(ImportSource(weights, pooling="mean", problem_type="single_label"), tmp_path / "b")
     assert folder.weights_digest() == plain.weights_digest()
     assert folder.head == plain.head
 
@@ -347,7 +350,7 @@ def test_forms_in_which_state_dicts_are_saved(tmp_path: Path, model_class: Any, 
 def test_weights_of_16_bits(tmp_path: Path, dtype: torch.dtype) -> None:
     model = hand_written(MeanDense).to(dtype).float()
     weights = as_safetensors({n: t.to(dtype) for n, t in model.state_dict().items()}, beside(tmp_path, model))
-    source = Source(weights, pooling="mean", problem_type="single_label")
+    source = ImportSource(weights, pooling="mean", problem_type="single_label")
     _, folder = convert(source, tmp_path / "imported")
     probabilities = softmax(imported_logits(folder).astype(np.float64))
     assert np.abs(probabilities - probabilities_of(model, "block_sparse").numpy()).max() < 1e-5
@@ -357,7 +360,7 @@ def test_one_of_two_tasks_is_imported_when_it_is_named(tmp_path: Path) -> None:
     model = hand_written(MeanLinear)
     model.topic = nn.Linear(H, 5)
     told: dict[str, Any] = {"pooling": "mean", "problem_type": "single_label"}
-    source = Source(saved(model, tmp_path), **told)
+    source = ImportSource(saved(model, tmp_path), **told)
     with pytest.raises(CheckpointError, match="--linear classifier; --linear topic: give the one"):
         convert(source, tmp_path / "imported")
     named = replace(source, named=Named(linear="classifier"))
@@ -408,7 +411,7 @@ REFUSED_FORMS: dict[str, tuple[Write, str]] = {
 @pytest.mark.parametrize(("write", "words"), REFUSED_FORMS.values(), ids=REFUSED_FORMS)
 def test_forms_that_are_refused(tmp_path: Path, write: Write, words: str) -> None:
     model = hand_written(MeanDense)
-    source = Source(
+    source = ImportSource(
         write(model.state_dict(), beside(tmp_path, model)),
         pooling="mean",
         problem_type="single_label",
@@ -423,7 +426,7 @@ def test_several_files_that_may_hold_the_head_are_named(tmp_path: Path) -> None:
     folder = as_two_files(torch.save, "old.pt")(model.state_dict(), beside(tmp_path, model))
     torch.save({}, folder / "new.pt")
     with pytest.raises(ConfigError, match=r"several files may hold the head: new.pt, old.pt"):
-        convert(Source(folder, pooling="mean", problem_type="multi_label"), tmp_path / "imported")
+        convert(ImportSource(folder, pooling="mean", problem_type="multi_label"), tmp_path / "imported")
 
 
 def test_config_and_tokenizer_may_lie_elsewhere(tmp_path: Path) -> None:
@@ -431,16 +434,16 @@ def test_config_and_tokenizer_may_lie_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "hub").mkdir()
     elsewhere = beside(tmp_path / "hub", model)
     torch.save(model.state_dict(), tmp_path / "best.pt")
-    told = Source(tmp_path / "best.pt", problem_type="multi_label")
+    told = ImportSource(tmp_path / "best.pt", problem_type="multi_label")
     for missing in ("--config", "--tokenizer"):
         with pytest.raises(ConfigError, match=missing):
             convert(told, tmp_path / "imported")
-        told = Source(
+        told = ImportSource(
             told.weights,
             config=elsewhere if missing == "--config" else told.config,
             problem_type="multi_label",
         )
-    told = Source(told.weights, elsewhere / "config.json", elsewhere / "spiece.model", None, "multi_label")
+    told = ImportSource(told.weights, elsewhere / "config.json", elsewhere / "spiece.model", None, "multi_label")
     _, folder = convert(told, tmp_path / "imported")
     assert folder.head.labels == ("LABEL_0", "LABEL_1", "LABEL_2")
 
@@ -458,7 +461,7 @@ OWN = [
 def test_folders_of_transformers_are_imported_as_they_are_loaded(tmp_path: Path, model_class: Any, task: str) -> None:
     path = save_folder(random_transformers_model(model_class=model_class), tmp_path / "theirs")
     folder = CheckpointFolder.open(path)
-    _, imported = convert(Source(path), tmp_path / "imported")
+    _, imported = convert(ImportSource(path), tmp_path / "imported")
     assert imported.head.task == task
     assert imported.head == folder.head
     assert imported.encoder == folder.encoder
@@ -468,17 +471,17 @@ def test_folders_of_transformers_are_imported_as_they_are_loaded(tmp_path: Path,
 def test_a_state_dict_of_transformers_own_class_needs_nothing_told(tmp_path: Path) -> None:
     model = random_transformers_model()
     torch.save(model.state_dict(), beside(tmp_path, model) / "best.pt")
-    _, folder = convert(Source(tmp_path / "best.pt"), tmp_path / "imported")
+    _, folder = convert(ImportSource(tmp_path / "best.pt"), tmp_path / "imported")
     expected = [transformers_logits(model, window) for window in WINDOWS]
     assert np.abs(imported_logits(folder) - expected).max() < TOLERANCE
 
 
 def test_what_we_import_we_import_again(tmp_path: Path) -> None:
     model = hand_written(AttentionDense)
-    _, first = convert(Source(saved(model, tmp_path), problem_type="multi_label"), tmp_path / "1")
+    _, first = convert(ImportSource(saved(model, tmp_path), problem_type="multi_label"), tmp_path / "1")
     settings = json.loads((first.path / "rookery.json").read_text()) | {"temperature": 2.0}
     (first.path / "rookery.json").write_text(json.dumps(settings))
-    _, again = convert(Source(first.path), tmp_path / "2")
+    _, again = convert(ImportSource(first.path), tmp_path / "2")
     assert (again.head, again.decision.temperature) == (first.head, 2.0)
     assert again.weights_digest() == first.weights_digest()
 
@@ -492,7 +495,7 @@ def test_what_we_import_we_import_again(tmp_path: Path) -> None:
 )
 def test_what_the_weights_do_not_say_has_to_be_told(tmp_path: Path, told: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        convert(Source(saved(hand_written(MeanLinear), tmp_path), **told), tmp_path / "imported")
+        convert(ImportSource(saved(hand_written(MeanLinear), tmp_path), **told), tmp_path / "imported")
     assert not (tmp_path / "imported").exists()
 
 
@@ -557,12 +560,12 @@ def test_every_key_is_accounted_for(
     torch.save(state, beside(tmp_path, model) / "best.pt")
     told = {"pooling": "mean", "problem_type": "single_label"} | told
     with pytest.raises(CheckpointError, match=message):
-        convert(Source(tmp_path / "best.pt", **told), tmp_path / "imported")
+        convert(ImportSource(tmp_path / "best.pt", **told), tmp_path / "imported")
     assert not (tmp_path / "imported").exists()
 
 
 def test_a_pooling_against_the_weights_is_refused(tmp_path: Path) -> None:
-    source = Source(saved(hand_written(AttentionDense), tmp_path), pooling="mean")
+    source = ImportSource(saved(hand_written(AttentionDense), tmp_path), pooling="mean")
     with pytest.raises(ConfigError, match="pooling is said to be 'mean'; expected 'attention'"):
         convert(source, tmp_path / "imported")
 
@@ -596,7 +599,7 @@ CROSS = {"is_decoder": True, "add_cross_attention": True, "attention_type": "ori
 def test_other_folders_are_refused_by_name(tmp_path: Path, model: Callable[[], Any], message: str) -> None:
     path = save_folder(model(), tmp_path / "theirs")
     with pytest.raises(CheckpointError, match=message):
-        convert(Source(path), tmp_path / "imported")
+        convert(ImportSource(path), tmp_path / "imported")
 
 
 @pytest.mark.parametrize(
@@ -623,17 +626,17 @@ def test_other_state_dicts_are_refused_by_name(tmp_path: Path, model: Callable[[
     (tmp_path / "spiece.model").write_bytes(b"no model")
     torch.save(model().state_dict(), tmp_path / "best.pt")
     with pytest.raises(CheckpointError, match=message):
-        convert(Source(tmp_path / "best.pt"), tmp_path / "imported")
+        convert(ImportSource(tmp_path / "best.pt"), tmp_path / "imported")
 
 
 def test_a_whole_pickled_model_is_refused_with_a_way_out(tmp_path: Path) -> None:
     model = hand_written(MeanLinear)
     torch.save(model, beside(tmp_path, model) / "best.pt")
     with pytest.raises(CheckpointError, match=r"torch.save\(model.state_dict\(\), path\)"):
-        convert(Source(tmp_path / "best.pt"), tmp_path / "imported")
+        convert(ImportSource(tmp_path / "best.pt"), tmp_path / "imported")
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "imported").mkdir()
     with pytest.raises(ConfigError, match="is there already; expected the name of a new folder"):
-        convert(Source(tmp_path / "best.pt"), tmp_path / "imported")
+        convert(ImportSource(tmp_path / "best.pt"), tmp_path / "imported")

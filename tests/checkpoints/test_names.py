@@ -15,7 +15,7 @@ from transformers import BigBirdForSequenceClassification
 from pipeline.bigbird.classifier import Classifier
 from pipeline.bigbird.layout import Layout
 from pipeline.checkpoints.folder import CheckpointFolder
-from pipeline.checkpoints.names import load, save
+from pipeline.checkpoints.names import load_classifier, save
 from pipeline.errors import CheckpointError
 from tests.bigbird.configs import HEAD, encoder_config
 from tests.checkpoint_folders import (
@@ -37,7 +37,7 @@ def logits_of(classifier: Classifier) -> Tensor:
 
 
 def open_and_load(path: Path) -> Classifier:
-    return load(CheckpointFolder.open(path), torch.float32)
+    return load_classifier(CheckpointFolder.open(path), torch.float32)
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def test_weights_of_half_precision_are_read(folder: Path) -> None:
 
 
 def test_the_head_stays_float32(folder: Path) -> None:
-    classifier = load(CheckpointFolder.open(folder), torch.bfloat16)
+    classifier = load_classifier(CheckpointFolder.open(folder), torch.bfloat16)
     assert classifier.encoder.embeddings.word.weight.dtype == torch.bfloat16
     assert classifier.head.get_parameter("out.weight").dtype == torch.float32
 

@@ -10,8 +10,8 @@ import torch
 from transformers import BigBirdModel
 
 from pipeline.checkpoints.folder import CheckpointFolder
-from pipeline.checkpoints.importing import Source, convert
-from pipeline.checkpoints.names import load
+from pipeline.checkpoints.importing import ImportSource, convert
+from pipeline.checkpoints.names import load_classifier
 from pipeline.errors import CheckpointError
 from pipeline.inference.predictor import Predictor
 from tests.checkpoint_folders import (
@@ -52,7 +52,7 @@ def made(path: Path, modes: tuple[str, ...], *more: object, **files: dict[str, A
 )
 def test_the_pooling_is_that_of_the_folder(tmp_path: Path, mode: str, pooled: Any) -> None:
     model = made(tmp_path / "a", (mode,), NORMALIZE)
-    predictor = Predictor(load(CheckpointFolder.open(tmp_path / "a"), torch.float32), "cpu")
+    predictor = Predictor(load_classifier(CheckpointFolder.open(tmp_path / "a"), torch.float32), "cpu")
     found = predictor.predict(np.concatenate(WINDOWS), np.array(list(map(len, WINDOWS))))
     expected = [pooled(transformers_hidden(model, window)).numpy() for window in WINDOWS]
     assert np.abs(found - np.stack(expected)).max() < 1e-4
@@ -60,7 +60,7 @@ def test_the_pooling_is_that_of_the_folder(tmp_path: Path, mode: str, pooled: An
 
 def test_an_import_keeps_the_pooling(tmp_path: Path) -> None:
     made(tmp_path / "a", ("max_tokens",))
-    _, folder = convert(Source(tmp_path / "a"), tmp_path / "imported")
+    _, folder = convert(ImportSource(tmp_path / "a"), tmp_path / "imported")
     assert (folder.head.task, folder.head.pooling) == ("embedding", "max")
 
 

@@ -74,7 +74,7 @@ def test_what_the_cluster_never_has_is_refused_with_need_and_offer(ray: None) ->
 
 @pytest.mark.ray
 def test_what_may_still_come_is_waited_for_said_and_given_up(ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(needs, "SAY_EVERY_S", 0.2)
+    monkeypatch.setattr(needs, "WAITING_NOTICE_S", 0.2)
     told: list[str] = []
     started = time.monotonic()
     with pytest.raises(RetryableError, match=r"compute\.wait"):

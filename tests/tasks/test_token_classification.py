@@ -13,13 +13,7 @@ from transformers.pipelines.token_classification import (
 )
 
 from pipeline.tasks.document_scores import Tokens
-from pipeline.tasks.token_classification import (
-    ENTITIES,
-    Run,
-    TokenClassification,
-    entity_runs,
-    stitched,
-)
+from pipeline.tasks.token_classification import ENTITIES, EntityTokens, TokenClassification, entity_runs, stitched
 from pipeline.text.windows import WindowPolicy
 from tests.tasks.rows import row
 
@@ -154,7 +148,7 @@ def test_entities_are_those_of_transformers(drawn: list[tuple[str, float]]) -> N
     ids=["plain", "plain kinds", "IOB2", "IOB1", "BILOU", "BILOU alone", "BMES", "a dash", "none"],
 )
 def test_every_scheme_is_understood(labels: str, expected: list[tuple[str, int, int]]) -> None:
-    assert entity_runs(labels.split()) == [Run(*run) for run in expected]
+    assert entity_runs(labels.split()) == [EntityTokens(*run) for run in expected]
 
 
 def test_blanks_alone_are_no_entity_and_none_is_at_its_ends() -> None:

@@ -8,7 +8,7 @@ import pyarrow as pa
 from hypothesis import example, given, strategies as st
 
 from pipeline.text.tokenizer import Tokenizer, in_parts
-from pipeline.text.utf8_text import BLOCK, LARGE_BYTES, Utf8Text, sha256, texts_of
+from pipeline.text.utf8_text import BLOCK, LARGE_COLUMN_BYTES, Utf8Text, sha256, texts_of
 
 characters = st.characters(exclude_categories=["Cs"])
 
@@ -42,7 +42,7 @@ def test_blanks_of_many_blocks_are_blanks() -> None:
 
 
 def test_only_a_large_text_stays_as_it_lies() -> None:
-    large = "é" * (LARGE_BYTES // 2) + "a"
+    large = "é" * (LARGE_COLUMN_BYTES // 2) + "a"
     found = texts_of(pa.array(["before", None, large, "", "after"])[1:])
     assert [type(text) for text in found] == [type(None), Utf8Text, str, str]
     assert list(map(str, found)) == ["None", large, "", "after"]

@@ -13,7 +13,7 @@ from pipeline.cluster.trainer import make_run
 from pipeline.config.train import TrainJob
 from pipeline.training.prepare import prepare
 from pipeline.training.result import finish
-from pipeline.training.run import Run, work
+from pipeline.training.run import TrainingRun, work
 from pipeline.training.workers import Workers
 
 WORDS = {
@@ -91,7 +91,7 @@ def job(uri: Path, folder: Path, **sections: dict[str, Any] | None) -> TrainJob:
     return TrainJob.model_validate(yaml.safe_load(yaml.safe_dump(tree)), strict=False)
 
 
-def train(made: TrainJob) -> tuple[Run, dict[str, Any], list[dict[str, Any]]]:
+def train(made: TrainJob) -> tuple[TrainingRun, dict[str, Any], list[dict[str, Any]]]:
     """Trains to the end; the run, its scores and what it reported."""
     run = make_run(made, prepare(made))
     reports: list[dict[str, Any]] = []

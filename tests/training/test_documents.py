@@ -14,7 +14,7 @@ from pipeline.config.label import StorageSettings
 from pipeline.corpus.training_documents import TrainingDocuments, content_digest, digests
 from pipeline.errors import CorpusError
 from pipeline.storage.objects import Storage
-from pipeline.training.documents import Documents, Source
+from pipeline.training.documents import Documents, DocumentSource
 from tests.training.corpora import job
 
 STORAGE = Storage(StorageSettings())
@@ -27,7 +27,7 @@ def chosen(
     records = [{"id": str(n), "text": text, "label": text[0], "split": split} for n, (text, split) in enumerate(rows)]
     path = folder / "a.jsonl"
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    source = Source.open(STORAGE, job(path, folder / "model", **sections))
+    source = DocumentSource.open(STORAGE, job(path, folder / "model", **sections))
     return source.choose(earlier, complete=True)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jobs.measure.benchmark.contenders import Rookery
-from jobs.measure.benchmark.documents import Window
+from jobs.measure.benchmark.token_windows import TokenWindow
 from jobs.sample import CHECKPOINT
 from pipeline.terms import DeviceKind, Dtype
 
@@ -23,13 +23,13 @@ class Agreement:
     mean_logit: float
 
 
-def measure(windows: list[Window], dtypes: list[Dtype], device: DeviceKind) -> list[Agreement]:
+def measure_agreement(windows: list[TokenWindow], dtypes: list[Dtype], device: DeviceKind) -> list[Agreement]:
     """Of each dtype with fp32, on the first window of each document."""
     expected_NL = _logits(windows, "fp32", device)
     return [_compare(dtype, _logits(windows, dtype, device), expected_NL) for dtype in dtypes]
 
 
-def _logits(windows: list[Window], dtype: Dtype, device: DeviceKind) -> npt.NDArray[np.float32]:
+def _logits(windows: list[TokenWindow], dtype: Dtype, device: DeviceKind) -> npt.NDArray[np.float32]:
     contender = Rookery(CHECKPOINT, device, dtype)
     return contender(windows)
 

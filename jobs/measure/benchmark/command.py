@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from jobs.measure.benchmark import agreement, documents, machine, report, stages
+from jobs.measure.benchmark import agreement, machine, report, stages, token_windows
 from jobs.measure.benchmark.contenders import LARGEST_BATCH, Contender, Rookery, Transformers, random_model
-from jobs.measure.benchmark.documents import MAX_TOKENS, Window
 from jobs.measure.benchmark.timing import medians, seconds
+from jobs.measure.benchmark.token_windows import MAX_TOKENS, TokenWindow
 from jobs.sample import CHECKPOINT
 from pipeline.errors import ConfigError
 from pipeline.inference.dtype import resolve_dtype
@@ -48,7 +48,7 @@ class Options:
 def main(arguments: Sequence[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _options(arguments)
-    figures = benchmark(options)
+    figures = run_benchmark(options)
     print(report.text(figures))
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
@@ -95,7 +95,7 @@ def _options(arguments: Sequence[str] | None) -> Options:
     )
 
 
-def benchmark(options: Options) -> dict[str, Any]:
+def run_benchmark(options: Options) -> dict[str, Any]:
     """Every figure, ready for JSON."""
     with tempfile.TemporaryDirectory() as scratch:
         model = random_model()
@@ -104,9 +104,11 @@ def benchmark(options: Options) -> dict[str, Any]:
         rookery = {dtype: Rookery(Path(scratch), options.device, dtype) for dtype in _dtypes(options.device)}
     auto = resolve_dtype("auto", options.device)
     field = Field(options, auto, rookery, _models(model, options.device, auto))
-    texts = documents.read_texts(options.corpus) if options.corpus else None
+    texts = token_windows.read_texts(options.corpus) if options.corpus else None
     windows = (
-        documents.of_texts(texts, options.documents) if texts is not None else documents.real_mix(options.documents)
+        token_windows.of_texts(texts, options.documents)
+        if texts is not None
+        else token_windows.real_mix(options.documents)
     )
     figures: dict[str, Any] = {
         "machine": machine.facts(options.device),
@@ -114,16 +116,16 @@ def benchmark(options: Options) -> dict[str, Any]:
         "rounds": options.rounds,
         "real_mix": field.compare("real mix", windows, list(rookery), our_malloc=options.device == "cpu"),
         "lengths": {
-            length: field.compare(f"{length} tokens", documents.of_length(length, TOKENS[options.device]), [auto])
+            length: field.compare(f"{length} tokens", token_windows.of_length(length, TOKENS[options.device]), [auto])
             for length in LENGTHS
         },
     }
     _say("stages")
-    measured = stages.measure(rookery[auto].predictor, STAGE_WINDOWS[options.device], options.device)
+    measured = stages.measure_stages(rookery[auto].predictor, STAGE_WINDOWS[options.device], options.device)
     figures["stages"] = asdict(measured)
     if texts is not None:
         figures["agreement"] = _agreement(
-            documents.of_texts(texts, AGREEMENT_DOCUMENTS),
+            token_windows.of_texts(texts, AGREEMENT_DOCUMENTS),
             [dtype for dtype in rookery if dtype != "fp32"],
             options.device,
         )
@@ -155,7 +157,7 @@ class Field:
     models: dict[Dtype, Any]
 
     def compare(
-        self, name: str, windows: list[Window], dtypes: list[Dtype], *, our_malloc: bool = False
+        self, name: str, windows: list[TokenWindow], dtypes: list[Dtype], *, our_malloc: bool = False
     ) -> dict[str, Any]:
         """Ours in `dtypes` and transformers, alone and at its best batch size, on the same windows."""
         contenders: dict[str, Contender] = {f"rookery {dtype}": self.rookery[dtype] for dtype in dtypes}
@@ -177,12 +179,12 @@ class Field:
         expected = logits["transformers fp32, one at a time"]
         return {
             "documents": len(windows),
-            "tokens": documents.tokens(windows),
+            "tokens": token_windows.tokens(windows),
             "contenders": [
                 {
                     "name": key,
                     "seconds": times[key],
-                    "tokens_per_second": documents.tokens(windows) / times[key],
+                    "tokens_per_second": token_windows.tokens(windows) / times[key],
                     "documents_per_second": len(windows) / times[key],
                     "padding": contender.padding(windows),
                     "worst_logit_error": float(np.abs(logits[key] - expected).max()),
@@ -191,7 +193,7 @@ class Field:
             ],
         }
 
-    def _best_batch(self, name: str, model: Any, windows: list[Window]) -> int | None:
+    def _best_batch(self, name: str, model: Any, windows: list[TokenWindow]) -> int | None:
         """Doubles the batch while that is faster and fits; None if there is nothing to batch."""
         best, best_seconds = None, float("inf")
         batch = 2
@@ -209,16 +211,16 @@ class Field:
         return best
 
 
-def _keeping(logits: dict[str, Any], key: str, contender: Contender, windows: list[Window]) -> Callable[[], None]:
+def _keeping(logits: dict[str, Any], key: str, contender: Contender, windows: list[TokenWindow]) -> Callable[[], None]:
     def work() -> None:
         logits[key] = contender(windows)
 
     return work
 
 
-def _agreement(windows: list[Window], dtypes: list[Dtype], device: DeviceKind) -> list[dict[str, Any]]:
+def _agreement(windows: list[TokenWindow], dtypes: list[Dtype], device: DeviceKind) -> list[dict[str, Any]]:
     _say(f"labels of {len(windows)} documents")
-    return [asdict(found) for found in agreement.measure(windows, dtypes, device)]
+    return [asdict(found) for found in agreement.measure_agreement(windows, dtypes, device)]
 
 
 def _ratios(figures: dict[str, Any]) -> dict[str, float]:

@@ -11,22 +11,22 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from jobs.measure.benchmark.documents import BLOCK_SIZE, Window, in_order, packs, tokens
+from jobs.measure.benchmark.token_windows import BLOCK_SIZE, TokenWindow, in_order, packs, tokens
 from pipeline.errors import ConfigError
 from pipeline.inference.budget import default_budget
 from pipeline.inference.memory import give_freed_memory_back, keep_freed_memory
 from pipeline.inference.predictor import Predictor
 from pipeline.terms import DeviceKind, Dtype
 
-Logits = npt.NDArray[np.float32]
+_Logits = npt.NDArray[np.float32]
 LARGEST_BATCH = 256
 
 
 class Contender(Protocol):
-    def __call__(self, windows: Sequence[Window]) -> Logits:
+    def __call__(self, windows: Sequence[TokenWindow]) -> _Logits:
         """logits_WL."""
 
-    def padding(self, windows: Sequence[Window]) -> float:
+    def padding(self, windows: Sequence[TokenWindow]) -> float:
         """The share of what is computed that is padding."""
 
 
@@ -35,12 +35,12 @@ class Rookery:
         self.predictor = Predictor.load(checkpoint, device=device, dtype=dtype, threads=None)
         self.budget = default_budget(device)
 
-    def __call__(self, windows: Sequence[Window]) -> Logits:
+    def __call__(self, windows: Sequence[TokenWindow]) -> _Logits:
         keep_freed_memory()
         order, in_packs = packs(windows, self.budget)
         return in_order(np.concatenate(list(self.predictor.predict_all(in_packs))), order)
 
-    def padding(self, windows: Sequence[Window]) -> float:
+    def padding(self, windows: Sequence[TokenWindow]) -> float:
         return 1 - tokens(windows) / sum(_whole_blocks(len(window)) for window in windows)
 
 
@@ -55,24 +55,24 @@ class Transformers:
         self.our_malloc = our_malloc
 
     @torch.inference_mode()
-    def __call__(self, windows: Sequence[Window]) -> Logits:
+    def __call__(self, windows: Sequence[TokenWindow]) -> _Logits:
         keep_freed_memory() if self.our_malloc else give_freed_memory_back()
         batches = self._batches(windows)
         logits = [self._logits([windows[i] for i in batch]) for batch in batches]
         order = [i for batch in batches for i in batch]
         return in_order(torch.cat(logits).float().cpu().numpy(), order)
 
-    def padding(self, windows: Sequence[Window]) -> float:
+    def padding(self, windows: Sequence[TokenWindow]) -> float:
         """Counts that transformers itself rounds a sparse batch up to whole blocks."""
         padded = [len(batch) * _whole_blocks(len(windows[batch[-1]])) for batch in self._batches(windows)]
         return 1 - tokens(windows) / sum(padded)
 
-    def _batches(self, windows: Sequence[Window]) -> list[list[int]]:
+    def _batches(self, windows: Sequence[TokenWindow]) -> list[list[int]]:
         """Indices of the windows of each batch, the longest window last."""
         order = sorted(range(len(windows)), key=lambda i: len(windows[i]))
         return [order[i : i + self.batch] for i in range(0, len(order), self.batch)]
 
-    def _logits(self, group: list[Window]) -> torch.Tensor:
+    def _logits(self, group: list[TokenWindow]) -> torch.Tensor:
         token_id_BS = np.zeros((len(group), len(group[-1])), np.int64)
         is_real_BS = np.zeros_like(token_id_BS)
         for row, window in enumerate(group):

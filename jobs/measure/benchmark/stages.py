@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jobs.measure.benchmark.documents import MAX_TOKENS
 from jobs.measure.benchmark.machine import Shape, copy_bandwidth, gemm_rate, shapes
 from jobs.measure.benchmark.timing import micro_medians
+from jobs.measure.benchmark.token_windows import MAX_TOKENS
 from pipeline.bigbird.cache import at_once
-from pipeline.bigbird.config import EncoderConfig
 from pipeline.bigbird.encoder import ROWS_AT_ONCE, ROWS_AT_ONCE_CPU, Layer
 from pipeline.bigbird.layout import Layout
+from pipeline.bigbird.model_config import EncoderConfig
 from pipeline.inference.memory import keep_freed_memory
 from pipeline.inference.predictor import Predictor
 
@@ -45,7 +45,7 @@ class Stages:
 
 
 @torch.inference_mode()
-def measure(predictor: Predictor, windows: int, device: str) -> Stages:
+def measure_stages(predictor: Predictor, windows: int, device: str) -> Stages:
     keep_freed_memory()
     encoder, config = predictor.classifier.encoder, predictor.classifier.encoder_config
     lengths = np.full(windows, MAX_TOKENS)

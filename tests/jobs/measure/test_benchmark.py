@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from jobs.measure.benchmark import documents, machine, report, stages
+from jobs.measure.benchmark import machine, report, stages, token_windows
 from jobs.measure.benchmark.contenders import Rookery, Transformers
 from jobs.sample import CORPUS
 from tests.checkpoint_folders import random_transformers_model, save_folder, transformers_logits
@@ -93,14 +93,14 @@ def model() -> Any:
 
 def test_a_short_batch_does_not_spoil_the_next_one(model: Any) -> None:
     """What `set_attention_type` before each batch is there for."""
-    windows = [documents.of_length(100, 100)[0], documents.of_length(1500, 1500)[0]]
+    windows = [token_windows.of_length(100, 100)[0], token_windows.of_length(1500, 1500)[0]]
     logits = Transformers(model, "cpu", 1)(windows)
     model.bert.set_attention_type("block_sparse")
     assert np.abs(logits[1] - transformers_logits(model, windows[1].astype(np.int64))).max() < 1e-5
 
 
 def test_logits_come_in_the_order_of_the_windows(model: Any, tmp_path: Path) -> None:
-    windows = documents.real_mix(5)
+    windows = token_windows.real_mix(5)
     rookery = Rookery(save_folder(model, tmp_path, labels=LABELS), "cpu", "fp32")
     expected = np.stack([transformers_logits(model, window.astype(np.int64)) for window in windows])
     assert np.abs(rookery(windows) - expected).max() < 1e-4
@@ -108,14 +108,14 @@ def test_logits_come_in_the_order_of_the_windows(model: Any, tmp_path: Path) -> 
 
 
 def test_padding_is_what_is_computed_and_not_asked_for(model: Any, tmp_path: Path) -> None:
-    windows = [documents.of_length(length, length)[0] for length in (1000, 100, 2000)]
+    windows = [token_windows.of_length(length, length)[0] for length in (1000, 100, 2000)]
     rookery = Rookery(save_folder(model, tmp_path, labels=LABELS), "cpu", "fp32")
     assert rookery.padding(windows) == pytest.approx(1 - 3100 / (1024 + 128 + 2048))
     assert Transformers(model, "cpu", 2).padding(windows) == pytest.approx(1 - 3100 / (2 * 1024 + 2048))
 
 
 def test_the_real_mix_is_that_of_real_documents() -> None:
-    lengths = [len(window) for window in documents.real_mix(200)]
+    lengths = [len(window) for window in token_windows.real_mix(200)]
     assert np.mean(lengths) == pytest.approx(2553, rel=0.02)  # of the 13,591 documents
     assert max(lengths) == 4096
     assert np.mean(np.array(lengths) == 4096) == pytest.approx(0.36, abs=0.02)

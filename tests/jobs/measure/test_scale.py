@@ -16,8 +16,8 @@ from jobs.measure.scale import (
     corpus_file,
     cost_table,
     fragment_bytes,
-    label,
-    measure,
+    measure_scale,
+    simulate_labelling,
 )
 from jobs.sample import CHECKPOINT
 from pipeline.config.label import parse_job
@@ -48,9 +48,9 @@ def by_phase(costs: list[Cost]) -> dict[str, Cost]:
 
 
 def test_requests_grow_with_the_corpus_and_no_faster(world: World, monkeypatch: pytest.MonkeyPatch):
-    small = by_phase(measure(200))
+    small = by_phase(measure_scale(200))
     monkeypatch.setattr(SimulatedStore, "world", World())
-    large = by_phase(measure(400))
+    large = by_phase(measure_scale(400))
     for cost in (*small.values(), *large.values()):
         files, units, sent = cost.files, cost.files * UNITS_PER_FILE, cost.requests
         assert cost.units == units
@@ -96,7 +96,7 @@ def test_the_simulated_store_counts_what_s3_is_sent(world: World, s3: S3Server, 
     world.files, world.file = 3, corpus_file()
 
     def simulate(plan: Plan) -> None:
-        label(plan)
+        simulate_labelling(plan)
         for id_ in plan.unit_ids:
             uri = plan.fragments.uri(id_)
             world.objects[uri.removeprefix("simulated://")] = fragment_bytes(uri)

@@ -13,7 +13,7 @@ from pipeline.text.packing import pack
 from pipeline.text.tokenizer import Tokenizer
 from pipeline.text.windows import WindowPolicy
 
-Window = npt.NDArray[np.int32]
+TokenWindow = npt.NDArray[np.int32]
 Pack = tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]
 
 MAX_TOKENS = 4096
@@ -26,20 +26,20 @@ REAL_LENGTHS = (
 )  # fmt: skip  # a table, not a line for each
 
 
-def real_mix(count: int) -> list[Window]:
+def real_mix(count: int) -> list[TokenWindow]:
     """`count` windows of random tokens whose lengths are spread as those of real documents."""
     shares = (np.arange(count) + 0.5) / count
     lengths = np.interp(shares, np.linspace(0, 1, len(REAL_LENGTHS)), REAL_LENGTHS).astype(int)
     return _shuffled([_random(length) for length in lengths])
 
 
-def of_texts(texts: Sequence[str], count: int) -> list[Window]:
+def of_texts(texts: Sequence[str], count: int) -> list[TokenWindow]:
     """The first window of `count` of the texts, evenly spaced."""
     chosen = np.linspace(0, len(texts) - 1, min(count, len(texts))).astype(int)
     return _shuffled(tokenized([texts[i] for i in chosen]))
 
 
-def tokenized(texts: Sequence[str]) -> list[Window]:
+def tokenized(texts: Sequence[str]) -> list[TokenWindow]:
     tokenizer = Tokenizer.load(CHECKPOINT / "spiece.model", None)
     body = WindowPolicy(MAX_TOKENS).body
     return [
@@ -48,7 +48,7 @@ def tokenized(texts: Sequence[str]) -> list[Window]:
     ]
 
 
-def of_length(length: int, tokens: int) -> list[Window]:
+def of_length(length: int, tokens: int) -> list[TokenWindow]:
     return [_random(length) for _ in range(max(1, tokens // length))]
 
 
@@ -60,7 +60,7 @@ def read_texts(corpus: str) -> list[str]:
     return [text for text in texts.to_pylist() if text and not text.isspace()]
 
 
-def packs(windows: Sequence[Window], budget: int) -> tuple[list[int], list[Pack]]:
+def packs(windows: Sequence[TokenWindow], budget: int) -> tuple[list[int], list[Pack]]:
     """The order in which the packs take the windows, and the packs."""
     groups = pack([len(window) for window in windows], budget=budget, block_size=BLOCK_SIZE)
     return [i for group in groups for i in group], [
@@ -75,14 +75,14 @@ def in_order(rows: npt.NDArray[np.float32], order: Sequence[int]) -> npt.NDArray
     return result
 
 
-def tokens(windows: Sequence[Window]) -> int:
+def tokens(windows: Sequence[TokenWindow]) -> int:
     return sum(map(len, windows))
 
 
-def _random(length: int) -> Window:
+def _random(length: int) -> TokenWindow:
     generator = np.random.default_rng(length)
     return generator.integers(100, 8_000, length, dtype=np.int32)
 
 
-def _shuffled(windows: list[Window]) -> list[Window]:
+def _shuffled(windows: list[TokenWindow]) -> list[TokenWindow]:
     return [windows[i] for i in np.random.default_rng(0).permutation(len(windows))]
