@@ -322,9 +322,10 @@ settings = CorpusSettings(uris=(corpus,))
 packer = Packer(Tokenizer.load(Path(spiece), None), WindowPolicy(), 8192, 64)
 records = []
 for unit in cut(Storage(), discover(Storage(), settings).files, settings, 16_000_000):
-    packs = packer.packs("u", next(read_pass(Storage(), (unit,)))[1])
-    assert sum(packs["window_tokens"][0].as_py()) == len(packs["tokens"].chunk(0).flatten())
-    records += packs["documents"][0].as_py()
+    for _, documents in read_pass(Storage(), (unit,)):
+        packs = packer.packs("u", documents)
+        assert sum(packs["window_tokens"][0].as_py()) == len(packs["tokens"].chunk(0).flatten())
+        records += packs["documents"][0].as_py()
 print(json.dumps([records, peak_kilobytes()]))
 """
 
