@@ -16,7 +16,7 @@ class RowTooLargeError(csv.Error):
 
 
 def text_of(stream: io.BufferedIOBase) -> io.TextIOWrapper:
-    """A CSV file's characters. Bytes that are not UTF-8 are kept as surrogates, so that they cost their own row only."""
+    """A CSV file's characters. Bytes that are not UTF-8 stay as surrogates, so that they cost their own row only."""
     return io.TextIOWrapper(cast(BinaryIO, stream), "utf-8", errors="surrogateescape", newline="")
 
 

@@ -1,8 +1,8 @@
 """The files of a Delta table's current version, as its log tells them.
 
-Only the log is copied, through our own storage, so that every store works with the credentials that the corpus has anyway;
-the library reads the copy. What a file's path and bytes alone don't tell (rows that a deletion vector hides, columns under
-other names) is refused.
+Only the log is copied, through our own storage, so that every store works with the credentials that the corpus has
+anyway; the library reads the copy. What a file's path and bytes alone don't tell (rows that a deletion vector hides,
+columns under other names) is refused.
 """
 
 import json
@@ -40,7 +40,8 @@ def read_delta(storage: Storage, listing: Listing) -> tuple[int, list[DeltaFile]
     """The number of the current version of the table whose folder was listed, and its files.
 
     Raises:
-        CorpusError: the library is missing, the log can't be read, a file is missing, or the table needs more than files.
+        CorpusError: the library is missing, the log can't be read, a file is missing, or the table needs more than
+        files.
     """
     root = listing.root
     try:
@@ -61,7 +62,8 @@ def read_delta(storage: Storage, listing: Listing) -> tuple[int, list[DeltaFile]
         except DeltaError as error:
             reason = str(error).partition("\n")[0].replace(folder, root)
             raise CorpusError(
-                f"{root}: the log of this Delta table can't be read ({reason}); repair the table, or export its current rows"
+                f"{root}: the log of this Delta table can't be read ({reason}); repair the table, or export its "
+                "current rows"
             ) from error
 
 
@@ -101,7 +103,8 @@ def _check_features(root: str, table: Any) -> None:
         )
     if table.metadata().configuration.get("delta.columnMapping.mode", "none") != "none":
         raise CorpusError(
-            f"{root}: this Delta table maps its columns to other names in the files (column mapping); export its current rows"
+            f"{root}: this Delta table maps its columns to other names in the files (column mapping); export its "
+            "current rows"
         )
     try:
         hidden = pa.table(table.deletion_vectors()).num_rows > 0
@@ -109,7 +112,8 @@ def _check_features(root: str, table: Any) -> None:
         hidden = True
     if hidden:
         raise CorpusError(
-            f"{root}: deleted rows of this Delta table are still in its files, hidden by deletion vectors; rewrite those files "
+            f"{root}: deleted rows of this Delta table are still in its files, hidden by deletion vectors; rewrite "
+            "those files "
             "(REORG TABLE … APPLY (PURGE)) or export the current rows"
         )
 
@@ -123,7 +127,8 @@ def _files(listing: Listing, added: pa.Table) -> Iterator[DeltaFile]:
         uri = f"{listing.root}/{unquote(path)}"
         if uri not in stored:
             raise CorpusError(
-                f"{uri if '://' not in path else unquote(path)}: the current version of the Delta table {listing.root} has this "
+                f"{uri if '://' not in path else unquote(path)}: the current version of the Delta table {listing.root} "
+                "has this "
                 "file, and it is not in the table's folder; restore it, or export the current rows"
             )
         yield DeltaFile(

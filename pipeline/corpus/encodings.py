@@ -75,11 +75,11 @@ def decompressed(file: BinaryIO, compression: Compression | None) -> Iterator[io
 class Utf8(io.RawIOBase):
     """The UTF-8 of a stream.
 
-    What is wrong in UTF-16 or UTF-32 becomes a byte that is wrong in UTF-8, so that it costs the same: its own row. A mark of
-    UTF-8 stays, for bytes are counted.
+    What is wrong in UTF-16 or UTF-32 becomes a byte that is wrong in UTF-8, so that it costs the same: its own row. A
+    mark of UTF-8 stays, for bytes are counted.
 
-    `head`: what the first FIRST_BYTES are in UTF-8. `is_transcoded`: whether bytes differ from the file's. `problem`: why it
-    is no text, if its first bytes tell.
+    `head`: what the first FIRST_BYTES are in UTF-8. `is_transcoded`: whether bytes differ from the file's. `problem`:
+    why it is no text, if its first bytes tell.
     """
 
     def __init__(self, stream: io.BufferedIOBase) -> None:

@@ -55,8 +55,9 @@ class Corpus:
 def discover(storage: Storage, settings: CorpusSettings) -> Corpus:
     """Finds all files of the corpus.
 
-    Raises CorpusError where a URI matches nothing, a file's format can't be told, a folder holds several formats or is a
-    table whose files are not all valid; ConfigError for a pattern or `carry` that can't be; AccessError, StorageError.
+    Raises CorpusError where a URI matches nothing, a file's format can't be told, a folder holds several formats or is
+    a table whose files are not all valid; ConfigError for a pattern or `carry` that can't be; AccessError,
+    StorageError.
     """
     found: dict[str, CorpusFile] = {}
     left_out: set[str] = set()
@@ -94,7 +95,8 @@ def _of_listing(storage: Storage, uri: str, listing: Listing, declared: str) -> 
     left_out = [uri for uri in hidden if format_of(uri)]  # and not another system's marks
     if odd := [name for name in listing.odd if not _is_hidden(f"file://{name}", listing.root)]:
         raise CorpusError(
-            f"corpus.uris {uri}: {odd[0]} is a link to a folder or to nothing, or no file at all, and is not followed; name "
+            f"corpus.uris {uri}: {odd[0]} is a link to a folder or to nothing, or no file at all, and is not followed; "
+            "name "
             "what it leads to in corpus.uris, or remove it"
         )
     if listing.is_folder:
@@ -147,7 +149,8 @@ def _hive_partitions(uri: str, folders: str) -> tuple[tuple[str, str | None], ..
         key, found = _unescaped(escaped), None if value == HIVE_NULL else _unescaped(value) or None
         if values.setdefault(key, found) != found:
             raise CorpusError(
-                f"{uri}: the path has the hive key {key!r} twice, as {values[key]!r} and as {found!r}; rename one of the folders"
+                f"{uri}: the path has the hive key {key!r} twice, as {values[key]!r} and as {found!r}; rename one of "
+                "the folders"
             )
     return tuple(values.items())
 

@@ -1,6 +1,7 @@
 """Folders that are tables of other systems: a log in them says which files count, and a listing does not.
 
-Beside the rows that hold, such a folder keeps rows that were deleted or replaced: read as plain files, all would be labelled.
+Beside the rows that hold, such a folder keeps rows that were deleted or replaced: read as plain files, all would be
+labelled.
 """
 
 import re
@@ -12,7 +13,7 @@ from pipeline.errors import CorpusError
 from pipeline.storage.listings import Listing, StoredFile
 from pipeline.storage.objects import Storage
 
-# What no other folder has: a part of a path that is quick to look for, and the whole, whose group is the table's folder.
+# What no other folder has: a part of a path, quick to look for, and the whole with the table's folder as a group.
 TABLE_MARKS = {
     "Delta": ("/_delta_log/", re.compile(r"(.*?)/_delta_log/.+")),
     "Iceberg": (
@@ -36,7 +37,10 @@ def delta_table(listing: Listing) -> bool:
 
 
 def refuse_foreign_tables(storage: Storage, uri: str, listing: Listing) -> None:
-    """Raises CorpusError where files that a URI means belong to a table. Asks for one more listing at most, two below `data/`."""
+    """Raises CorpusError where files that a URI means belong to a table.
+
+    Asks for one more listing at most, two below `data/`.
+    """
     if not listing.files:
         return
     for table in (*_tables(listing.below), *_tables_above(storage, listing)):
@@ -44,7 +48,8 @@ def refuse_foreign_tables(storage: Storage, uri: str, listing: Listing) -> None:
         if any(file.uri.startswith(inside) for file in listing.files):
             cure = "name the table's own folder" if table.system == "Delta" else "export its current rows"
             raise CorpusError(
-                f"corpus.uris {uri}: {table.root} belongs to a table of {table.system}, whose files also hold rows that were deleted or "
+                f"corpus.uris {uri}: {table.root} belongs to a table of {table.system}, whose files also hold rows "
+                "that were deleted or "
                 f"replaced; {cure}"
             )
 

@@ -1,7 +1,7 @@
 """Formats by a file's ending, and the one format of a folder that is named without a pattern.
 
-A folder is taken for one data set. What is known to lie beside data (prose, pictures, check sums, the card of a hub) is left
-out, and said; a second data format, or an ending that nobody knows, may be half of the corpus and is refused.
+A folder is taken for one data set. What is known to lie beside data (prose, pictures, check sums, the card of a hub) is
+left out, and said; a second data format, or an ending that nobody knows, may be half of the corpus and is refused.
 """
 
 import re
@@ -58,7 +58,8 @@ def of_one_format(uri: str, files: list[StoredFile], declared: str) -> tuple[lis
     wanted = declared if declared != "auto" else _one_of(uri, kinds)
     if wanted is not None and kinds[None]:
         raise CorpusError(
-            f"{_folder_with(uri, {wanted: kinds[wanted]})} and {_counted(kinds[None], 'file')} whose format the ending doesn't "
+            f"{_folder_with(uri, {wanted: kinds[wanted]})} and {_counted(kinds[None], 'file')} whose format the ending "
+            "doesn't "
             f"tell; name what you mean by a pattern such as {uri.rstrip('/')}/**/*{_ending(kinds[wanted])}"
         )
     taken = kinds.pop(wanted, [])
@@ -71,7 +72,8 @@ def _one_of(uri: str, kinds: dict[str | None, list[StoredFile]]) -> str | None:
     if len(data) > 1:
         some = next(iter(data.values()))
         raise CorpusError(
-            f"{_folder_with(uri, data)}, and one named without a pattern holds one format; name what you mean by a pattern such "
+            f"{_folder_with(uri, data)}, and one named without a pattern holds one format; name what you mean by a "
+            "pattern such "
             f"as {uri.rstrip('/')}/**/*{_ending(some)}, or set corpus.format"
         )
     return next(iter(data), "text" if "text" in kinds else None)

@@ -1,4 +1,7 @@
-"""Parquet's old timestamps, of days and nanoseconds in 96 bits: Arrow keeps 64, and years before 1677 or after 2262 become others."""
+"""Parquet's old timestamps, of days and nanoseconds in 96 bits.
+
+Arrow keeps 64 of them, and years before 1677 or after 2262 become others.
+"""
 
 from collections.abc import Iterator
 from typing import Any

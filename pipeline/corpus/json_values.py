@@ -1,7 +1,7 @@
 """The values of a JSON file that does not have one a line: an array's elements, and objects over many lines.
 
-They are told apart by their brackets and given as bytes, so that each is parsed as a line of JSON Lines is, and a wrong one costs
-itself only. One value is held at a time.
+They are told apart by their brackets and given as bytes, so that each is parsed as a line of JSON Lines is, and a wrong
+one costs itself only. One value is held at a time.
 """
 
 import re
@@ -18,7 +18,7 @@ class MalformedJsonError(ValueError):
 
 
 def holds_lines(head: bytes) -> bool:
-    """Whether a file that begins so is JSON Lines, as far as its first line tells; a line that is wrong may be one still."""
+    """Whether a file that begins so is JSON Lines, as far as its first line tells; a wrong line may be one still."""
     line, _, rest = head.lstrip(BLANK).partition(b"\n")
     rest = rest.lstrip(BLANK)
     if not line.startswith((b"{", b"[")):

@@ -1,8 +1,8 @@
 """Documents with the labels that people gave them, for training and for measuring.
 
-A label is what its column holds: a string, a list of strings, a number. What a head makes of it is not decided here (see
-pipeline/tasks/targets.py). A column that a file does not have is looked for among the hive keys of its path; where both say
-something, they must say the same.
+A label is what its column holds: a string, a list of strings, a number. What a head makes of it is not decided here
+(see pipeline/tasks/targets.py). A column that a file does not have is looked for among the hive keys of its path; where
+both say something, they must say the same.
 """
 
 import math
@@ -40,7 +40,8 @@ class LabelledDocument:
 class Labelled:
     """A corpus of labelled documents, read one at a time.
 
-    `iter` raises CorpusError: a document cannot be read, or has no label where each must have one, or a label that is none.
+    `iter` raises CorpusError: a document cannot be read, or has no label where each must have one, or a label that is
+    none.
     """
 
     storage: Storage
@@ -102,7 +103,8 @@ class Labelled:
 class Truth:
     """What people say of one document; `position` finds it in its file, as it does in a fragment.
 
-    `digest` is its text's content digest, None where it has no text. One that can't be read has a `reason` and no label.
+    `digest` is its text's content digest, None where it has no text. One that can't be read has a `reason` and no
+    label.
     """
 
     position: int
@@ -114,7 +116,7 @@ class Truth:
 
 
 def truths(storage: Storage, settings: LabelledCorpusSettings, units: Iterable[Unit]) -> Iterator[tuple[Unit, Truth]]:
-    """Of each document of some units, with its unit: in a stream, with the part that holds it, which may not be cut yet.
+    """Of each document of some units, with its unit: in a stream, with the part that holds it, maybe not yet cut.
 
     Raises CorpusError for a label that is none.
     """

@@ -1,7 +1,7 @@
 """A text of many megabytes out of Parquet stays in the memory into which Arrow decoded it.
 
-As Python's str, which takes four bytes for each character if one of them is an emoji, and on to Arrow again it would lie in
-memory four times. So a row holds it as an Arrow array of one string, over bytes that are shared.
+As Python's str, which takes four bytes for each character if one of them is an emoji, and on to Arrow again it would
+lie in memory four times. So a row holds it as an Arrow array of one string, over bytes that are shared.
 """
 
 import codecs

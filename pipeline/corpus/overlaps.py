@@ -29,12 +29,14 @@ def check_apart(
             for place, folder in places.items():
                 if storage.can_lie_in(uri, folder):
                     raise ConfigError(
-                        f"{place} {folder}: lies where {name} {uri} finds documents, or around it: its files would be read as "
+                        f"{place} {folder}: lies where {name} {uri} finds documents, or around it: its files would be "
+                        "read as "
                         "documents; give a folder apart from the corpus"
                     )
             if checkpoint is not None and _holds(storage, uri, checkpoint.uri):
                 raise ConfigError(
-                    f"checkpoint.uri {checkpoint.uri}: lies where {name} {uri} finds documents: its files would be read as "
+                    f"checkpoint.uri {checkpoint.uri}: lies where {name} {uri} finds documents: its files would be "
+                    "read as "
                     "documents; move it, or narrow the corpus by a pattern"
                 )
 

@@ -1,4 +1,4 @@
-"""Where a stream of documents is cut: a function of the documents alone, so that every reading cuts at the same places."""
+"""Where a stream of documents is cut: a function of the documents alone, so that every reading cuts alike."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any

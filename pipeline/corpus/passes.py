@@ -1,8 +1,8 @@
-"""Units that one reading of a file gives, one after the other: the file is read once, and one unit of it is held at a time.
+"""Units that one reading of a file gives, one after the other: the file is read once, one unit of it is held at a time.
 
 A stream can only be read from its beginning, and rows deep in a large Parquet row group cost the decoding of all that
-lies before them. So neighbouring units of either are read in one pass. `unit_rows` is the one way to the documents of units, for
-whoever labels them, looks again at damage, or reads their labels.
+lies before them. So neighbouring units of either are read in one pass. `unit_rows` is the one way to the documents of
+units, for whoever labels them, looks again at damage, or reads their labels.
 """
 
 from collections import deque
@@ -41,8 +41,8 @@ def read_pass(storage: Storage, units: Pass) -> Iterator[tuple[Unit, pa.Table]]:
 
     Damage is believed when it is seen twice: a row of it stays in the table for as long as the file does.
 
-    Raises what `arrow_rows` raises, and StorageError where a second reading finds other damage, or a stream ends before a part
-    that it had when it was cut.
+    Raises what `arrow_rows` raises, and StorageError where a second reading finds other damage, or a stream ends before
+    a part that it had when it was cut.
     """
     wanted = {unit.slice.part_number for unit in units if unit.slice.part_number is not None}
     with closing(unit_rows(storage, units)) as found:

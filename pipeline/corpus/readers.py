@@ -5,7 +5,8 @@ nobody can tell how many they are. A document above the unit's `max_document_byt
 beyond what its format's decoder holds: Parquet tells how large a value is only when its page is decoded.
 
 A document's position is its row in the file (in an array its element), or its line's first byte in plain JSON Lines of
-UTF-8, where rows can't be counted without reading what lies before. Without an id column the id is `<file URI>#<position>`.
+UTF-8, where rows can't be counted without reading what lies before. Without an id column the id is `<file
+URI>#<position>`.
 """
 
 import codecs
@@ -53,13 +54,16 @@ USELESS = {  # reasons that hold for all of a file, and what to do
 
 
 def rows(storage: Storage, unit: Unit) -> Generator[Row]:
-    """All documents of a unit, one at a time; SourceChangedError where the file is no longer the one that was planned."""
+    """All documents of a unit, one at a time. Raises SourceChangedError for a file that is not the planned one."""
     with closing(arrow_rows(storage, unit)) as found:
         yield from map(with_python_text, found)
 
 
 def arrow_rows(storage: Storage, unit: Unit) -> Generator[Row]:
-    """All documents of a unit, one at a time, for `documents_table`: a large text is a pa.StringArray of one value and no str. Raises what `rows` raises."""
+    """All documents of a unit, one at a time, for `documents_table`.
+
+    A large text is a pa.StringArray of one value and no str. Raises what `rows` raises.
+    """
     assert unit.slice.part_number is None, "a part is reached by its stream, in passes.py"
     with storage.open(unit.file.stored) as file, closing(_documents(file, unit)) as found:
         yield from itertools.islice(found, unit.limit)
@@ -72,7 +76,10 @@ def _documents(file: BinaryIO, unit: Unit) -> Generator[Row]:
 
 
 def first_records_problem(storage: Storage, unit: Unit) -> str | None:
-    """What is wrong with a unit's first records and what to do, if its columns are in none of them: asked before anything starts."""
+    """What is wrong with a unit's first records and what to do, if its columns are in none of them.
+
+    Asked before anything starts.
+    """
     problem = None
     with closing(rows(storage, unit)) as found:
         for row in itertools.islice(found, FIRST_RECORDS):
@@ -247,7 +254,7 @@ def _json_documents(values: Iterable[tuple[int, bytes | None]], unit: Unit) -> I
 
 
 def line_starts(storage: Storage, unit: Unit) -> list[int]:
-    """Positions of the lines in a byte range; nothing in them is looked at. Empty if they can't be told apart by bytes."""
+    """Positions of the lines in a byte range, without a look at what they hold; empty if bytes don't tell."""
     with (
         storage.open(unit.file.stored) as file,
         decompressed(file, unit.file.compression) as stream,
@@ -261,7 +268,10 @@ def line_starts(storage: Storage, unit: Unit) -> list[int]:
 
 
 def _lines(stream: io.BufferedIOBase, unit: Unit, is_transcoded: bool = False) -> Iterator[tuple[int, bytes | None]]:
-    """Lines that aren't blank and their positions: bytes in a byte range, row numbers elsewhere. None is one that is too large."""
+    """Lines that aren't blank and their positions: bytes in a byte range, row numbers elsewhere.
+
+    None is one that is too large.
+    """
     start, stop = (0, None) if is_transcoded else unit.slice.byte_range
     at = start
     if start:

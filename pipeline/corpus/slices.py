@@ -1,7 +1,7 @@
 """A unit of work, and the kinds of slices of a file that one can be.
 
-What a slice has to say of itself it says here: what of it goes into ids, what is read with it in one pass, which bytes or
-rows of the file it is. Callers ask it, and none asks for its class.
+What a slice has to say of itself it says here: what of it goes into ids, what is read with it in one pass, which bytes
+or rows of the file it is. Callers ask it, and none asks for its class.
 """
 
 from collections.abc import Hashable
@@ -34,7 +34,7 @@ class Slice:
 
     @property
     def byte_range(self) -> tuple[int, int | None]:
-        """The lines that are read: those whose first byte lies in [start, stop), up to the file's end where stop is None."""
+        """The lines that are read: those whose first byte lies in [start, stop), to the file's end if stop is None."""
         return 0, None
 
     @property
@@ -64,7 +64,7 @@ class Slice:
 
 
 class ParquetSlice(Slice):
-    """Rows of neighbouring row groups of a Parquet file; `first_row` is the first group's first row, counted in the file."""
+    """Rows of neighbouring row groups of a Parquet file; `first_row` is the first group's first row in the file."""
 
     __slots__ = ()
 
@@ -200,7 +200,10 @@ class Part(Slice):
 
 @dataclass(frozen=True, slots=True)
 class Unreadable(Slice):
-    """Rows [start, stop) of a file that planning found to be of no use, each an error; one row if not even their number is known."""
+    """Rows [start, stop) of a file that planning found to be of no use, each an error.
+
+    One row if not even their number is known.
+    """
 
     reason: str
     message: str

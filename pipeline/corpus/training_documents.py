@@ -1,8 +1,8 @@
 """Which documents a checkpoint was trained and validated on: digests of their texts, in a file of its folder.
 
-By content, so that a corpus that was renamed, sorted or split anew since is known again. Texts that a masked-language-model
-phase read are not among them: it saw no labels, so it can't know them by heart, and as little is known of the text that
-any published encoder has read.
+By content, so that a corpus that was renamed, sorted or split anew since is known again. Texts that a
+masked-language-model phase read are not among them: it saw no labels, so it can't know them by heart, and as little is
+known of the text that any published encoder has read.
 
 It decides no score and no label: no digest of a checkpoint includes it.
 """

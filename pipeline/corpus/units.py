@@ -1,10 +1,11 @@
 """Cut files into units without reading text.
 
 Parquet is cut by its footer: whole row groups up to the wanted size, and rows where one row group is larger than that.
-Plain JSON Lines is cut by byte ranges; a line belongs to the range that its first byte lies in. Compressed files, CSV, JSON
-that is not in lines and what is not UTF-8 can only be read from their beginning: they are cut into parts as they stream by,
-and nobody knows how many there are before that. A text file is one unit. A Parquet file that can't be cut, among others that
-can, becomes units of errors: it must not keep the rest of the corpus from being labelled, nor leave in silence.
+Plain JSON Lines is cut by byte ranges; a line belongs to the range that its first byte lies in. Compressed files, CSV,
+JSON that is not in lines and what is not UTF-8 can only be read from their beginning: they are cut into parts as they
+stream by, and nobody knows how many there are before that. A text file is one unit. A Parquet file that can't be cut,
+among others that can, becomes units of errors: it must not keep the rest of the corpus from being labelled, nor leave
+in silence.
 """
 
 import contextlib
@@ -48,7 +49,8 @@ def cut(
 ) -> list[Unit]:
     """All units of the files, in order. Reads footers and first bytes, several files at a time, but no text.
 
-    `mapped` spreads the files where they are many: each costs a request or two, and one process sends some hundreds a second.
+    `mapped` spreads the files where they are many: each costs a request or two, and one process sends some hundreds a
+    second.
 
     Raises CorpusError if not one of the Parquet files can be read, or if a CSV file's header is no use.
     """
