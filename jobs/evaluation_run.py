@@ -20,7 +20,8 @@ from pipeline.evaluation.measure import evaluate_classification
 from pipeline.evaluation.metrics import measure_regression
 from pipeline.evaluation.scored_documents import check_measurable
 from pipeline.planning.labelled_scores import Joined, join
-from pipeline.planning.plan import Plan, check_table_writable, make_plan, window_policy
+from pipeline.planning.plan import Plan, check_table_writable, make_plan
+from pipeline.planning.scoring import window_policy
 from pipeline.planning.splits import Split, Splits, classification, only, read_splits
 from pipeline.storage.objects import Storage
 from pipeline.tables.error_budget import ErrorBudget

@@ -2,21 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.checkpoints.folder import CheckpointFolder
 from pipeline.cluster.connection import actor_threads
 from pipeline.config.label import Job
-from pipeline.planning.checkpoint_task import check_questions, make_task
-from pipeline.planning.plan import Scoring, scoring_for, window_policy
-from pipeline.schema import DOCUMENTS, ERROR_FIELDS, LOGITS, predictions_schema
+from pipeline.planning.scoring import Scoring, open_scorer
+from pipeline.schema import DOCUMENTS, ERROR_FIELDS, predictions_schema
 from pipeline.storage.objects import Storage
 from pipeline.tables.fragments import fragment
 from pipeline.tasks.task import Task
-from pipeline.text.packer import Packer
-from pipeline.text.tokenizer import Tokenizer
 
 TEXTS_AT_ONCE = 1000  # packed and computed together: bounds what is held beside the texts
 
@@ -27,33 +22,19 @@ def score_texts(job: Job, texts: Sequence[str | None]) -> pa.Table:
     Returns N rows in the order of `texts`: the columns that predictions have but those of a corpus, then why a text
     has none. Raises ConfigError, CheckpointError, StorageError.
     """
-    from pipeline.cluster.encode_stage import split_packs  # imports torch
+    from pipeline.cluster.encode_stage import split_packs, with_logits  # imports torch
     from pipeline.inference.predictor import Predictor
 
-    storage = Storage(job.storage)
-    checkpoint = CheckpointFolder.open(storage.fetch_folder(job.checkpoint.uri))
-    tokenizer = Tokenizer.open(checkpoint.path)
-    tokenizer.check_fits(checkpoint.encoder.vocab_size, checkpoint.path)
-    policy, aggregation = window_policy(job.text, checkpoint)
-    task = make_task(job.task, checkpoint, aggregation)
-    check_questions(task, checkpoint, tokenizer, policy)
-    scoring = scoring_for(job, checkpoint, policy, aggregation, task)
-    packer = Packer(
-        tokenizer=tokenizer,
-        policy=policy,
-        budget=scoring.token_budget,
-        block_size=checkpoint.encoder.block_size,
-        located=scoring.located,
-        questions=scoring.questions,
+    scorer = open_scorer(Storage(job.storage), job)
+    checkpoint, task, scoring = scorer.checkpoint, scorer.task, scorer.scoring
+    packer = scoring.packer(scorer.tokenizer, checkpoint.encoder.block_size)
+    predictor = Predictor.load(
+        checkpoint.path, device=job.compute.device, dtype=scoring.dtype, threads=actor_threads(job.compute)
     )
-    device = "cuda" if job.compute.num_gpus > 0 else "cpu"
-    predictor = Predictor.load(checkpoint.path, device=device, dtype=scoring.dtype, threads=actor_threads(job.compute))
     parts = [_schema(task).empty_table()]
     for documents in _documents(texts):
         packs = packer.packs("texts", documents)
-        windows = [logits_RL.ravel() for logits_RL in predictor.predict_all(split_packs(packs))]
-        logits = pa.array([np.concatenate([np.empty(0, np.float32), *windows])], LOGITS.field("logits").type)
-        parts.append(_rows(packs.append_column(LOGITS.field("logits"), logits), task, scoring))
+        parts.append(_rows(with_logits(packs, predictor.predict_all(split_packs(packs))), task, scoring))
     return pa.concat_tables(parts)
 
 

@@ -4,7 +4,7 @@ import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
-from pipeline.planning.plan import SCORING_VERSION
+from pipeline.planning.scoring import SCORING_VERSION
 from pipeline.tables.snapshots import MANIFEST_VERSION
 
 LIBRARIES = ("torch", "ray", "pyarrow", "tokenizers", "sentencepiece")

@@ -1,6 +1,6 @@
 """GPU actor: PACKS -> LOGITS."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from pipeline.checkpoints.folder import CheckpointFolder
 from pipeline.errors import CheckpointError
 from pipeline.inference.isolated_predictor import IsolatedPredictor
 from pipeline.inference.predictor import Predictor
-from pipeline.planning.plan import Scoring
+from pipeline.planning.scoring import Scoring
 from pipeline.schema import LOGITS, only_list
 from pipeline.tables.attempts import Attempts
 
@@ -48,28 +48,21 @@ class EncodeStage:
 
     def __call__(self, packs: pa.Table) -> pa.Table:
         if packs["documents"][0].is_valid:
-            packs, logits = self._label(packs)
-        else:  # done already
-            logits = np.empty(0, np.float32)
-        field = LOGITS.field("logits")
-        return packs.drop_columns(["tokens", "pack_windows"]).append_column(field, pa.array([logits], field.type))
+            return self._label(packs)
+        return with_logits(packs, [])  # done already
 
-    def _label(self, packs: pa.Table) -> tuple[pa.Table, npt.NDArray[np.float32]]:
+    def _label(self, packs: pa.Table) -> pa.Table:
         with self._attempts.attempt(packs["unit"][0].as_py(), _described(packs)) as before:
             if before:
                 return self._compute_isolated(packs)
-            return packs, self._compute(packs)
+            return with_logits(packs, self._predictor.predict_all(split_packs(packs)))
 
-    def _compute(self, packs: pa.Table) -> npt.NDArray[np.float32]:
-        """Logits of all windows, or of all their tokens, flat; one forward pass per pack."""
-        return _flat(list(self._predictor.predict_all(split_packs(packs))))
-
-    def _compute_isolated(self, packs: pa.Table) -> tuple[pa.Table, npt.NDArray[np.float32]]:
-        """Logits as `_compute` gives, and the unit with its documents that ended the process as errors."""
+    def _compute_isolated(self, packs: pa.Table) -> pa.Table:
+        """Computes in an isolated process; documents that end it become errors."""
         found = list(self._isolated.predict_all(split_packs(packs)))
         killed_W = np.concatenate([np.empty(0, bool), *(killed for _, killed in found)])
         killed = only_list(packs, "window_documents")[killed_W].tolist()
-        return _failed(packs, set(killed)), _flat([logits_RL for logits_RL, _ in found])
+        return with_logits(_failed(packs, set(killed)), [logits_RL for logits_RL, _ in found])
 
 
 def _described(packs: pa.Table) -> str:
@@ -87,8 +80,11 @@ def split_packs(packs: pa.Table) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray
         tokens, lengths = tokens[n_tokens:], lengths[n_windows:]
 
 
-def _flat(logits: list[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
-    return np.concatenate([np.empty(0, np.float32), *(logits_RL.ravel() for logits_RL in logits)])
+def with_logits(packs: pa.Table, logits: Iterable[npt.NDArray[np.float32]]) -> pa.Table:
+    """PACKS of one unit and the logits [R, L] of each pack, of its windows or of all their tokens -> LOGITS."""
+    field = LOGITS.field("logits")
+    flat = np.concatenate([np.empty(0, np.float32), *(logits_RL.ravel() for logits_RL in logits)])
+    return packs.drop_columns(["tokens", "pack_windows"]).append_column(field, pa.array([flat], field.type))
 
 
 def _failed(packs: pa.Table, indices: set[int]) -> pa.Table:

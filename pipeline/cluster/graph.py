@@ -73,7 +73,7 @@ def _label_wave(plan: Plan, missing: list[Pass], run: str) -> Iterator[UnitDone]
         fn_constructor_args=(
             Attempts(plan.fragments, "predict", run),
             plan.scoring,
-            "cuda" if compute.num_gpus else "cpu",
+            compute.device,
             actor_threads(compute),
         ),
         batch_size=1,

@@ -14,7 +14,7 @@ from pipeline.checkpoints.folder import CheckpointFolder
 from pipeline.corpus.isolated_reading import IsolatedReading
 from pipeline.corpus.passes import Pass, read_pass
 from pipeline.corpus.slices import Unit
-from pipeline.planning.plan import Scoring
+from pipeline.planning.scoring import Scoring
 from pipeline.schema import packs_of_finished_unit
 from pipeline.storage.objects import Storage
 from pipeline.tables.attempts import Attempts
@@ -77,10 +77,7 @@ class ReadStage:
 @cache  # once per worker process: Ray runs many tasks in one
 def _packer(storage: Storage, scoring: Scoring) -> Packer:
     folder = CheckpointFolder.open(storage.fetch_folder(scoring.checkpoint_uri))
-    tokenizer = Tokenizer.open(folder.path)
-    return Packer(
-        tokenizer, scoring.policy, scoring.token_budget, folder.encoder.block_size, scoring.located, scoring.questions
-    )
+    return scoring.packer(Tokenizer.open(folder.path), folder.encoder.block_size)
 
 
 @cache

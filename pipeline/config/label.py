@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pipeline.config.corpus import CorpusSettings
 from pipeline.config.loader import load_settings, parse_settings
 from pipeline.config.values import CountOrShare, Duration, Name, Names, Settings, Size
-from pipeline.terms import Aggregation, Dtype, LongDocuments
+from pipeline.terms import Aggregation, DeviceKind, Dtype, LongDocuments
 
 # Of all documents. More than one in a hundred is no longer a fault of documents, but of the corpus, the job file or the
 # checkpoint, and a table without them is wrong in silence. Warehouses' own loaders allow none by default; a corpus of
@@ -174,6 +174,11 @@ class ComputeSettings(Settings):
         if self.max_actors is not None and self.max_actors < self.actors:
             raise ValueError(f"max_actors must be at least actors ({self.actors})")
         return self
+
+    @property
+    def device(self) -> DeviceKind:
+        """What is computed on."""
+        return "cuda" if self.num_gpus else "cpu"
 
 
 class StorageSettings(Settings):

@@ -9,7 +9,7 @@ from pipeline.config.corpus import CorpusSettings, LabelledCorpusSettings
 from pipeline.config.label import CheckpointSettings, RaySettings, StorageSettings, TextSettings
 from pipeline.config.loader import load_settings
 from pipeline.config.values import Duration, Name, Settings
-from pipeline.terms import Activation, AttentionType, HeadKind, Pooling
+from pipeline.terms import Activation, AttentionType, DeviceKind, HeadKind, Pooling
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 OpenShare = Annotated[float, Field(ge=0, lt=1)]
@@ -214,6 +214,11 @@ class WorkerSettings(Settings):
         "before exit code 75; in seconds.",
         examples=["30min"],
     )
+
+    @property
+    def device(self) -> DeviceKind:
+        """What is computed on."""
+        return "cuda" if self.num_gpus else "cpu"
 
 
 class OutputSettings(Settings):

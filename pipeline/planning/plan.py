@@ -9,9 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from pipeline.checkpoints.config import WindowConfig
 from pipeline.checkpoints.folder import CheckpointFolder
-from pipeline.config.label import Job, TextSettings
+from pipeline.config.label import Job
 from pipeline.corpus.files import Corpus, CorpusFile, discover, partition_keys
 from pipeline.corpus.overlaps import check_apart
 from pipeline.corpus.passes import Pass, passes, read_pass
@@ -19,11 +18,8 @@ from pipeline.corpus.readers import first_records_problem
 from pipeline.corpus.slices import Unit
 from pipeline.corpus.units import cut
 from pipeline.errors import ConfigError, CorpusError, NoBucketError
-from pipeline.identity import digest
-from pipeline.inference.budget import default_budget
-from pipeline.inference.dtype import resolve_dtype
 from pipeline.mapped import Mapped
-from pipeline.planning.checkpoint_task import check_questions, make_task
+from pipeline.planning.scoring import Scoring, open_scorer
 from pipeline.schema import predictions_schema
 from pipeline.storage.objects import Storage
 from pipeline.tables.attempts import sweep_marks
@@ -36,29 +32,9 @@ from pipeline.tables.publish import Publication
 from pipeline.tables.snapshots import Snapshots
 from pipeline.tables.stream_lengths import StreamLengths
 from pipeline.tasks.task import Task
-from pipeline.terms import Aggregation, Dtype
-from pipeline.text.tokenizer import Tokenizer
-from pipeline.text.windows import WindowPolicy
 
-SCORING_VERSION = 4  # raise it when the same settings give other scores
 LONGEST_NAME = 255  # bytes, of a folder on a disk; percent signs triple what is not ASCII
 FIRST_FILES = 5  # of a format, asked whether they have the columns that the job names
-
-
-@dataclass(frozen=True, slots=True)
-class Scoring:
-    """All that decides a document's logits. Travels to the workers."""
-
-    key: str
-    checkpoint_uri: str
-    weights_digest: str
-    tokenizer_digest: str
-    policy: WindowPolicy
-    aggregation: Aggregation
-    dtype: Dtype
-    token_budget: int
-    located: bool = False  # whether the task needs LOCATED_FIELDS
-    questions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -149,14 +125,8 @@ def make_plan(job: Job, limit: int | None = None, mapped: Mapped = map) -> Plan:
     """
     storage = Storage(job.storage)
     check_apart(storage, {"corpus.uris": job.corpus}, {"table.uri": job.table.uri}, job.checkpoint)
-    checkpoint = CheckpointFolder.open(storage.fetch_folder(job.checkpoint.uri))
-    # a corrupt one is found now, not by a worker
-    tokenizer = Tokenizer.open(checkpoint.path)
-    tokenizer.check_fits(checkpoint.encoder.vocab_size, checkpoint.path)
-    policy, aggregation = window_policy(job.text, checkpoint)
-    task = make_task(job.task, checkpoint, aggregation)
-    check_questions(task, checkpoint, tokenizer, policy)
-    scoring = scoring_for(job, checkpoint, policy, aggregation, task)
+    scorer = open_scorer(storage, job)
+    task, scoring = scorer.task, scorer.scoring
     corpus = discover(storage, job.corpus)
     layout = _layout(job, corpus.files, task)
     units = cut(storage, corpus.files, job.corpus, job.units.text_bytes, mapped)
@@ -169,7 +139,7 @@ def make_plan(job: Job, limit: int | None = None, mapped: Mapped = map) -> Plan:
     return Plan(
         job=job,
         storage=storage,
-        checkpoint=checkpoint,
+        checkpoint=scorer.checkpoint,
         scoring=scoring,
         task=task,
         layout=layout,
@@ -185,60 +155,6 @@ def _absolute(storage: Storage, uri: str, folder: Path) -> str:
     """A checkpoint's URI wherever the job ran. The hub's cache calls a folder by its commit."""
     is_hub = "://" not in uri and not Path(uri).is_dir()
     return f"hf://{uri}@{folder.name}" if is_hub else storage.canonical(uri)
-
-
-def window_policy(settings: TextSettings, checkpoint: CheckpointFolder) -> tuple[WindowPolicy, Aggregation]:
-    """The job's settings, then the checkpoint's, then ours: policy and aggregation. Raises ConfigError."""
-    return chosen_policy(settings, checkpoint.windows, checkpoint.encoder.max_positions)
-
-
-def chosen_policy(settings: TextSettings, own: WindowConfig, longest: int) -> tuple[WindowPolicy, Aggregation]:
-    """The same for an encoder of `longest` positions. Raises ConfigError."""
-    max_tokens = settings.max_tokens or own.max_tokens or longest
-    if max_tokens > longest:
-        raise ConfigError(
-            f"text.max_tokens {max_tokens}: the checkpoint has {longest} positions; expected at most that"
-        )
-    overlap = next(o for o in (settings.overlap, own.overlap, min(128, max_tokens // 8)) if o is not None)
-    try:
-        policy = WindowPolicy(max_tokens, settings.long_documents or own.long_documents or "windows", overlap)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-    return policy, settings.aggregation or own.aggregation or "mean"
-
-
-def scoring_for(
-    job: Job, checkpoint: CheckpointFolder, policy: WindowPolicy, aggregation: Aggregation, task: Task
-) -> Scoring:
-    """Names all that decides the scores, by the job's settings and the checkpoint.
-
-    Raises ConfigError for a dtype that can't be.
-    """
-    on_gpu = job.compute.num_gpus > 0
-    dtype = resolve_dtype(job.compute.dtype, "cuda" if on_gpu else "cpu")
-    weights_digest, tokenizer_digest = checkpoint.weights_digest(), checkpoint.tokenizer_digest()
-    decides = {
-        "version": SCORING_VERSION,
-        "weights": weights_digest,
-        "tokenizer": tokenizer_digest,
-        "windows": [policy.max_tokens, policy.long_documents, policy.overlap, aggregation],
-        "dtype": dtype,
-        **task.scoring,
-    }
-    key = digest("scoring/1", decides)[:16]
-    budget = job.compute.token_budget or default_budget("cuda" if on_gpu else "cpu")
-    return Scoring(
-        key=key,
-        checkpoint_uri=job.checkpoint.uri,
-        weights_digest=weights_digest,
-        tokenizer_digest=tokenizer_digest,
-        policy=policy,
-        aggregation=aggregation,
-        dtype=dtype,
-        token_budget=budget,
-        located=task.located,
-        questions=task.questions,
-    )
 
 
 @contextlib.contextmanager

@@ -10,7 +10,8 @@ from jobs.sample import CHECKPOINT, CORPUS
 from pipeline.checkpoints.folder import CheckpointFolder
 from pipeline.config.label import TextSettings, parse_job
 from pipeline.errors import CheckpointError, ConfigError, CorpusError
-from pipeline.planning.plan import Plan, make_plan, window_policy
+from pipeline.planning.plan import Plan, make_plan
+from pipeline.planning.scoring import window_policy
 from pipeline.text.windows import WindowPolicy
 from tests.corpus.files import read
 from tests.s3 import S3Server
