@@ -52,7 +52,7 @@ def overhead(
             ],
         )
         plan = make_plan(job, documents)
-        reader = ReadStage(plan.storage, plan.scoring, plan.fragments, plan.cuts)
+        reader = ReadStage(plan.storage, plan.scoring, plan.fragments, plan.stream_lengths)
         packs = [unit for units in plan.passes for unit in reader(units)]
         tokens = sum(len(unit["tokens"][0]) for unit in packs)
         console.print(f"{documents} documents, {tokens:,} tokens, {len(packs)} units, {plan.scoring.dtype}")

@@ -66,7 +66,7 @@ def label_units(plan: Plan, run: str, tell: Callable[[str], None]) -> Iterator[U
 def _label_wave(plan: Plan, missing: list[Pass], run: str) -> Iterator[UnitDone]:
     _configure_ray_data()
     compute = plan.job.compute
-    reader = ReadStage(plan.storage, plan.scoring, plan.fragments, plan.cuts, run)
+    reader = ReadStage(plan.storage, plan.scoring, plan.fragments, plan.stream_lengths, run)
     packs = ray.data.read_datasource(UnitSource(missing, reader), override_num_blocks=len(missing))
     logits = packs.map_batches(
         EncodeStage,

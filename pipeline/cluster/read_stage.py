@@ -35,7 +35,7 @@ class ReadStage:
     storage: Storage
     scoring: Scoring
     fragments: Fragments
-    cuts: StreamLengths
+    stream_lengths: StreamLengths
     run: str = ""
 
     def __call__(self, units: Pass) -> Iterator[pa.Table]:
@@ -71,7 +71,7 @@ class ReadStage:
                 yield packs(id_, documents)
             parts += 1
         if is_stream:
-            self.cuts.write(units[0].stream_id, parts)
+            self.stream_lengths.write(units[0].stream_id, parts)
 
 
 @cache  # once per worker process: Ray runs many tasks in one

@@ -76,7 +76,7 @@ class Plan:
         return Fragments(self.storage, self.job.table.uri, self.scoring.key, self.task.output)
 
     @property
-    def cuts(self) -> StreamLengths:
+    def stream_lengths(self) -> StreamLengths:
         return StreamLengths(self.storage, self.job.table.uri)
 
     @property
@@ -88,7 +88,7 @@ class Plan:
         """The same plan with the parts of those streams that were read to their end by now."""
         if not self.streams:
             return self
-        return replace(self, units=tuple(_cut_streams(self.units, self.cuts)))
+        return replace(self, units=tuple(_cut_streams(self.units, self.stream_lengths)))
 
     @property
     def snapshots(self) -> Snapshots:
@@ -218,8 +218,8 @@ def _check_first_records(storage: Storage, units: list[Unit]) -> None:
             raise CorpusError(f"{asked[-1].file.uri}: {problems[0]}")
 
 
-def _cut_streams(units: Iterable[Unit], cuts: StreamLengths) -> Iterator[Unit]:
-    known = cuts.read()
+def _cut_streams(units: Iterable[Unit], stream_lengths: StreamLengths) -> Iterator[Unit]:
+    known = stream_lengths.read()
     for unit in units:
         parts = known.get(unit.stream_id) if unit.slice.is_stream else None
         if parts is None:

@@ -82,7 +82,7 @@ def test_parts_that_are_done_are_not_done_again(ray: None, tmp_path: Path, cut: 
         Path(planned.fragments.uri(id_)).unlink()
     kept = written(planned)
     if not cut:
-        (name,) = (path for path in Path(planned.cuts.folder).rglob("*") if path.is_file())
+        (name,) = (path for path in Path(planned.stream_lengths.folder).rglob("*") if path.is_file())
         name.unlink()
 
     resumed = make_plan(job(tmp_path))

@@ -69,7 +69,7 @@ def line(id_: object, text: object) -> bytes:
 
 def label_here(planned: Plan) -> None:
     """What Ray's tasks and actors do with each unit, one after the other in this process."""
-    reader = ReadStage(planned.storage, planned.scoring, planned.fragments, planned.cuts)
+    reader = ReadStage(planned.storage, planned.scoring, planned.fragments, planned.stream_lengths)
     encoder = EncodeStage(Attempts(planned.fragments, "predict"), planned.scoring, "cpu", 2)
     keeper = FragmentStage(planned.fragments, planned.task)
     for units in planned.passes:

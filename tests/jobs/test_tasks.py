@@ -75,7 +75,7 @@ def label_here(settings: Job) -> None:
     """What Ray's tasks and actors do, one after the other in this process."""
     plan = make_plan(settings)
     encoder = EncodeStage(Attempts(plan.fragments, "predict"), plan.scoring, "cpu", 1)
-    reader = ReadStage(plan.storage, plan.scoring, plan.fragments, plan.cuts)
+    reader = ReadStage(plan.storage, plan.scoring, plan.fragments, plan.stream_lengths)
     for units in plan.passes:
         for packs in reader(units):
             FragmentStage(plan.fragments, plan.task)(encoder(packs))

@@ -88,7 +88,7 @@ def test_the_parts_of_a_stream_are_joined_whether_they_were_cut_before_or_not(tm
         part = stream.part(number).id(found.scoring.key)
         found.fragments.write(part, pa.Table.from_pylist([row], fragment_schema(DOCUMENT_LOGITS)))
     assert join(found, unread).examples.tokens_N.tolist() == [1, 22, 333]
-    found.cuts.write(stream.stream_id, 3)
+    found.stream_lengths.write(stream.stream_id, 3)
     cut = found.cut_streams()
     assert len(cut.units) == 3
     assert split(cut) == unread
