@@ -8,6 +8,9 @@ from typing import Literal
 # What a person says of a document: one label, several of them, or a number.
 Label = str | float | int | bool | tuple[str, ...]
 
+# What files of a corpus are. Compressed or not, a format is one.
+FormatName = Literal["parquet", "jsonl", "csv", "text"]
+
 # What a checkpoint is for: decided by its head.
 TaskName = Literal["classification", "token_classification", "question_answering", "masked_lm", "embedding"]
 # What the outputs of a classification are. Binary: one output, two labels, below the threshold and above.

@@ -15,8 +15,8 @@ from hypothesis import given, strategies as st
 
 from pipeline.added_tokens import AddedToken, Declared
 from pipeline.bigbird.model_config import EncoderConfig, HeadConfig
-from pipeline.corpus.files import CorpusFile
-from pipeline.corpus.slices import Bytes, Part, RowGroups, Rows, Slice, Stream, Unit, Unreadable, WholeFile
+from pipeline.corpus.corpus_file import CorpusFile
+from pipeline.corpus.slices import Bytes, Part, Reading, RowGroups, Rows, Slice, Stream, Unit, Unreadable, WholeFile
 from pipeline.identity import canonical, digest
 from pipeline.storage.listings import StoredFile
 from pipeline.tables.groups import Group, SourceUnit, TableLayout
@@ -29,10 +29,7 @@ from pipeline.tasks.token_classification import TokenClassification
 UNIT = Unit(
     file=CorpusFile(StoredFile("s3://bucket/a.parquet", 3, "etag"), format="parquet", compression=None, partitions=()),
     slice=WholeFile(),
-    id_column="key",
-    text_column="text",
-    limit=None,
-    max_document_bytes=16_000_000,
+    reading=Reading(id_column="key", text_column="text", max_document_bytes=16_000_000),
 )
 ENCODER = EncoderConfig(
     vocab_size=50358,

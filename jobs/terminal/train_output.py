@@ -8,8 +8,8 @@ from rich.console import Console
 from jobs.terminal.console import corpus_notes, file_count
 from pipeline.config.train import TrainJob
 from pipeline.corpus.files import Corpus
-from pipeline.training.documents import SPLITS
 from pipeline.training.prepare import Prepared
+from pipeline.training.split_documents import SPLITS
 
 _console = Console(highlight=False, soft_wrap=True)
 

@@ -25,7 +25,7 @@ from pipeline.cluster.unit_source import UnitSource
 from pipeline.cluster.waiting import waiting_for
 from pipeline.cluster.watch import Watch
 from pipeline.config.label import ComputeSettings
-from pipeline.corpus.passes import Pass
+from pipeline.corpus.streams import Pass
 from pipeline.planning.plan import Plan
 from pipeline.tables.attempts import Attempts
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from pipeline.checkpoints.folder import CheckpointFolder
 from pipeline.corpus.isolated_reading import IsolatedReading
-from pipeline.corpus.passes import Pass, read_pass
 from pipeline.corpus.slices import Unit
+from pipeline.corpus.streams import Pass, read_pass
 from pipeline.planning.scoring import Scoring
 from pipeline.schema import packs_of_finished_unit
 from pipeline.storage.objects import Storage

@@ -11,7 +11,7 @@ import pyarrow as pa
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
-from pipeline.corpus.passes import Pass
+from pipeline.corpus.streams import Pass
 
 
 class UnitSource(Datasource):  # type: ignore[misc]  # Ray's classes have no types

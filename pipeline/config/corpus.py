@@ -5,9 +5,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from pipeline.config.values import Name, Names, Settings, Size
+from pipeline.terms import FormatName
 
 MAX_DOCUMENT_BYTES = 256 * 2**20
 DuplicateIds = Literal["refuse", "keep"]
+DeclaredFormat = Literal["auto", FormatName]
 
 
 class CorpusSettings(Settings):
@@ -18,7 +20,7 @@ class CorpusSettings(Settings):
         "fsspec scheme. One, or a list.",
         examples=["s3://my-corpus/**/*.parquet", ["documents/2024", "documents/2025"]],
     )
-    format: Literal["auto", "parquet", "jsonl", "csv", "text"] = Field(
+    format: DeclaredFormat = Field(
         default="auto",
         description="The files' format. `auto` goes by their endings. Another one takes those files of a folder that "
         "have its ending, or all of them where not one has.",

@@ -1,46 +1,19 @@
 """Find the corpus's files, and say of each what it is: format, compression, hive partition values."""
 
-import csv
-import gzip
-import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import cast
 from urllib.parse import unquote
 
-import pyarrow as pa
-
-from pipeline.config.corpus import CorpusSettings
+from pipeline.config.corpus import CorpusSettings, DeclaredFormat
+from pipeline.corpus.corpus_file import CorpusFile
 from pipeline.corpus.delta import read_delta
+from pipeline.corpus.folders import FORMATS_BY_ENDING, endings, format_of, of_one_format
 from pipeline.corpus.foreign_tables import delta_table, refuse_foreign_tables
-from pipeline.corpus.formats import (
-    FORMATS,
-    Compression,
-    Format,
-    endings,
-    format_of,
-    of_one_format,
-)
-from pipeline.corpus.json_values import MalformedJsonError
+from pipeline.corpus.formats import FORMATS
 from pipeline.errors import ConfigError, CorpusError
 from pipeline.schema import HIVE_NULL
 from pipeline.storage.listings import Listing, StoredFile
 from pipeline.storage.objects import Storage
-
-
-@dataclass(frozen=True, slots=True)
-class CorpusFile:
-    """One input file, at the version that was listed."""
-
-    stored: StoredFile
-    format: Format
-    compression: Compression | None
-    partitions: tuple[tuple[str, str | None], ...]  # hive keys and values, in path order
-
-    @property
-    def uri(self) -> str:
-        return self.stored.uri
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +32,7 @@ def discover(storage: Storage, settings: CorpusSettings) -> Corpus:
     a table whose files are not all valid; ConfigError for a pattern or `carry` that can't be; AccessError,
     StorageError.
     """
-    found: dict[str, CorpusFile] = {}
+    by_uri: dict[str, CorpusFile] = {}
     left_out: set[str] = set()
     tables: dict[str, int] = {}
     for uri in settings.uris:
@@ -69,10 +42,10 @@ def discover(storage: Storage, settings: CorpusSettings) -> Corpus:
         else:
             files, others = _of_listing(storage, uri, listing, settings.format)
             left_out.update(others)
-        found |= {file.uri: file for file in files}
+        by_uri |= {file.uri: file for file in files}
     corpus = Corpus(
-        files=tuple(found[uri] for uri in sorted(found)),
-        left_out=tuple(sorted(left_out - found.keys())),
+        files=tuple(by_uri[uri] for uri in sorted(by_uri)),
+        left_out=tuple(sorted(left_out - by_uri.keys())),
         delta_tables=tuple(sorted(tables.items())),
     )
     _check_carry(corpus.files, settings.carry)
@@ -88,7 +61,9 @@ def partition_keys(files: Iterable[CorpusFile]) -> dict[str, str]:
     return keys
 
 
-def _of_listing(storage: Storage, uri: str, listing: Listing, declared: str) -> tuple[list[CorpusFile], list[str]]:
+def _of_listing(
+    storage: Storage, uri: str, listing: Listing, declared: DeclaredFormat
+) -> tuple[list[CorpusFile], list[str]]:
     refuse_foreign_tables(storage, uri, listing)
     seen = [file for file in listing.files if not _is_hidden(file.uri, listing.root)]
     hidden = [file.uri for file in listing.files if _is_hidden(file.uri, listing.root)]
@@ -110,7 +85,9 @@ def _of_listing(storage: Storage, uri: str, listing: Listing, declared: str) -> 
     return [_describe(file, declared) for file in seen], left_out
 
 
-def _of_delta_table(storage: Storage, uri: str, listing: Listing, declared: str) -> tuple[int, list[CorpusFile]]:
+def _of_delta_table(
+    storage: Storage, uri: str, listing: Listing, declared: DeclaredFormat
+) -> tuple[int, list[CorpusFile]]:
     if declared not in ("auto", "parquet"):
         raise CorpusError(f"corpus.uris {uri}: is a Delta table, which holds Parquet; corpus.format is {declared}")
     version, files = read_delta(storage, listing)
@@ -126,18 +103,19 @@ def _check_carry(files: Iterable[CorpusFile], carry: tuple[str, ...] | None) -> 
             raise ConfigError(f"corpus.carry {key!r}: the corpus has no such hive key; found {list(keys) or 'none'}")
 
 
-def _describe(stored: StoredFile, declared: str) -> CorpusFile:
+def _describe(stored: StoredFile, declared: DeclaredFormat) -> CorpusFile:
     folders = stored.uri.rpartition("/")[0]
-    own, compression = endings(stored.uri)
-    format_ = FORMATS.get(own) if declared == "auto" else declared
-    if format_ not in ("parquet", "jsonl", "csv", "text"):
+    ending, compression = endings(stored.uri)
+    format_ = FORMATS_BY_ENDING.get(ending) if declared == "auto" else declared
+    if format_ is None:
         raise CorpusError(
-            f"{stored.uri}: can't tell the format from the ending; expected {', '.join(FORMATS)} "
+            f"{stored.uri}: can't tell the format from the ending; expected {', '.join(FORMATS_BY_ENDING)} "
             "(or with .gz, .zst); set corpus.format or narrow corpus.uris"
         )
-    if format_ == "parquet" and compression:
-        raise CorpusError(f"{stored.uri}: a compressed Parquet file can't be cut; expected plain .parquet")
-    return CorpusFile(stored, cast(Format, format_), compression, _hive_partitions(stored.uri, folders))
+    if compression and not FORMATS[format_].is_compressible:
+        title = FORMATS[format_].title
+        raise CorpusError(f"{stored.uri}: a compressed {title} file can't be cut; expected plain .{format_}")
+    return CorpusFile(stored, format_, compression, _hive_partitions(stored.uri, folders))
 
 
 def _hive_partitions(uri: str, folders: str) -> tuple[tuple[str, str | None], ...]:
@@ -146,11 +124,11 @@ def _hive_partitions(uri: str, folders: str) -> tuple[tuple[str, str | None], ..
         escaped, separator, value = segment.partition("=")
         if not separator or not escaped:
             continue
-        key, found = _unescaped(escaped), None if value == HIVE_NULL else _unescaped(value) or None
-        if values.setdefault(key, found) != found:
+        key, partition = _unescaped(escaped), None if value == HIVE_NULL else _unescaped(value) or None
+        if values.setdefault(key, partition) != partition:
             raise CorpusError(
-                f"{uri}: the path has the hive key {key!r} twice, as {values[key]!r} and as {found!r}; rename one of "
-                "the folders"
+                f"{uri}: the path has the hive key {key!r} twice, as {values[key]!r} and as {partition!r}; rename one "
+                "of the folders"
             )
     return tuple(values.items())
 
@@ -166,30 +144,3 @@ def _unescaped(text: str) -> str:
 def _is_hidden(uri: str, root: str) -> bool:
     """Whether it is another system's marker or scratch file below `root`: _SUCCESS, .crc files, _delta_log/."""
     return any(segment.startswith((".", "_")) and "=" not in segment for segment in uri.removeprefix(root).split("/"))
-
-
-@contextmanager
-def damage_explained(file: CorpusFile) -> Iterator[None]:
-    """Contents that are not what the format says become a CorpusError; what the store raises passes."""
-    try:
-        yield
-    except (
-        pa.ArrowInvalid,
-        pa.ArrowNotImplementedError,
-        csv.Error,
-        MalformedJsonError,
-        zlib.error,
-        EOFError,
-        OSError,
-    ) as error:
-        if isinstance(error, OSError) and not _tells_of_damage(error):
-            raise
-        raise CorpusError(
-            f"{file.uri}: not readable as {file.compression or file.format} ({error}); "
-            "repair it or leave it out of corpus.uris"
-        ) from error
-
-
-def _tells_of_damage(error: OSError) -> bool:
-    # Arrow's have neither a number nor a class of their own; a store's have one of the two
-    return error.errno is None and type(error) in (OSError, gzip.BadGzipFile)

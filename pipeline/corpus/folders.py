@@ -7,22 +7,16 @@ left out, and said; a second data format, or an ending that nobody knows, may be
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Literal
 
+from pipeline.config.corpus import DeclaredFormat
+from pipeline.corpus.corpus_file import Compression
+from pipeline.corpus.formats import FORMATS
 from pipeline.errors import CorpusError
 from pipeline.storage.listings import StoredFile
+from pipeline.terms import FormatName
 
-Format = Literal["parquet", "jsonl", "csv", "text"]
-Compression = Literal["gzip", "zstd"]
-
-FORMATS: dict[str, Format] = {
-    ".parquet": "parquet", ".pq": "parquet",
-    ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl",
-    ".csv": "csv",
-    ".txt": "text", ".text": "text", ".md": "text",
-}  # fmt: skip
+FORMATS_BY_ENDING = {ending: name for name, format_ in FORMATS.items() for ending in format_.endings}
 COMPRESSIONS: dict[str, Compression] = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
-NAMES = {"parquet": "Parquet", "jsonl": "JSON", "csv": "CSV", "text": "text"}
 BESIDE_ENDINGS = frozenset((
     ".rst", ".html", ".htm", ".pdf", ".yaml", ".yml", ".toml", ".cff", ".bib", ".py", ".ipynb", ".sh", ".png", ".jpg",
     ".jpeg", ".gif", ".svg", ".md5", ".sha256", ".sha512", ".crc", ".asc", ".sig",
@@ -40,16 +34,19 @@ def endings(uri: str) -> tuple[str, Compression | None]:
     return f"{dot}{ending}".lower() if dot else "", compression
 
 
-def format_of(uri: str) -> Format | None:
-    return FORMATS.get(endings(uri)[0])
+def format_of(uri: str) -> FormatName | None:
+    """The format that a file's ending tells, if it tells one."""
+    return FORMATS_BY_ENDING.get(endings(uri)[0])
 
 
-def of_one_format(uri: str, files: list[StoredFile], declared: str) -> tuple[list[StoredFile], list[StoredFile]]:
+def of_one_format(
+    uri: str, files: list[StoredFile], declared: DeclaredFormat
+) -> tuple[list[StoredFile], list[StoredFile]]:
     """A folder's files of its one format, and those that are left out; `declared` is `corpus.format`.
 
     Raises CorpusError where more than one format may be meant.
     """
-    kinds: dict[str | None, list[StoredFile]] = defaultdict(list)
+    kinds: dict[FormatName | None, list[StoredFile]] = defaultdict(list)
     beside: list[StoredFile] = []
     for file in files:
         (beside if _lies_beside(file.uri) else kinds[format_of(file.uri)]).append(file)
@@ -66,9 +63,9 @@ def of_one_format(uri: str, files: list[StoredFile], declared: str) -> tuple[lis
     return taken, beside + [file for some in kinds.values() for file in some]
 
 
-def _one_of(uri: str, kinds: dict[str | None, list[StoredFile]]) -> str | None:
-    """The data format, where there is one, else text; None where nothing is known."""
-    data: dict[str, list[StoredFile]] = {name: kinds[name] for name in ("parquet", "jsonl", "csv") if name in kinds}
+def _one_of(uri: str, kinds: dict[FormatName | None, list[StoredFile]]) -> FormatName | None:
+    """The data format, where there is one, else what may lie beside data; None where nothing is known."""
+    data = {name: kinds[name] for name in FORMATS if name in kinds and not FORMATS[name].lies_beside_data}
     if len(data) > 1:
         some = next(iter(data.values()))
         raise CorpusError(
@@ -76,7 +73,7 @@ def _one_of(uri: str, kinds: dict[str | None, list[StoredFile]]) -> str | None:
             "pattern such "
             f"as {uri.rstrip('/')}/**/*{_ending(some)}, or set corpus.format"
         )
-    return next(iter(data), "text" if "text" in kinds else None)
+    return next(iter(data), next((name for name in FORMATS if name in kinds), None))
 
 
 def _lies_beside(uri: str) -> bool:
@@ -84,8 +81,8 @@ def _lies_beside(uri: str) -> bool:
     return endings(uri)[0] in BESIDE_ENDINGS or BESIDE_NAMES.fullmatch(name) is not None
 
 
-def _folder_with(uri: str, kinds: Mapping[str, list[StoredFile]]) -> str:
-    counts = " and ".join(_counted(files, f"{NAMES[name]} file") for name, files in kinds.items())
+def _folder_with(uri: str, kinds: Mapping[FormatName, list[StoredFile]]) -> str:
+    counts = " and ".join(_counted(files, f"{FORMATS[name].title} file") for name, files in kinds.items())
     return f"corpus.uris {uri}: this folder has {counts}"
 
 

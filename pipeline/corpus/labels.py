@@ -12,12 +12,11 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from pipeline.config.corpus import LabelledCorpusSettings
+from pipeline.corpus.documents import rows
 from pipeline.corpus.files import discover
-from pipeline.corpus.large_texts import with_python_text
-from pipeline.corpus.parts import Row
-from pipeline.corpus.passes import passes, unit_rows
-from pipeline.corpus.readers import rows
+from pipeline.corpus.rows import Row, with_python_text
 from pipeline.corpus.slices import Unit
+from pipeline.corpus.streams import passes, unit_rows
 from pipeline.corpus.training_documents import content_digest
 from pipeline.corpus.units import cut
 from pipeline.errors import CorpusError
@@ -53,7 +52,7 @@ class Labelled:
         """Lists the files. Raises CorpusError, AccessError, StorageError."""
         extra = tuple(filter(None, (settings.label_column, settings.split_column)))
         units = cut(storage, discover(storage, settings).files, settings, TEXT_BYTES)
-        return cls(storage, settings, tuple(replace(unit, extra_columns=extra) for unit in units))
+        return cls(storage, settings, tuple(_with_columns(unit, extra) for unit in units))
 
     def __iter__(self) -> Iterator[LabelledDocument]:
         unlabelled: list[str] = []
@@ -122,12 +121,16 @@ def truths(storage: Storage, settings: LabelledCorpusSettings, units: Iterable[U
     """
     extra = tuple(filter(None, (settings.label_column, settings.split_column)))
     for together in passes(units):
-        with_labels = tuple(replace(unit, extra_columns=extra) for unit in together)
+        with_labels = tuple(_with_columns(unit, extra) for unit in together)
         with closing(unit_rows(storage, with_labels)) as found:
             for unit, own_rows in found:
-                planned = replace(unit, extra_columns=())
+                planned = _with_columns(unit, ())
                 for row in own_rows:
                     yield planned, _truth(settings, planned, with_python_text(row))
+
+
+def _with_columns(unit: Unit, names: tuple[str, ...]) -> Unit:
+    return replace(unit, reading=replace(unit.reading, extra_columns=names))
 
 
 def _truth(settings: LabelledCorpusSettings, unit: Unit, row: Row) -> Truth:

@@ -5,15 +5,11 @@ lie in memory four times. So a row holds it as an Arrow array of one string, ove
 """
 
 import codecs
-from collections.abc import Iterable, Iterator
-from itertools import groupby
+from collections.abc import Iterable
 from typing import cast
 
 import numpy as np
 import pyarrow as pa
-
-from pipeline.corpus.parts import Row
-from pipeline.schema import DOCUMENTS
 
 LARGE_BYTES = 2**24
 STEP = 2**20  # bytes that are decoded at a time to find where they are no UTF-8
@@ -56,27 +52,3 @@ def _raise_where_it_is_no_utf8(buffer: pa.Buffer) -> None:
         except UnicodeDecodeError as error:
             start, stop = (at - kept + place for place in (error.start, error.end))
             raise UnicodeDecodeError("utf-8", error.object, start, stop, error.reason) from error
-
-
-def with_python_text(row: Row) -> Row:
-    """The row with a str for its text."""
-    text = row.get("text")
-    return row | {"text": text[0].as_py()} if isinstance(text, pa.StringArray) else row
-
-
-def documents_table(found: list[Row]) -> pa.Table:
-    """Rows as DOCUMENTS, without a copy of a large text."""
-    if pa.StringArray not in {type(row.get("text")) for row in found}:
-        return pa.Table.from_pylist(found, schema=DOCUMENTS)
-    return pa.concat_tables(_tables(found))
-
-
-def _tables(found: list[Row]) -> Iterator[pa.Table]:
-    text = DOCUMENTS.get_field_index("text")
-    for is_large, rows in groupby(found, lambda row: isinstance(row.get("text"), pa.StringArray)):
-        if not is_large:
-            yield pa.Table.from_pylist(list(rows), schema=DOCUMENTS)
-            continue
-        for row in rows:
-            others = pa.Table.from_pylist([row | {"text": None}], schema=DOCUMENTS)
-            yield others.set_column(text, DOCUMENTS.field(text), row["text"])

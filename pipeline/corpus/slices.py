@@ -4,11 +4,12 @@ What a slice has to say of itself it says here: what of it goes into ids, what i
 or rows of the file it is. Callers ask it, and none asks for its class.
 """
 
-from collections.abc import Hashable
+import itertools
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 
 from pipeline.config.corpus import MAX_DOCUMENT_BYTES
-from pipeline.corpus.files import CorpusFile
+from pipeline.corpus.corpus_file import CorpusFile
 from pipeline.identity import digest
 
 
@@ -220,17 +221,30 @@ class Unreadable(Slice):
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """How documents are read: one value for all units of a corpus."""
+
+    id_column: str | None
+    text_column: str
+    max_document_bytes: int = MAX_DOCUMENT_BYTES  # a larger one becomes an error and is not held
+    extra_columns: tuple[str, ...] = ()  # read as they are, for labels.py; they decide no score
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns that are read, each once."""
+        wanted = (self.text_column, self.id_column, *self.extra_columns)
+        return tuple(dict.fromkeys(name for name in wanted if name is not None))
+
+
+@dataclass(frozen=True, slots=True)
 class Unit:
     """A slice of one file: the unit of work, of retry and of memory."""
 
     file: CorpusFile
     slice: Slice
-    id_column: str | None
-    text_column: str
+    reading: Reading
     documents: int | None = None  # where known without reading text
     limit: int | None = None  # read no more than this many: the last unit of a --limit run
-    max_document_bytes: int = MAX_DOCUMENT_BYTES  # a larger one becomes an error and is not held
-    extra_columns: tuple[str, ...] = ()  # read as they are, for labelled.py; they decide no score
 
     def id(self, scoring_key: str) -> str:
         """Digest, as 32 hex digits, of what is read, how, and what scores it: nothing of the run or the date."""
@@ -242,18 +256,19 @@ class Unit:
         return digest("stream/1", *self._source())[:32]
 
     def _source(self) -> tuple[object, ...]:
-        stored = self.file.stored
+        stored, reading = self.file.stored, self.reading
         file = (stored.uri, stored.size, stored.version, self.file.format, self.file.compression)
-        reading = (self.id_column, self.text_column, self.limit, self.max_document_bytes)
-        return file, reading, self.slice.form
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Those that are read."""
-        wanted = (self.text_column, self.id_column, *self.extra_columns)
-        return tuple(dict.fromkeys(name for name in wanted if name is not None))
+        how = (reading.id_column, reading.text_column, self.limit, reading.max_document_bytes)
+        return file, how, self.slice.form
 
     def part(self, number: int) -> "Unit":
         """Return part `number` of the stream that this unit is, or is a part of."""
         assert self.slice.stream is not None
         return replace(self, slice=Part(number, self.slice.stream.text_bytes))
+
+
+def even_ranges(total: int, wanted: int) -> Iterator[tuple[int, int]]:
+    """[0, total) in ranges of about `wanted`, of sizes that differ by one at most."""
+    parts = max(1, round(total / wanted)) if total else 0
+    bounds = [total * part // parts for part in range(parts + 1)] if parts else []
+    yield from itertools.pairwise(bounds)

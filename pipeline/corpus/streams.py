@@ -14,9 +14,8 @@ from operator import itemgetter
 
 import pyarrow as pa
 
-from pipeline.corpus.large_texts import documents_table
-from pipeline.corpus.parts import Row, numbered
-from pipeline.corpus.readers import DAMAGED, arrow_rows
+from pipeline.corpus.documents import arrow_rows
+from pipeline.corpus.rows import DAMAGED, Row, documents_table, weight
 from pipeline.corpus.slices import Stream, Unit
 from pipeline.errors import StorageError
 from pipeline.storage.objects import Storage
@@ -45,8 +44,8 @@ def read_pass(storage: Storage, units: Pass) -> Iterator[tuple[Unit, pa.Table]]:
     a part that it had when it was cut.
     """
     wanted = {unit.slice.part_number for unit in units if unit.slice.part_number is not None}
-    with closing(unit_rows(storage, units)) as found:
-        for unit, rows in found:
+    with closing(unit_rows(storage, units)) as units_with_rows:
+        for unit, rows in units_with_rows:
             documents = list(rows)
             _check_damage(storage, unit, documents)
             if unit.slice.pass_key is not None:
@@ -101,6 +100,16 @@ def _of_parts(rows: Iterator[Row], units: Pass, stream: Stream) -> Iterator[tupl
             yield unit, (row for _, row in numbered_rows)
             if not (every_part or wanted):
                 return
+
+
+def numbered(rows: Iterable[Row], text_bytes: int) -> Iterator[tuple[int, Row]]:
+    """Each document with the number of its part: a part ends with the document that makes it weigh `text_bytes`."""
+    number = held = 0
+    for row in rows:
+        yield number, row
+        held += weight(row)
+        if held >= text_bytes:
+            number, held = number + 1, 0
 
 
 def _of_rows(rows: Iterator[Row], units: Pass) -> Iterator[tuple[Unit, Iterator[Row]]]:

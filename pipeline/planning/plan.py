@@ -11,11 +11,13 @@ from pathlib import Path
 
 from pipeline.checkpoints.folder import CheckpointFolder
 from pipeline.config.label import Job
-from pipeline.corpus.files import Corpus, CorpusFile, discover, partition_keys
+from pipeline.corpus.corpus_file import CorpusFile
+from pipeline.corpus.documents import first_records_problem
+from pipeline.corpus.files import Corpus, discover, partition_keys
+from pipeline.corpus.formats import FORMATS
 from pipeline.corpus.overlaps import check_apart
-from pipeline.corpus.passes import Pass, passes, read_pass
-from pipeline.corpus.readers import first_records_problem
 from pipeline.corpus.slices import Unit
+from pipeline.corpus.streams import Pass, passes, read_pass
 from pipeline.corpus.units import cut
 from pipeline.errors import ConfigError, CorpusError, NoBucketError
 from pipeline.mapped import Mapped
@@ -211,8 +213,8 @@ def _check_partition_names(files: Iterable[CorpusFile], partition_by: tuple[str,
 def _check_first_records(storage: Storage, units: list[Unit]) -> None:
     """Asks the first files of each format without a footer whether the columns are there: in one of them will do."""
     first = {unit.file: unit for unit in reversed(units)}
-    for format_ in ("jsonl", "csv"):
-        asked = [unit for file, unit in first.items() if file.format == format_][-FIRST_FILES:]
+    for name in (name for name, format_ in FORMATS.items() if format_.has_columns_in_records):
+        asked = [unit for file, unit in first.items() if file.format == name][-FIRST_FILES:]
         problems = [first_records_problem(storage, unit) for unit in reversed(asked)]
         if problems and all(problems):
             raise CorpusError(f"{asked[-1].file.uri}: {problems[0]}")

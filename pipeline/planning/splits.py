@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from pipeline.config.corpus import LabelledCorpusSettings
-from pipeline.corpus.labelled import Truth, is_missing, truths
+from pipeline.corpus.labels import Truth, is_missing, truths
 from pipeline.corpus.slices import Unit
 from pipeline.corpus.training_documents import TRAINING_DOCUMENTS_NAME, TrainingDocuments, Use
 from pipeline.errors import CheckpointError, CorpusError

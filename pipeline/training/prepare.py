@@ -32,7 +32,7 @@ from pipeline.terms import Label
 from pipeline.text.tokenizer import Tokenizer
 from pipeline.text.vocabulary import train_vocabulary
 from pipeline.training.class_weights import class_weights
-from pipeline.training.documents import SPLITS, Documents, DocumentSource, SplitName, plain_texts
+from pipeline.training.split_documents import SPLITS, Documents, DocumentSource, SplitName, plain_texts
 from pipeline.training.token_store import TokenWriter, write_texts
 
 # Of the work folder: raise it when what lies there, or what is drawn from a seed, changes.

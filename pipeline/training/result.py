@@ -13,10 +13,10 @@ from pipeline.checkpoints.folder import tokenizer_files
 from pipeline.checkpoints.names import save
 from pipeline.corpus.training_documents import TRAINING_DOCUMENTS_NAME as TRAINING_DOCUMENTS
 from pipeline.training import state
-from pipeline.training.documents import SPLITS
 from pipeline.training.loop import BEST_WEIGHTS
 from pipeline.training.prepare import STATES, job_digest
 from pipeline.training.run import RESULT, TrainingRun
+from pipeline.training.split_documents import SPLITS
 
 STORED_DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 

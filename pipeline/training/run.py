@@ -19,7 +19,6 @@ from pipeline.terms import Aggregation
 from pipeline.text.windows import WindowPolicy
 from pipeline.training.batches import Batcher
 from pipeline.training.class_weights import class_weights
-from pipeline.training.documents import SPLITS
 from pipeline.training.dropout import replace_dropouts
 from pipeline.training.loop import Loop, Report
 from pipeline.training.masked import MaskedModel, new_head, pretrained_head
@@ -27,6 +26,7 @@ from pipeline.training.model import Model
 from pipeline.training.objective import Objective
 from pipeline.training.prepare import STATES, Prepared
 from pipeline.training.replicas import Threads, started
+from pipeline.training.split_documents import SPLITS
 from pipeline.training.token_store import TokenizedDocuments
 from pipeline.training.validate import Validator
 from pipeline.training.workers import Workers

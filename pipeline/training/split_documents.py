@@ -20,9 +20,9 @@ import pyarrow.compute as pc
 
 from pipeline.config.corpus import CorpusSettings, LabelledCorpusSettings
 from pipeline.config.train import TrainJob
+from pipeline.corpus.documents import rows
 from pipeline.corpus.files import discover
-from pipeline.corpus.labelled import TEXT_BYTES, Labelled, LabelledDocument
-from pipeline.corpus.readers import rows
+from pipeline.corpus.labels import TEXT_BYTES, Labelled, LabelledDocument
 from pipeline.corpus.training_documents import TrainingDocuments, content_digest, digests
 from pipeline.corpus.units import cut
 from pipeline.errors import CorpusError

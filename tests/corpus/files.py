@@ -1,14 +1,19 @@
 """Corpora on local disk, and what the pipeline makes of them."""
 
+import io
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipeline.config.corpus import CorpusSettings
-from pipeline.corpus.files import CorpusFile, discover
-from pipeline.corpus.passes import passes, read_pass
+from pipeline.corpus.corpus_file import CorpusFile
+from pipeline.corpus.files import discover
 from pipeline.corpus.slices import Unit
+from pipeline.corpus.streams import passes, read_pass
 from pipeline.corpus.units import cut
 from pipeline.schema import DOCUMENTS
 from pipeline.storage.objects import Storage
@@ -30,6 +35,11 @@ def units_of(path: Path, text_bytes: int = 16_000_000, **settings: Any) -> list[
     uri = f"{path}/**" if path.is_dir() else str(path)
     corpus = CorpusSettings(uris=(uri,), **settings)
     return cut(STORAGE, discover(STORAGE, corpus).files, corpus, text_bytes)
+
+
+def limited(unit: Unit, max_document_bytes: int) -> Unit:
+    """The unit, as a job with another limit reads it."""
+    return replace(unit, reading=replace(unit.reading, max_document_bytes=max_document_bytes))
 
 
 def read(storage: Storage, unit: Unit) -> pa.Table:
@@ -61,3 +71,25 @@ def put(path: Path, data: bytes | str = b"{}") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data.encode() if isinstance(data, str) else data)
     return path
+
+
+def jsonl(texts: list[str]) -> bytes:
+    return b"".join(json.dumps({"text": text}).encode() + b"\n" for text in texts)
+
+
+def csv_of(texts: list[str]) -> bytes:
+    quoted = [text.replace('"', '""') for text in texts]
+    return "".join(["n,text\n", *(f'{i},"{text}"\n' for i, text in enumerate(quoted))]).encode()
+
+
+def parquet_of(texts: list[Any], type_: pa.DataType | None = None) -> bytes:
+    file = io.BytesIO()
+    pq.write_table(pa.table({"text": pa.array(texts, type_)}), file, row_group_size=4)
+    return file.getvalue()
+
+
+LARGE = "x" * 1000
+
+
+def json_line(**record: Any) -> bytes:
+    return json.dumps(record).encode()

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.corpus.isolated_reading import IsolatedReading
-from pipeline.corpus.passes import passes, read_pass
 from pipeline.corpus.slices import Unit
+from pipeline.corpus.streams import passes, read_pass
 from tests.corpus.files import STORAGE, Row, put, units_of
 
 DOCUMENTS = 24

@@ -29,7 +29,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from jobs.sample import CHECKPOINT
 from pipeline.checkpoints.folder import CheckpointFolder
-from pipeline.corpus.passes import passes, read_pass
+from pipeline.corpus.streams import passes, read_pass
 from pipeline.errors import CorpusError
 from pipeline.text.packer import Packer
 from pipeline.text.tokenizer import Tokenizer

@@ -9,7 +9,7 @@ import pytest
 
 from jobs.sample import CORPUS
 from pipeline.config.corpus import LabelledCorpusSettings
-from pipeline.corpus.labelled import Labelled, LabelledDocument
+from pipeline.corpus.labels import Labelled, LabelledDocument
 from pipeline.errors import CorpusError
 from tests.corpus.files import STORAGE, put
 

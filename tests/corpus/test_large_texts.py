@@ -3,17 +3,16 @@
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.corpus.documents import rows
 from pipeline.corpus.large_texts import LARGE_BYTES, STEP
-from pipeline.corpus.readers import rows
 from pipeline.schema import DOCUMENTS
-from tests.corpus.files import STORAGE, read, rows_of, texts_of, units_of
+from tests.corpus.files import STORAGE, limited, read, rows_of, texts_of, units_of
 
 LARGE = "é日👩 " * (LARGE_BYTES // 10) + "the end"  # 10 bytes
 TEXTS = ["before", LARGE, None, LARGE[::-1], "", "after"]
@@ -54,7 +53,7 @@ def test_one_byte_decides_whether_it_is_too_large(tmp_path: Path) -> None:
     (unit,) = units_of(written(tmp_path / "a.parquet", ["a", LARGE, "b"], pa.string()), 10**9)
     size = len(LARGE.encode())
     for most, reason in ((size, None), (size - 1, "too_large")):
-        found = read(STORAGE, replace(unit, max_document_bytes=most)).to_pylist()
+        found = read(STORAGE, limited(unit, most)).to_pylist()
         assert [row["reason"] for row in found] == [None, reason, None]
         assert found[1]["text"] == (None if reason else LARGE)
 
@@ -87,7 +86,7 @@ PEAK = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from tests.corpus.files import STORAGE, read, units_of
+from tests.corpus.files import STORAGE, limited, read, units_of
 from tests.processes import peak_kilobytes
 
 (first,) = units_of(Path(sys.argv[1]) / "small.parquet")
@@ -95,7 +94,7 @@ read(STORAGE, first)  # what is loaded at the first use
 (unit,) = units_of(Path(sys.argv[1]) / "a.parquet", 10**9)
 before = peak_kilobytes()
 for most in (2**26, 2**25):
-    documents = read(STORAGE, replace(unit, max_document_bytes=most))
+    documents = read(STORAGE, limited(unit, most))
     print(documents["reason"].to_pylist(), documents["text"].nbytes, peak_kilobytes() - before)
     del documents
 """
@@ -122,8 +121,8 @@ def test_a_text_is_held_as_it_was_decoded_and_no_more(tmp_path: Path) -> None:
 GROUP = """
 import sys
 from pathlib import Path
-from pipeline.corpus.passes import passes, read_pass
-from tests.corpus.files import STORAGE, rows_of, units_of
+from pipeline.corpus.streams import passes, read_pass
+from tests.corpus.files import STORAGE, limited, rows_of, units_of
 from tests.processes import peak_kilobytes
 
 rows_of(Path(sys.argv[1]) / "small.parquet")

@@ -309,7 +309,7 @@ import json, sys
 from pathlib import Path
 from pipeline.config.corpus import CorpusSettings
 from pipeline.corpus.files import discover
-from pipeline.corpus.passes import read_pass
+from pipeline.corpus.streams import read_pass
 from pipeline.corpus.units import cut
 from pipeline.storage.objects import Storage
 from pipeline.text.tokenizer import Tokenizer

@@ -21,7 +21,7 @@ def install() -> None:
     if TOKENS:
         after_import("pipeline.inference.predictor", predictor)
     if STAGE == "read":
-        after_import("pipeline.corpus.readers", readers)
+        after_import("pipeline.corpus.rows", rows)
     if STAGE == "tokenize":
         after_import("pipeline.text.packer", packer)
 
@@ -44,15 +44,15 @@ def predictor(module: ModuleType) -> None:
     module.Predictor._start_whole = mortal
 
 
-def readers(module: ModuleType) -> None:
-    document = vars(module)["_document"]
+def rows(module: ModuleType) -> None:
+    row = vars(module)["text_row"]
 
     def mortal(unit: Any, position: int, id_: object, text: Any) -> Any:
         if (WORD if isinstance(text, str) else WORD.encode()) in (text or b""):
             die("read")
-        return document(unit, position, id_, text)
+        return row(unit, position, id_, text)
 
-    vars(module)["_document"] = mortal
+    vars(module)["text_row"] = mortal
 
 
 def packer(module: ModuleType) -> None:

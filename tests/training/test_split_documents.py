@@ -14,7 +14,7 @@ from pipeline.config.label import StorageSettings
 from pipeline.corpus.training_documents import TrainingDocuments, content_digest, digests
 from pipeline.errors import CorpusError
 from pipeline.storage.objects import Storage
-from pipeline.training.documents import Documents, DocumentSource
+from pipeline.training.split_documents import Documents, DocumentSource
 from tests.training.corpora import job
 
 STORAGE = Storage(StorageSettings())

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, TextIO, cast
 
-from pipeline.corpus.encodings import BUFFER
+from pipeline.corpus.formats.encodings import BUFFER
 
 MARK = "\ufeff"  # of an encoding
 

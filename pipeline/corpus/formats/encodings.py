@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 
-from pipeline.corpus.formats import Compression
+from pipeline.corpus.corpus_file import Compression
 
 BUFFER = 2**20
 FIRST_BYTES = 2**16  # of a file, which tell what it is
@@ -92,6 +92,10 @@ class Utf8(io.RawIOBase):
         self.problem = None if mark else _problem(first)
         self._decoder = codecs.getincrementaldecoder(BYTE_ORDER_MARKS[mark])("rookery-invalid") if mark else None
         self.head = self._ready = self._utf8(first[len(mark) :])
+
+    def buffered(self) -> io.BufferedReader:
+        """The stream, for reading by lines and in small pieces; take one only."""
+        return io.BufferedReader(self, BUFFER)
 
     def readable(self) -> bool:
         return True

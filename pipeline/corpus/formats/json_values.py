@@ -7,14 +7,12 @@ one costs itself only. One value is held at a time.
 import re
 from collections.abc import Iterable, Iterator
 
+from pipeline.corpus.corpus_file import MalformedContentsError
+
 BLANK = b" \t\r\n\v\f\xef\xbb\xbf"  # a byte order mark too
 BRACKETS = re.compile(rb'["{}\[\]]')
 BRACKETS_AND_COMMAS = re.compile(rb'["{}\[\],]')
 STRING_ENDS = re.compile(rb'["\\]')
-
-
-class MalformedJsonError(ValueError):
-    """Behind it nobody can tell where a value begins."""
 
 
 def holds_lines(head: bytes) -> bool:
@@ -26,7 +24,7 @@ def holds_lines(head: bytes) -> bool:
     splitter = _Splitter(len(line))
     try:
         values = len(list(splitter.feed(line)))
-    except MalformedJsonError:
+    except MalformedContentsError:
         return not (line.startswith(b"[") and line[1:].lstrip(BLANK).startswith(b"{"))
     if line.startswith(b"["):  # an array, and not lines of arrays
         has_objects = line[1:].lstrip(BLANK).startswith((b"{", b"[", b"]"))
@@ -37,12 +35,15 @@ def holds_lines(head: bytes) -> bool:
 
 
 def split(parts: Iterable[bytes], limit: int) -> Iterator[bytes | None]:
-    """Each object, and each element of an array; None for one of more than `limit` bytes. Raises MalformedJsonError."""
+    """Yield each object, and each element of an array; None for one of more than `limit` bytes.
+
+    Raises MalformedContentsError.
+    """
     splitter = _Splitter(limit)
     for part in parts:
         yield from splitter.feed(part)
     if splitter.depth:
-        raise MalformedJsonError("it ends inside an array or an object")
+        raise MalformedContentsError("it ends inside an array or an object")
 
 
 class _Splitter:
@@ -95,7 +96,7 @@ class _Splitter:
     def _begin(self, before: bytes, mark: bytes) -> None:
         self._check_blank(before)
         if mark not in b"{[,":
-            raise MalformedJsonError(f"expected an object or an array, found {mark.decode()}")
+            raise MalformedContentsError(f"expected an object or an array, found {mark.decode()}")
         self._in_array = self._is_first = mark == b"["
         self.depth = int(mark != b",")
 
@@ -107,7 +108,7 @@ class _Splitter:
         if last is None or last.strip(BLANK) or not self._is_first:  # `[]` has no element
             yield last
         if mark != b"]":
-            raise MalformedJsonError(f"an array ends with {mark.decode()}")
+            raise MalformedContentsError(f"an array ends with {mark.decode()}")
 
     def _hold(self, part: bytes) -> None:
         self._held_bytes += len(part)
@@ -124,4 +125,4 @@ class _Splitter:
 
     def _check_blank(self, between: bytes) -> None:
         if between.strip(BLANK):
-            raise MalformedJsonError("expected an object or an array")
+            raise MalformedContentsError("expected an object or an array")

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from pipeline.corpus.json_values import MalformedJsonError, holds_lines, split
+from pipeline.corpus.corpus_file import MalformedContentsError
+from pipeline.corpus.formats.json_values import holds_lines, split
 
 LIMIT = 10_000
 SPACE = st.text(" \t\r\n", max_size=3)
@@ -68,7 +69,7 @@ def test_a_value_that_is_too_large_is_not_held() -> None:
 def test_what_lies_before_the_damage_is_given(data: bytes, whole: int, problem: str) -> None:
     found = split([data], LIMIT)
     assert [next(found) for _ in range(whole)]
-    with pytest.raises(MalformedJsonError, match=problem):
+    with pytest.raises(MalformedContentsError, match=problem):
         next(found)
 
 

@@ -1,0 +1,57 @@
+"""One input file, and what becomes of contents that are not what its format says."""
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import pyarrow as pa
+
+from pipeline.errors import CorpusError
+from pipeline.storage.listings import StoredFile
+from pipeline.terms import FormatName
+
+Compression = Literal["gzip", "zstd"]
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusFile:
+    """One input file, at the version that was listed."""
+
+    stored: StoredFile
+    format: FormatName
+    compression: Compression | None
+    partitions: tuple[tuple[str, str | None], ...]  # hive keys and values, in path order
+
+    @property
+    def uri(self) -> str:
+        """Its URI, as the listing gave it."""
+        return self.stored.uri
+
+
+class MalformedContentsError(ValueError):
+    """Contents that are not what their format says: behind them nobody can tell where a document begins."""
+
+
+_DAMAGE = (pa.ArrowInvalid, pa.ArrowNotImplementedError, MalformedContentsError, zlib.error, EOFError, OSError)
+
+
+@contextmanager
+def damage_explained(file: CorpusFile) -> Iterator[None]:
+    """Contents that are not what the format says become a CorpusError; what the store raises passes."""
+    try:
+        yield
+    except _DAMAGE as error:
+        if isinstance(error, OSError) and not _tells_of_damage(error):
+            raise
+        raise CorpusError(
+            f"{file.uri}: not readable as {file.compression or file.format} ({error}); "
+            "repair it or leave it out of corpus.uris"
+        ) from error
+
+
+def _tells_of_damage(error: OSError) -> bool:
+    # Arrow's have neither a number nor a class of their own; a store's have one of the two
+    return error.errno is None and type(error) in (OSError, gzip.BadGzipFile)

@@ -1,0 +1,161 @@
+"""Parquet: cut by its footer, into whole row groups up to the wanted size, and into rows where one group is larger.
+
+A file that can't be cut becomes units of errors: among others that can, it must not keep the rest of the corpus from
+being labelled, nor leave in silence.
+"""
+
+import io
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.corpus.columns import almost
+from pipeline.corpus.corpus_file import CorpusFile, damage_explained
+from pipeline.corpus.formats.format import Format
+from pipeline.corpus.formats.parquet_rows import parquet_rows
+from pipeline.corpus.rows import DOCUMENT_BYTES, Row
+from pipeline.corpus.slices import ParquetSlice, RowGroups, Rows, Slice, Unit, Unreadable, even_ranges
+from pipeline.errors import CorpusError
+from pipeline.isolation import ProcessDied, attempt, search_by_halving
+from pipeline.storage.listings import StoredFile
+from pipeline.storage.objects import Storage
+
+FOOTER_BYTES = 2**16  # of a Parquet file's end: most footers are smaller
+UNREADABLE_ROWS = 10_000  # in one unit: they weigh next to nothing
+
+ReadUnit = Callable[[Unit], pa.Table]
+
+
+class Parquet(Format):
+    """Apache Parquet, of any version and codec that Arrow reads."""
+
+    title = "Parquet"
+    endings = (".parquet", ".pq")
+    is_compressible = False  # it is compressed inside, and read from its end
+    has_columns_in_records = False
+
+    def cut(self, storage: Storage, whole: Unit, columns: Mapping[str, str], text_bytes: int) -> Iterator[Unit]:
+        """Yield row groups, or rows of one, by the footer; errors of as many rows as it says where they are no use."""
+        try:
+            with damage_explained(whole.file):
+                metadata = _footer(storage, whole.file.stored)
+                schema = metadata.schema.to_arrow_schema()
+        except CorpusError as error:
+            yield from _unreadable(whole, "damaged_file", str(error), 1)
+            return
+        try:
+            _check_columns(whole.file, schema.names, columns)
+            column = _text_column_index(metadata, schema, whole)
+        except CorpusError as error:
+            yield from _unreadable(whole, "no_column", str(error), metadata.num_rows)
+            return
+        groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
+        rows = [group.num_rows for group in groups]
+        sizes = [group.column(column).total_uncompressed_size + DOCUMENT_BYTES * group.num_rows for group in groups]
+        for slice_, n_rows in parquet_slices(sizes, rows, text_bytes):
+            yield replace(whole, slice=slice_, documents=n_rows)
+
+    def rows(self, file: BinaryIO, unit: Unit) -> Generator[Row]:
+        """Yield a row for each row of the unit's row groups; see parquet_rows.py."""
+        return parquet_rows(file, unit)
+
+    def read_around(self, storage: Storage, unit: Unit, read: ReadUnit) -> Iterator[pa.Table | range]:
+        """Yield the rows before the one that can't be decoded: behind it nobody gets to its row group's others."""
+        assert isinstance(unit.slice, ParquetSlice)
+        if unit.slice.is_cut:
+            yield from _rows_before_deadly(unit, read)
+            return
+        for group in _row_groups(storage, unit):
+            try:
+                yield attempt(read, group)
+            except ProcessDied:
+                yield from _rows_before_deadly(group, read)
+
+
+def _rows_before_deadly(unit: Unit, read: ReadUnit) -> Iterator[pa.Table | range]:
+    rows = unit.slice
+    assert isinstance(rows, Rows)
+    start = rows.first_row + rows.start
+    for documents in search_by_halving(unit, read, _halves, lambda _: None):
+        if documents is None:
+            yield range(start, rows.first_row + rows.stop)
+            return
+        start += len(documents)
+        yield documents
+
+
+def _halves(unit: Unit) -> Sequence[Unit]:
+    rows = unit.slice
+    assert isinstance(rows, Rows)
+    middle = (rows.start + rows.stop) // 2
+    if middle == rows.start:
+        return ()
+    return [replace(unit, slice=half) for half in (replace(rows, stop=middle), replace(rows, start=middle))]
+
+
+def _row_groups(storage: Storage, unit: Unit) -> Iterator[Unit]:
+    """Each row group of a unit as one of its own."""
+    assert isinstance(unit.slice, RowGroups)
+    metadata, first_row = _footer(storage, unit.file.stored), unit.slice.first_row
+    for group in unit.slice.groups:
+        n_rows = metadata.row_group(group).num_rows
+        yield replace(unit, slice=Rows(group, 0, n_rows, first_row), documents=n_rows)
+        first_row += n_rows
+
+
+def _footer(storage: Storage, stored: StoredFile) -> pq.FileMetaData:
+    """A Parquet file's metadata, from its end alone."""
+    end = storage.read_end(stored, FOOTER_BYTES)
+    length = int.from_bytes(end[-8:-4], "little") + 8
+    if len(end) < length <= stored.size:
+        end = storage.read_end(stored, length)
+    return pq.read_metadata(io.BytesIO(end))
+
+
+def _unreadable(whole: Unit, reason: str, message: str, rows: int) -> Iterator[Unit]:
+    for start in range(0, rows, UNREADABLE_ROWS):
+        stop = min(start + UNREADABLE_ROWS, rows)
+        yield replace(whole, slice=Unreadable(reason, message, start, stop), documents=stop - start)
+
+
+def _check_columns(file: CorpusFile, names: list[str], columns: Mapping[str, str]) -> None:
+    for setting, name in columns.items():
+        has = names.count(name)
+        if has > 1 or (not has and setting in ("corpus.id_column", "corpus.text_column")):
+            many = "more than one column" if has else "no column"
+            hint = "" if has else almost(name, names)
+            raise CorpusError(f"{file.uri}: {many} {name!r} ({setting}); the file has {', '.join(names)}{hint}")
+
+
+def _text_column_index(metadata: pq.FileMetaData, schema: pa.Schema, unit: Unit) -> int:
+    column = schema.field(unit.reading.text_column).type
+    stored = "INT32" if pa.types.is_null(column) else "BYTE_ARRAY"  # as strings of every kind are
+    for index in range(metadata.num_columns):
+        leaf = metadata.schema.column(index)
+        if (leaf.path, leaf.physical_type) == (unit.reading.text_column, stored):
+            return index
+    raise CorpusError(
+        f"{unit.file.uri}: column {unit.reading.text_column!r} (corpus.text_column) is {column}; expected strings"
+    )
+
+
+def parquet_slices(sizes: list[int], rows: list[int], text_bytes: int) -> Iterator[tuple[Slice, int]]:
+    """Row groups' text sizes in bytes and row counts -> slices of about `text_bytes`, each with its number of rows."""
+    first, held_bytes, held_rows, first_row = 0, 0, 0, 0
+    for group, (size, n_rows) in enumerate(zip(sizes, rows, strict=True)):
+        if held_rows and held_bytes + size > text_bytes:
+            yield RowGroups(first, group, first_row), held_rows
+            first, held_bytes, first_row, held_rows = group, 0, first_row + held_rows, 0
+        if size > 2 * text_bytes and n_rows > 1:
+            per_unit = max(1, n_rows * text_bytes // size)
+            for start, stop in even_ranges(n_rows, per_unit):
+                yield Rows(group, start, stop, first_row), stop - start
+            first, first_row = group + 1, first_row + n_rows
+            continue
+        held_bytes += size
+        held_rows += n_rows
+    if held_rows:
+        yield RowGroups(first, len(sizes), first_row), held_rows

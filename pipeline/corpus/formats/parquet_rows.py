@@ -1,0 +1,122 @@
+"""Rows of a Parquet file, decoded some at a time, and what a damaged one still gives."""
+
+import itertools
+from collections.abc import Generator, Iterator
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.corpus.corpus_file import damage_explained
+from pipeline.corpus.formats.int96 import ExactParquetFile
+from pipeline.corpus.ids import id_values, plain
+from pipeline.corpus.large_texts import binary_values
+from pipeline.corpus.rows import Row, damaged_row, identified_row
+from pipeline.corpus.slices import ParquetSlice, Unit
+from pipeline.errors import CorpusError
+
+STORED_BYTES = 2**24  # of a large row group's column, fetched at a time
+BATCH_ROWS, DECODED_BYTES = 1024, 2**24  # decoded at a time, at most
+
+
+def parquet_rows(file: BinaryIO, unit: Unit) -> Generator[Row]:
+    """Yield a row for each row of a Parquet unit, and for each that can't be read. Raises what the store raises."""
+    slice_ = unit.slice
+    assert isinstance(slice_, ParquetSlice)  # a Parquet file has no others
+    # a row group that is cut into rows is too large to lie in memory, even as it is stored
+    buffering = (  # pyarrow's pre_buffer, which is on by default, overrules buffer_size
+        {"buffer_size": STORED_BYTES, "pre_buffer": False} if slice_.is_cut else {"pre_buffer": True}
+    )
+    with damage_explained(unit.file):
+        parquet = ExactParquetFile(file, unit.reading.id_column, page_checksum_verification=True, **buffering)
+    groups = slice_.groups
+    n_bytes = sum(parquet.metadata.row_group(group).total_byte_size for group in groups)
+    n_rows = sum(parquet.metadata.row_group(group).num_rows for group in groups)
+    start, stop = slice_.row_range if slice_.is_cut else (0, n_rows)
+    batch_rows = min(BATCH_ROWS, max(1, n_rows * DECODED_BYTES // max(1, n_bytes)))
+    yield from _row_groups(parquet, unit, groups, start, stop, slice_.first_row, batch_rows)
+
+
+def _row_groups(
+    parquet: pq.ParquetFile,
+    unit: Unit,
+    groups: range,
+    start: int,
+    stop: int,
+    first_row: int,
+    batch_rows: int,
+) -> Generator[Row]:
+    """Rows [start, stop) of row groups, counted from `first_row`, their first.
+
+    Where a page is damaged, what is due is read again group by group, and in the damaged one row by row up to the
+    damage. Behind it Arrow finds no way to the next page: each row there is an error.
+    """
+    reached = 0
+    try:
+        with damage_explained(unit.file):
+            for batch, at in _batches(parquet, unit, groups, stop, batch_rows):
+                reached = at + len(batch)
+                due = max(start, at)
+                wanted = _batch_rows(unit, batch.slice(min(due - at, len(batch))), first_row + due)
+                del batch  # or it would be held while the next one is decoded
+                for row in wanted:
+                    yield row
+                    start += 1
+    except CorpusError as error:
+        if len(groups) == 1 and batch_rows > 1 and start < reached + batch_rows:
+            yield from _row_groups(parquet, unit, groups, start, stop, first_row, 1)
+            return
+        if len(groups) == 1:
+            for position in range(first_row + start, first_row + stop):
+                yield damaged_row(unit, position, error)
+            return
+        for group in groups:
+            n_rows = parquet.metadata.row_group(group).num_rows
+            if start < n_rows:
+                alone = range(group, group + 1)
+                due = max(start, 0)
+                yield from _row_groups(parquet, unit, alone, due, min(stop, n_rows), first_row, batch_rows)
+            start, stop, first_row = start - n_rows, stop - n_rows, first_row + n_rows
+
+
+def _batches(
+    parquet: pq.ParquetFile, unit: Unit, groups: range, stop: int, batch_rows: int
+) -> Iterator[tuple[pa.RecordBatch, int]]:
+    """Record batches up to row `stop`, and the row at which each begins."""
+    wanted = [unit.reading.text_column, *filter(None, [unit.reading.id_column]), *unit.reading.extra_columns]
+    columns = [name for name in dict.fromkeys(wanted) if name in parquet.schema_arrow.names]
+    at = 0
+    for batch in parquet.iter_batches(batch_rows, row_groups=groups, columns=columns):
+        yield batch.slice(0, stop - at), at
+        at += len(batch)
+        del batch
+        if at >= stop:
+            return
+
+
+def _batch_rows(unit: Unit, batch: pa.RecordBatch, position: int) -> Iterator[Row]:
+    texts = binary_values(plain(batch.column(unit.reading.text_column)))
+    ids = id_values(batch.column(unit.reading.id_column)) if unit.reading.id_column else itertools.repeat(None)
+    extra = [name for name in unit.reading.extra_columns if name in batch.schema.names]
+    values = zip(*(_values(batch.column(name)) for name in extra), strict=True)
+    for text, id_, own in zip(texts, ids, values if extra else itertools.repeat(()), strict=False):
+        row = identified_row(unit, position, id_, text)
+        if extra:
+            row["values"] = dict(zip(extra, own, strict=True))
+        yield row
+        position += 1
+
+
+def _values(column: pa.Array) -> list[object]:
+    """Python values; of one that Python has no value for, or text that is no UTF-8, the error."""
+    try:
+        return list(column.to_pylist())
+    except (ValueError, OverflowError):
+        return [_value(scalar) for scalar in column]
+
+
+def _value(scalar: pa.Scalar) -> object:
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError) as error:
+        return error

@@ -1,0 +1,128 @@
+"""What becomes of one document: a row of DOCUMENTS, with its text or with the reason why it can't be read.
+
+A document's position is its row in the file (in an array its element), or its line's first byte in plain JSON Lines of
+UTF-8, where rows can't be counted without reading what lies before. Without an id column the id is `<file
+URI>#<position>`.
+"""
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.corpus.columns import almost
+from pipeline.corpus.ids import NoId, id_text
+from pipeline.corpus.large_texts import large_text
+from pipeline.corpus.slices import Unit
+from pipeline.errors import CorpusError
+from pipeline.schema import DOCUMENTS
+
+Row = dict[str, Any]
+
+DAMAGED = "damaged_file"
+DOCUMENT_BYTES = 512  # what a document weighs beside its text, or a unit of empty ones would fill the memory
+TEXTS = (str, bytes, pa.Buffer, type(None))  # a union would be made anew for each document
+NAMES_SHOWN, NAME_LENGTH = 20, 40
+
+
+def weight(row: Row) -> int:
+    """About what a document takes in memory, in bytes."""
+    return DOCUMENT_BYTES + sum(_bytes(row.get(name) or "") for name in ("id", "text"))
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def record_row(unit: Unit, position: int, record: Row) -> Row:
+    """The row of a record, whose names are its columns."""
+    reading = unit.reading
+    for column in filter(None, (reading.text_column, reading.id_column)):
+        if column not in record:
+            names = ", ".join(repr(name[:NAME_LENGTH]) for name in sorted(record)[:NAMES_SHOWN])
+            message = f"no column {column!r}; the record has {names}{almost(column, record)}"
+            return unreadable_row(unit, position, "no_column", message)
+    id_ = record[reading.id_column] if reading.id_column else None
+    row = identified_row(unit, position, id_, record[reading.text_column])
+    extra = {name: record[name] for name in reading.extra_columns if name in record}
+    return row | ({"values": extra} if extra else {})
+
+
+def identified_row(unit: Unit, position: int, id_value: object, text: object) -> Row:
+    """The row of a document of which the id column holds `id_value`; see ids.py for what identifies."""
+    if not unit.reading.id_column:
+        return text_row(unit, position, None, text)
+    id_ = id_text(id_value)
+    if isinstance(id_, NoId):
+        return unreadable_row(unit, position, id_.reason, f"column {unit.reading.id_column!r} {id_.message}")
+    return text_row(unit, position, id_, text)
+
+
+def text_row(unit: Unit, position: int, id_: str | None, text: object) -> Row:
+    """The row of a document with its id, or None for its pointer; `text` is a string, its UTF-8, or None."""
+    reading = unit.reading
+    if not isinstance(text, TEXTS):
+        message = f"column {reading.text_column!r}: expected a string, found {type(text).__name__}"
+        return unreadable_row(unit, position, "not_a_string", message, id_)
+    if text is not None and len(text) > reading.max_document_bytes:
+        return too_large_row(unit, position, id_)
+    try:
+        return _row(unit, position, id_, text=_decoded(text))
+    except UnicodeError as error:
+        message = f"at {error.args[2]}: {error.args[4]}"
+        return unreadable_row(unit, position, "invalid_utf8", message, id_)
+
+
+def _decoded(text: str | bytes | pa.Buffer | None) -> str | pa.StringArray | None:
+    """Raises UnicodeError, for a lone surrogate too: JSON and CSV can bring them."""
+    if isinstance(text, bytes):
+        return text.decode()
+    if isinstance(text, str):
+        text.encode()
+    return large_text(text) if isinstance(text, pa.Buffer) else text
+
+
+def too_large_row(unit: Unit, position: int, id_: str | None = None) -> Row:
+    """The row of a document above the unit's `max_document_bytes`."""
+    message = f"expected at most {unit.reading.max_document_bytes:,} bytes; split the document, or allow more"
+    return unreadable_row(unit, position, "too_large", message, id_)
+
+
+def damaged_row(unit: Unit, position: int, error: CorpusError, id_: str | None = None) -> Row:
+    """The row that stands for a file's rest, from `position` on."""
+    return unreadable_row(unit, position, DAMAGED, f"from here on: {error}", id_)
+
+
+def unreadable_row(unit: Unit, position: int, reason: str, message: str, id_: str | None = None) -> Row:
+    """The row of what can't be read, with one of the reasons of docs/faults.md."""
+    return _row(unit, position, id_, stage="read", reason=reason, message=message)
+
+
+def _row(unit: Unit, position: int, id_: str | None, **fields: object) -> Row:
+    # a document that can't be read keeps its pointer as its id, so that it can be found
+    return {"id": f"{unit.file.uri}#{position}" if id_ is None else id_, "position": position} | fields
+
+
+def with_python_text(row: Row) -> Row:
+    """The row with a str for its text."""
+    text = row.get("text")
+    return row | {"text": text[0].as_py()} if isinstance(text, pa.StringArray) else row
+
+
+def documents_table(rows: list[Row]) -> pa.Table:
+    """Rows as DOCUMENTS, without a copy of a large text."""
+    if pa.StringArray not in {type(row.get("text")) for row in rows}:
+        return pa.Table.from_pylist(rows, schema=DOCUMENTS)
+    return pa.concat_tables(_tables(rows))
+
+
+def _tables(rows: list[Row]) -> Iterator[pa.Table]:
+    text = DOCUMENTS.get_field_index("text")
+    for is_large, neighbours in groupby(rows, lambda row: isinstance(row.get("text"), pa.StringArray)):
+        if not is_large:
+            yield pa.Table.from_pylist(list(neighbours), schema=DOCUMENTS)
+            continue
+        for row in neighbours:
+            others = pa.Table.from_pylist([row | {"text": None}], schema=DOCUMENTS)
+            yield others.set_column(text, DOCUMENTS.field(text), row["text"])
