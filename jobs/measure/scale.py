@@ -36,8 +36,8 @@ from pipeline.planning.plan import Plan, make_plan
 from pipeline.schema import DOCUMENT_LOGITS, fragment_schema
 from pipeline.tables.group_tallies import GroupTallies, GroupTally
 from pipeline.tables.groups import Group
-from pipeline.tables.parquet import parquet_bytes
 from pipeline.tables.publish import GroupWriter, is_current, publish
+from pipeline.tables.repeatable_parquet import parquet_bytes
 from pipeline.tables.snapshots import SnapshotFile
 
 UNITS_PER_FILE = 10

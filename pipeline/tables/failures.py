@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from pipeline.storage.objects import TRANSFERS
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.groups import SourceUnit
-from pipeline.tables.parquet import read_parquet
+from pipeline.tables.repeatable_parquet import read_parquet
 from pipeline.tables.snapshots import Failure, Manifest, Snapshots
 
 EXAMPLE_COLUMNS = ["id", "source_uri", "source_position", "message"]

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from pipeline.schema import DOCUMENT_RECORD, fragment_schema
 from pipeline.storage.objects import TRANSFERS, Storage
-from pipeline.tables.parquet import parquet_bytes, read_parquet
+from pipeline.tables.repeatable_parquet import parquet_bytes, read_parquet
 
 LIST_REPLY_OBJECTS = 1000  # objects that stores list in one reply
 NOT_FINITE = {

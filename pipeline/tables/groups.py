@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 from pipeline.identity import digest
 from pipeline.schema import errors_schema, predictions_schema
 from pipeline.tables.hive_paths import partition_path
-from pipeline.tables.parquet import parquet_bytes
+from pipeline.tables.repeatable_parquet import parquet_bytes
 
 LAYOUT_VERSION = 1  # raise it when the same fragments give other bytes
 BUCKET_UNITS = 64  # in a bucket at most: 64,000 documents of 16 kB are 100 MB while they are sorted and encoded

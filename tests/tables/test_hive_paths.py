@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from pipeline.tables.hive_paths import partition_path
-from pipeline.tables.parquet import parquet_bytes
+from pipeline.tables.repeatable_parquet import parquet_bytes
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ import io
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.tables.parquet import parquet_bytes
+from pipeline.tables.repeatable_parquet import parquet_bytes
 
 TABLE = pa.table({"id": ["a", "b"], "label": ["x", "x"]})
 

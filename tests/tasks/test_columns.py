@@ -7,7 +7,7 @@ import duckdb
 import pytest
 
 from pipeline.schema import described, errors_schema, predictions_schema
-from pipeline.tables.parquet import parquet_bytes
+from pipeline.tables.repeatable_parquet import parquet_bytes
 from pipeline.tasks.classification import DECISIONS, Classification
 from pipeline.tasks.embedding import Embedding
 from pipeline.tasks.question_answering import QuestionAnswering
