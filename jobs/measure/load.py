@@ -21,7 +21,8 @@ import numpy as np
 import typer
 from rich.table import Column, Table
 
-from jobs.measure.page import write_page
+from jobs.measure.figures import as_markdown
+from jobs.measure.page import Page, made_by
 from jobs.sample import CHECKPOINT, CORPUS
 from jobs.terminal.console import console
 from pipeline.cores import CGROUPS, available_cores
@@ -34,9 +35,10 @@ Measured = dict[tuple[str, str], list[float]]
 def load(
     rounds: Annotated[int, typer.Option(help="Runs of each, in turn; medians are shown.")] = 3,
     seconds: Annotated[float, typer.Option(help="Of each run.")] = 6.0,
-    page: Annotated[Path | None, typer.Option("--markdown", help="Write the figures to this page too.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the figures into this page too.")] = None,
 ) -> None:
     """Measure the predictor and training alone, beside busy processes, and under a quota."""
+    page = Page(markdown)
     conditions: dict[str, Callable[[], contextlib.AbstractContextManager[None]]] = {
         "alone": contextlib.nullcontext,
         "beside one busy process": lambda: busy(1),
@@ -51,7 +53,7 @@ def load(
                     measured.setdefault((name, condition), []).append(in_a_process(name, seconds))
     shares = speeds_table(measured, list(conditions))
     console.print(shares)
-    write_page(page, "Beside other load", [shares])
+    page.write(made_by(), [as_markdown(shares)])
 
 
 def speeds_table(measured: Measured, conditions: list[str]) -> Table:

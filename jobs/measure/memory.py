@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 import typer
 from rich.table import Column, Table
 
-from jobs.measure.page import write_page
+from jobs.measure.figures import as_markdown
+from jobs.measure.page import Page, made_by
 from jobs.sample import CHECKPOINT, CORPUS
 from jobs.terminal.console import console
 from pipeline.processes import family
@@ -35,9 +36,10 @@ _POLL_S = 0.1
 def memory(
     stream_bytes: Annotated[int, typer.Option(help="JSON Lines in the zst file.")] = 3_000_000_000,
     row_group_bytes: Annotated[int, typer.Option(help="Text in the Parquet file's row group.")] = 2_000_000_000,
-    page: Annotated[Path | None, typer.Option("--markdown", help="Write the figures to this page too.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the figures into this page too.")] = None,
 ) -> None:
     """Label a large stream and a large row group, and watch the memory."""
+    page = Page(markdown)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         write_stream(folder / "corpus" / "stream.jsonl.zst", stream_bytes)
@@ -47,7 +49,7 @@ def memory(
         took = f"labelled in {time.perf_counter() - started:.0f} s"
     console.print(took)
     console.print(peak_table(peaks))
-    write_page(page, "Memory", [took, peak_table(peaks)])
+    page.write(made_by(), [took, as_markdown(peak_table(peaks))])
     driver, worker = peaks.pop("driver"), max(peaks.values())
     if driver > DRIVER_BYTES or worker > WORKER_BYTES:
         raise typer.Exit(1)

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import typer
 
-from jobs.measure.page import write_page
+from jobs.measure.page import Page, made_by
 from jobs.sample import CHECKPOINT
 from jobs.terminal.console import console
 from pipeline.bigbird.classifier import Classifier
@@ -37,9 +37,10 @@ def overhead(
     documents: Annotated[int, typer.Option(help="How many.")] = 64,
     rounds: Annotated[int, typer.Option(help="Runs of each, interleaved; medians are compared.")] = 1,
     unit_bytes: Annotated[int, typer.Option(help="Text in one unit.")] = 300_000,
-    page: Annotated[Path | None, typer.Option("--markdown", help="Write the figures to this page too.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the figures into this page too.")] = None,
 ) -> None:
     """Compare the job's labelling phase with the bare predictor on the same packs."""
+    page = Page(markdown)
     with tempfile.TemporaryDirectory() as scratch:
         checkpoint = base_shaped_checkpoint(Path(scratch) / "checkpoint")
         job = parse_job(
@@ -68,7 +69,7 @@ def overhead(
     ratio = statistics.median(labelled) / statistics.median(bare)
     outcome = f"labelling phase / bare predictor: {ratio:.3f} ({tokens / statistics.median(labelled):,.0f} tokens/s)"
     console.print(outcome)
-    write_page(page, "The job beside the encoder alone", [f"{documents} documents, {tokens:,} tokens", outcome])
+    page.write(made_by(), [f"{documents} documents, {tokens:,} tokens: {outcome}."])
 
 
 def base_shaped_checkpoint(path: Path) -> Path:

@@ -1,37 +1,53 @@
-"""What a measuring command found, as a page of docs/measurements: the machine, the command, the tables."""
+"""What a measuring command found, in a page of docs/measurements, between two comments; the prose around them stays."""
 
 import os
+import platform
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from rich.table import Table
-
 from pipeline.cores import available_cores
+from pipeline.errors import ConfigError
+
+BEGIN, END = "<!-- measured: written by the command -->", "<!-- end of what was measured -->"
 
 
-def write_page(path: Path | None, title: str, parts: Iterable[str | Table]) -> None:
-    """Writes a page of Markdown that says where its figures are from; nothing without a path."""
-    if path:
-        text = [part if isinstance(part, str) else markdown_table(table_rows(part)) for part in parts]
-        path.write_text("\n\n".join([f"# {title}", made_by(), *text]) + "\n", encoding="utf-8")
+class Page:
+    """A page of Markdown whose figures a command writes anew; nothing without a path.
+
+    Raises ConfigError, before anything is measured, for a file that doesn't have the two comments.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        """Look at the page."""
+        self._path = path
+        if path and not (path.is_file() and BEGIN in path.read_text(encoding="utf-8").partition(END)[0]):
+            raise ConfigError(f"--markdown {path}: expected a page with the lines {BEGIN!r} and {END!r}; add them")
+
+    def write(self, source: str, parts: Iterable[str]) -> None:
+        """Replace the figures; `source` says where they are from."""
+        if self._path:
+            text = self._path.read_text(encoding="utf-8")
+            before, after = text.partition(BEGIN)[0], text.partition(END)[2]
+            lines = "\n\n".join([BEGIN, source, *parts, END])
+            self._path.write_text(before + lines + after, encoding="utf-8")
 
 
 def made_by() -> str:
     """The command as it was given, and the machine that it ran on."""
-    from jobs.measure.benchmark.machine import cpu_name  # imports torch, which nothing else here needs
-
     module = sys.modules["__main__"].__spec__
     command = shlex.join(["python", "-m", module.name if module else sys.argv[0], *sys.argv[1:]])
     gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return f"By `{command}` on {available_cores()} cores of {cpu_name()}, {gib:.0f} GiB."
 
 
-def table_rows(table: Table) -> list[tuple[str, ...]]:
-    """A table of the terminal, its header first."""
-    columns = [[str(column.header), *map(str, column.cells)] for column in table.columns]
-    return list(zip(*columns, strict=True))
+def cpu_name() -> str:
+    """The model that Linux tells, or what Python knows."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
 
 
 def markdown_table(cells: Sequence[tuple[str, ...]]) -> str:

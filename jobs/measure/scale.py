@@ -29,7 +29,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
-from jobs.measure.page import write_page
+from jobs.measure.figures import as_markdown
+from jobs.measure.page import Page, made_by
 from jobs.sample import CHECKPOINT
 from pipeline.config.label import parse_job
 from pipeline.planning.plan import Plan, make_plan
@@ -353,9 +354,10 @@ def peak_megabytes() -> int:
 
 def scale(
     files: Annotated[int, typer.Option(help="Files of the largest corpus.")] = 100_000,
-    page: Annotated[Path | None, typer.Option("--markdown", help="Write the figures to this page too.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the figures into this page too.")] = None,
 ) -> None:
     """Plan and publish simulated corpora of a hundredth, a tenth and all of the files."""
+    page = Page(markdown)
     console = Console(highlight=False, soft_wrap=True, width=WIDTH)
     costs: list[Cost] = []
     for size in (files // 100, files // 10, files):
@@ -365,7 +367,7 @@ def scale(
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
         group = process.submit(real_group).result()
     console.print(group)
-    write_page(page, "Large corpora", [cost_table(costs), group])
+    page.write(made_by(), [as_markdown(cost_table(costs)), group])
 
 
 def cost_table(costs: list[Cost]) -> Table:

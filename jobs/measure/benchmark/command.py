@@ -20,6 +20,7 @@ from jobs.measure.benchmark import agreement, machine, report, stages, token_win
 from jobs.measure.benchmark.contenders import LARGEST_BATCH, Contender, Rookery, Transformers, random_model
 from jobs.measure.benchmark.timing import medians, seconds
 from jobs.measure.benchmark.token_windows import MAX_TOKENS, TokenWindow
+from jobs.measure.page import Page
 from jobs.sample import CHECKPOINT
 from pipeline.errors import ConfigError
 from pipeline.inference.dtype import resolve_dtype
@@ -48,13 +49,13 @@ class Options:
 def main(arguments: Sequence[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _options(arguments)
+    page = Page(options.markdown)
     figures = run_benchmark(options)
     print(report.text(figures))
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    if options.markdown:
-        command = shlex.join(["rookery", "benchmark", *arguments])
-        options.markdown.write_text(report.markdown(figures, command), encoding="utf-8")
+    command = shlex.join(["rookery", "benchmark", *arguments])
+    page.write(f"By `{command}` on {report.machine_line(figures)}.", report.markdown(figures))
 
 
 def argument_parser() -> argparse.ArgumentParser:
@@ -78,7 +79,7 @@ def argument_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--rounds", type=int, default=3, help="interleaved runs; medians are reported")
     parser.add_argument("--json", type=Path, help="write every figure to this file")
-    parser.add_argument("--markdown", type=Path, help="write the tables to this page too")
+    parser.add_argument("--markdown", type=Path, help="write the tables into this page too")
     return parser
 
 

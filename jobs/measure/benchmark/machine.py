@@ -4,12 +4,12 @@ import os
 import platform
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 
 from jobs.measure.benchmark.timing import micro_medians
+from jobs.measure.page import cpu_name
 from pipeline.bigbird.linear import Linear
 from pipeline.bigbird.operators import Operators
 
@@ -69,11 +69,3 @@ def facts(device: str) -> dict[str, object]:
         "python": platform.python_version(),
         **{name: version(name) for name in PACKAGES},
     }
-
-
-def cpu_name() -> str:
-    """The model that Linux tells, or what Python knows."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()

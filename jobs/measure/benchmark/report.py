@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jobs.measure.page import markdown_table
+
 
 @dataclass(frozen=True, slots=True)
 class Section:
@@ -17,16 +19,16 @@ class Section:
 def text(figures: dict[str, Any]) -> str:
     """Every table, for a terminal of 110 columns."""
     parts = [[section.title, _table(section.rows), section.note] for section in _sections(figures)]
-    return "\n\n".join([_machine(figures), *("\n".join(filter(None, part)) for part in parts)])
+    return "\n\n".join([machine_line(figures), *("\n".join(filter(None, part)) for part in parts)])
 
 
-def markdown(figures: dict[str, Any], command: str) -> str:
-    """A page of docs/measurements. `command` is the line that gave the figures."""
-    parts = [f"## {s.title}\n\n{_markdown_table(s.rows)}\n\n{s.note}".rstrip() for s in _sections(figures)]
-    return "\n\n".join(["# The encoder's speed", f"By `{command}` on {_machine(figures)}.", *parts]) + "\n"
+def markdown(figures: dict[str, Any]) -> list[str]:
+    """Every table, for a page of docs/measurements."""
+    return [f"### {s.title}\n\n{markdown_table(s.rows)}\n\n{s.note}".rstrip() for s in _sections(figures)]
 
 
-def _machine(figures: dict[str, Any]) -> str:
+def machine_line(figures: dict[str, Any]) -> str:
+    """The device, the versions and the number of runs."""
     facts = figures["machine"]
     return (
         f"{facts['device']}, {facts['threads']} threads of {facts['cores']} cores, torch {facts['torch']}, "
@@ -130,9 +132,3 @@ def _table(rows: Sequence[tuple[str, ...]]) -> str:
         )
         for row in rows
     )
-
-
-def _markdown_table(rows: Sequence[tuple[str, ...]]) -> str:
-    """The first column to the left, the others to the right."""
-    head, *body = rows
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ("---", *["---:"] * (len(head) - 1)), *body))

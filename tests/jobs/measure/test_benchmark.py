@@ -12,6 +12,7 @@ import torch
 
 from jobs.measure.benchmark import machine, report, stages, token_windows
 from jobs.measure.benchmark.contenders import Rookery, Transformers
+from jobs.measure.page import BEGIN, END
 from jobs.sample import CORPUS
 from tests.checkpoint_folders import random_transformers_model, save_folder, transformers_logits
 
@@ -36,6 +37,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str]:
     path = tmp_path_factory.mktemp("benchmark") / "figures.json"
     options = ["--rounds", "2", "--documents", "4", "--corpus", str(CORPUS), "--json", str(path)]
     options += ["--markdown", str(path.with_suffix(".md"))]
+    path.with_suffix(".md").write_text(f"# The encoder's speed\n\n{BEGIN}\n\n{END}\n")
     process = subprocess.run(
         [sys.executable, "-W", "error", "-c", PROGRAM, "--device", "cpu", *options],
         capture_output=True,
@@ -45,8 +47,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str]:
     assert process.returncode == 0, process.stderr
     page = path.with_suffix(".md").read_text()
     for section in (
-        "# The encoder's speed\n\nBy `rookery benchmark --device cpu ",
-        "\n## Real mix of lengths: 4 documents",
+        f"# The encoder's speed\n\n{BEGIN}\n\nBy `rookery benchmark --device cpu ",
+        "\n### Real mix of lengths: 4 documents",
     ):
         assert section in page
     assert page.count("| --- | ---: |") == 6
