@@ -9,7 +9,7 @@ from rich.console import Console
 from pipeline.added_tokens import declared
 from pipeline.checkpoints.config import read_encoder
 from pipeline.checkpoints.folder import refuse_adapter
-from pipeline.terms import Pooling, ProblemType
+from pipeline.terms import PoolingKind, ProblemType
 from pipeline.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -31,7 +31,9 @@ def import_checkpoint(
             help="Its spiece.model or tokenizer.json, or the folder that has them, if they are not beside the weights."
         ),
     ] = None,
-    pooling: Annotated[Pooling | None, typer.Option(help="What the head gets, where the weights don't say it.")] = None,
+    pooling: Annotated[
+        PoolingKind | None, typer.Option(help="What the head gets, where the weights don't say it.")
+    ] = None,
     problem_type: Annotated[
         ProblemType | None,
         typer.Option(

@@ -24,8 +24,12 @@ Aggregation = Literal["mean", "max", "first"]
 # What a model is made of.
 AttentionType = Literal["block_sparse", "original_full"]
 Activation = Literal["gelu_tanh", "gelu_erf", "relu"]
-Pooling = Literal["cls", "pooler", "mean", "max", "attention", "tokens"]
-HeadKind = Literal["bigbird", "linear", "dense", "question_answering", "masked_lm", "none"]
+# Where its head looks: at windows, or at every token.
+WindowPooling = Literal["cls", "pooler", "mean", "max", "attention"]
+PoolingKind = Literal[WindowPooling, "tokens"]
+# What that computes: an output for each label, or outputs that are fixed by what they are for.
+LabelHead = Literal["bigbird", "linear", "dense"]
+HeadKind = Literal[LabelHead, "question_answering", "masked_lm", "none"]
 
 # What it is computed in, and on.
 Dtype = Literal["bf16", "fp32", "int8"]

@@ -6,11 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.bigbird.encoder import Encoder
-from pipeline.bigbird.heads import build_head
+from pipeline.bigbird.kinds import HEADS, POOLINGS
 from pipeline.bigbird.layout import Layout
 from pipeline.bigbird.model_config import EncoderConfig, HeadConfig
 from pipeline.bigbird.operators import Operators
-from pipeline.bigbird.poolings import FIRST_ROW_POOLINGS, build_pooling
 from pipeline.bigbird.questions import context_of, without_questions
 
 INITIAL_STANDARD_DEVIATION = 0.02  # transformers' initializer_range
@@ -19,7 +18,7 @@ INITIAL_STANDARD_DEVIATION = 0.02  # transformers' initializer_range
 class Classifier(nn.Module):
     """The encoder has `dtype`; pooling and head are float32 always: they are small, and logits keep their bits.
 
-    Its parameters are uninitialised: see `fresh`, and `load` in checkpoint.py.
+    Its parameters are uninitialised: see `fresh`, and `load_classifier` in checkpoints/names.py.
     """
 
     def __init__(self, encoder: EncoderConfig, head: HeadConfig, *, dtype: torch.dtype = torch.float32) -> None:
@@ -28,8 +27,8 @@ class Classifier(nn.Module):
         self.head_config = head
         with torch.device("meta"):  # nobody needs torch's own initial values
             self.encoder = Encoder(encoder)
-            self.pooling = build_pooling(encoder, head)
-            self.head = build_head(encoder, head, self.encoder.embeddings.word)
+            self.pooling = POOLINGS[head.pooling](encoder, head)
+            self.head = HEADS[head.head].of(encoder, head, self.encoder.embeddings.word)
         self.encoder.to(dtype)
         self.to_empty(device="cpu")
 
@@ -42,19 +41,22 @@ class Classifier(nn.Module):
 
     def use(self, operators: Operators) -> None:
         """Computes with `operators` from now on; if they are for inference, there is no way back."""
-        self.encoder.use(operators, first_rows=self._looks_at_first_rows)
+        self.encoder.use(operators, first_rows=self.pooling.first_rows_only)
 
     def forward(self, token_id_T: Tensor, layout: Layout) -> Tensor:
         """The head's outputs, float32, before any softmax or sigmoid.
 
-        task                  outputs classification        logits_WL, an output for each label embedding
-        pooled_WL, an output for each hidden unit token_classification  logits_NL, an output for each label; the N
-        tokens are those of the windows, end to end question_answering    logits_NL, outputs start and end; 1e6 less in
-        the question, up to the window's first separator masked_lm             logits_NL, an output for each word
+        task                  outputs
+        classification        logits_WL, an output for each label
+        embedding             pooled_WL, an output for each hidden unit
+        token_classification  logits_NL, an output for each label; the N tokens are those of the windows, end to end
+        question_answering    logits_NL, outputs start and end; 1e6 less in the question, up to the window's first
+                              separator
+        masked_lm             logits_NL, an output for each word
 
         token_id_T is on the classifier's device, as is the layout; `Layout.spread` makes it.
         """
-        if self._looks_at_first_rows:
+        if self.pooling.first_rows_only:
             return self._outputs(self.encoder.first_rows(token_id_T, layout), layout)
         sep_token_id = self.head_config.sep_token_id
         if sep_token_id is None:
@@ -66,10 +68,6 @@ class Classifier(nn.Module):
     def _outputs(self, hidden: Tensor, layout: Layout) -> Tensor:
         outputs: Tensor = self.head(self.pooling(hidden, layout))
         return outputs
-
-    @property
-    def _looks_at_first_rows(self) -> bool:
-        return self.head_config.pooling in FIRST_ROW_POOLINGS
 
 
 def initialise(module: nn.Module, seed: int) -> None:

@@ -1,6 +1,6 @@
 """BigBird's encoder over a pack: post-LN transformer layers with fused QKV weights.
 
-Parameters are ours; checkpoint.py knows what transformers calls them. Its dropouts are places that drop
+Parameters are ours; checkpoints/names.py knows what transformers calls them. Its dropouts are places that drop
 nothing: training puts its own there (training/dropout.py). Train mode changes nothing else:
 transformers draws its random blocks in train mode, we do not.
 """

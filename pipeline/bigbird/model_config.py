@@ -3,9 +3,10 @@
 Who reads them from a folder: checkpoints/config.py.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipeline.terms import Activation, AttentionType, HeadKind, Pooling, ProblemType, TaskName
+from pipeline.terms import Activation, AttentionType, HeadKind, PoolingKind, ProblemType, TaskName
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,28 +61,38 @@ class EncoderConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class FixedOutputs:
+    """Outputs that aren't for a checkpoint to name: what they are for, and whether each token or window has a row."""
+
+    task: TaskName
+    per_token: bool
+    problem_type: ProblemType
+    labels: tuple[str, ...]
+
+
+# Here, and not with the heads' layers: planning reads it, which has no torch.
+FIXED_OUTPUTS: Mapping[HeadKind, FixedOutputs] = {
+    "question_answering": FixedOutputs(
+        "question_answering", per_token=True, problem_type="single_label", labels=("start", "end")
+    ),
+    # one for each word of the vocabulary
+    "masked_lm": FixedOutputs("masked_lm", per_token=True, problem_type="single_label", labels=()),
+    # the pooled hidden state
+    "none": FixedOutputs("embedding", per_token=False, problem_type="regression", labels=()),
+}
+
+
+@dataclass(frozen=True, slots=True)
 class HeadConfig:
     """Where the head looks, what it computes, and what its outputs are called, in their order.
 
-    A binary problem has one output and two labels: below the threshold and above.
-
-    pooling    cls        the first token's hidden state
-               pooler     the same through dense and tanh
-               mean, max  of all tokens of the window
-               attention  their mean, weighted by a softmax of linear(hidden), or, where there is an
-                          `attention_size`, of linear(tanh(dense(hidden))) with so many inner units
-               tokens     none: one row of outputs for each token
-    head       linear     linear(pooled)
-               dense      linear(relu(dense(pooled))), with `dense_size` inner units, or the hidden size
-               bigbird    linear(activation(dense(pooled))), with the encoder's activation
-               question_answering  transformers' own, on tokens: where an answer starts and ends
-               masked_lm  transformers' own, on tokens: which word of the vocabulary stands there
-               none       the pooled hidden state
+    A binary problem has one output and two labels: below the threshold and above. What each pooling and head is, its
+    class says (kinds.py). `attention_size` and `dense_size` are the inner units of the parts of these names.
 
     `sep_token_id` ends the question in question answering, and is None elsewhere.
     """
 
-    pooling: Pooling
+    pooling: PoolingKind
     head: HeadKind
     problem_type: ProblemType
     labels: tuple[str, ...]
@@ -100,13 +111,9 @@ class HeadConfig:
     @property
     def task(self) -> TaskName:
         """What the outputs are for."""
-        match self.head:
-            case "question_answering" | "masked_lm":
-                return self.head
-            case "none":
-                return "embedding"
-            case _:
-                return "token_classification" if self.pooling == "tokens" else "classification"
+        if fixed := FIXED_OUTPUTS.get(self.head):
+            return fixed.task
+        return "token_classification" if self.pooling == "tokens" else "classification"
 
     def outputs(self, encoder: EncoderConfig) -> int:
         """L: how many numbers the head computes of each window or token."""

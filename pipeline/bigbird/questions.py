@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from pipeline.bigbird.layout import Layout
-from pipeline.bigbird.poolings import window_maxima
+from pipeline.bigbird.poolings.window_reductions import window_maxima
 
 BARRED = 1e6  # transformers takes it from the logits of the question's tokens, so that none is an answer
 

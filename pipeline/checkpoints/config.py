@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from pipeline.bigbird.model_config import EncoderConfig, HeadConfig
+from pipeline.bigbird.model_config import FIXED_OUTPUTS, EncoderConfig, HeadConfig
 from pipeline.checkpoints.json_file import JsonFile
 from pipeline.errors import CheckpointError
-from pipeline.terms import Activation, Aggregation, AttentionType, HeadKind, LongDocuments, Pooling, ProblemType
+from pipeline.terms import Activation, Aggregation, AttentionType, HeadKind, LongDocuments, PoolingKind, ProblemType
 
 # transformers' names for what we run; its tanh forms differ from each other in rounding only.
 ACTIVATIONS: Mapping[str, Activation] = {
@@ -35,7 +35,7 @@ NAMED_BY_TRANSFORMERS: Mapping[ProblemType, str] = {
     "binary": "multi_label_classification",  # the same loss, of one output
 }
 # transformers' classes that can be loaded, by what of them is computed.
-ARCHITECTURES: Mapping[str, tuple[Pooling, HeadKind]] = {
+ARCHITECTURES: Mapping[str, tuple[PoolingKind, HeadKind]] = {
     "BigBirdForSequenceClassification": ("cls", "bigbird"),
     "BigBirdForTokenClassification": ("tokens", "linear"),
     "BigBirdForQuestionAnswering": ("tokens", "question_answering"),
@@ -44,12 +44,6 @@ ARCHITECTURES: Mapping[str, tuple[Pooling, HeadKind]] = {
     "BigBirdModel": ("mean", "none"),
 }
 DEFAULT_ARCHITECTURE = "BigBirdForSequenceClassification"
-# Heads whose outputs are not for a checkpoint to name.
-FIXED_OUTPUTS: Mapping[HeadKind, tuple[ProblemType, tuple[str, ...]]] = {
-    "question_answering": ("single_label", ("start", "end")),
-    "masked_lm": ("single_label", ()),  # one output for each word of the vocabulary
-    "none": ("regression", ()),  # the pooled hidden state itself
-}
 ROOKERY_KEYS = (
     "pooling",
     "attention_size",
@@ -160,8 +154,8 @@ def read_head(config: JsonFile, rookery: JsonFile) -> HeadConfig:
 def head_keys(head: HeadConfig) -> dict[str, Any]:
     """The keys of transformers' config.json that describe this head, if it is transformers' own."""
     parts = (head.pooling, head.head)
-    own = next((name for name, known in ARCHITECTURES.items() if known == parts), None)
-    values: dict[str, Any] = {"architectures": [own or "BigBirdModel"]}
+    architecture = next((name for name, known in ARCHITECTURES.items() if known == parts), "BigBirdModel")
+    values: dict[str, Any] = {"architectures": [architecture]}
     if head.sep_token_id is not None:
         values |= {"sep_token_id": head.sep_token_id}
     if head.head in FIXED_OUTPUTS:
@@ -216,9 +210,9 @@ def read_windows(rookery: JsonFile, encoder: EncoderConfig) -> WindowConfig:
 
 
 def _refuse_other_models(file: JsonFile) -> None:
-    found = ", ".join(map(str, file.get("architectures") or ["another model"]))
+    architectures = ", ".join(map(str, file.get("architectures") or ["another model"]))
     if file.get("model_type") != "big_bird":
-        raise file.wrong("model_type", f"'big_bird': {found} cannot be run, but {_accepted()}")
+        raise file.wrong("model_type", f"'big_bird': {architectures} cannot be run, but {_accepted()}")
     for key in ("is_decoder", "add_cross_attention"):
         if file.boolean(key, False):
             expected = f"false: BigBird is run as an encoder, not as a decoder: {_accepted()}"
@@ -235,45 +229,45 @@ def _accepted() -> str:
     return ", ".join(ARCHITECTURES)
 
 
-def _parts(config: JsonFile, rookery: JsonFile) -> tuple[Pooling, HeadKind]:
+def _parts(config: JsonFile, rookery: JsonFile) -> tuple[PoolingKind, HeadKind]:
     """rookery.json's pooling and head; what it leaves out is that of the class that wrote config.json."""
-    pooling = rookery.choice("pooling", get_args(Pooling), None)
+    pooling = rookery.choice("pooling", get_args(PoolingKind), None)
     head = rookery.choice("head", get_args(HeadKind), None)
     if pooling is None or head is None:
         architectures = config.get("architectures") or [DEFAULT_ARCHITECTURE]
         if not isinstance(architectures, list) or architectures[0] not in ARCHITECTURES:
             raise config.wrong("architectures", f"one of {_accepted()}")
-        own_pooling, own_head = ARCHITECTURES[architectures[0]]
-        pooling, head = pooling or own_pooling, head or own_head
-    if (pooling == "tokens" and head == "none") or (
-        pooling != "tokens" and head in ("question_answering", "masked_lm")
-    ):
+        default_pooling, default_head = ARCHITECTURES[architectures[0]]
+        pooling, head = pooling or default_pooling, head or default_head
+    fixed = FIXED_OUTPUTS.get(head)
+    if fixed and fixed.per_token != (pooling == "tokens"):
         raise CheckpointError(
             f"{rookery.path}: the head {head!r} has no use for the pooling {pooling!r}; expected "
-            f"{'another than tokens' if head == 'none' else 'tokens'}"
+            f"{'tokens' if fixed.per_token else 'another than tokens'}"
         )
     return pooling, head
 
 
 def _outputs(config: JsonFile, rookery: JsonFile, head: HeadKind) -> tuple[ProblemType, tuple[str, ...]]:
-    if head not in FIXED_OUTPUTS:
+    fixed = FIXED_OUTPUTS.get(head)
+    if fixed is None:
         labels = _labels(config, rookery)
         return _problem_type(config, rookery, labels), labels
     for key in ("problem_type", "labels"):
         if rookery.get(key) is not None:
             raise rookery.wrong(key, f"none, because head is {head!r}: remove it")
-    return FIXED_OUTPUTS[head]
+    return fixed.problem_type, fixed.labels
 
 
 def _first_name(value: str, names: Mapping[str, str]) -> str:
     return next(name for name, ours in names.items() if ours == value)
 
 
-def _size_of(rookery: JsonFile, key: str, found: str, part: str) -> int | None:
+def _size_of(rookery: JsonFile, key: str, kind: str, part: str) -> int | None:
     """The inner size of a part that may have one; refused beside another part."""
     size = rookery.optional_integer(f"{part}_size", minimum=1)
-    if size is not None and found != part:
-        raise rookery.wrong(f"{part}_size", f"none, because {key} is {found!r}: remove it")
+    if size is not None and kind != part:
+        raise rookery.wrong(f"{part}_size", f"none, because {key} is {kind!r}: remove it")
     return size
 
 

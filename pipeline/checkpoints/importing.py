@@ -27,7 +27,7 @@ from pipeline.checkpoints.names import fill, refuse_other_weights, save
 from pipeline.checkpoints.recognition import Named, Recognised, recognise
 from pipeline.checkpoints.weights import Stored, read_all
 from pipeline.errors import ConfigError
-from pipeline.terms import Pooling, ProblemType
+from pipeline.terms import PoolingKind, ProblemType
 
 # Files of a training run that hold no weights of the model; training_args.bin is a pickle, and never loaded.
 _OF_TRAINING = ("optimizer*", "scheduler*", "scaler*", "rng_state*", "training_args.bin")
@@ -44,7 +44,7 @@ class ImportSource:
     weights: Path
     config: Path | None = None
     tokenizer: Path | None = None
-    pooling: Pooling | None = None
+    pooling: PoolingKind | None = None
     problem_type: ProblemType | None = None
     labels: tuple[str, ...] | None = None
     named: Named = field(default_factory=Named)
@@ -185,8 +185,8 @@ def _head(source: ImportSource, recognised: Recognised, config: JsonFile, settin
     return read_head(config, JsonFile(Path("command line"), told))
 
 
-def _pooling(source: ImportSource, recognised: Recognised, config: JsonFile, settings: JsonFile) -> Pooling:
-    told = source.pooling or settings.choice("pooling", get_args(Pooling), None)
+def _pooling(source: ImportSource, recognised: Recognised, config: JsonFile, settings: JsonFile) -> PoolingKind:
+    told = source.pooling or settings.choice("pooling", get_args(PoolingKind), None)
     if recognised.pooling:
         _refuse_other(source, "pooling", told, recognised.pooling)
         return recognised.pooling

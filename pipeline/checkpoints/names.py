@@ -1,12 +1,6 @@
 """Reads and writes a classifier's weights under the names that transformers gives them.
 
-Where transformers has no name, ours:
-
-Name                    Part
-classifier.*       the linear head, or the dense head's second layer
-fc.*               the dense head's first layer
-attention.dense.*  attention pooling's inner layer, if it has one
-attention.out.*    attention pooling's score
+Those of a pooling and of a head it says itself (`stored_names`).
 
 Loading is strict: every tensor of the files is used, or known to be of no use, and every
 parameter is filled.
@@ -23,9 +17,9 @@ from torch import Tensor, nn
 
 from pipeline.bigbird.classifier import Classifier
 from pipeline.bigbird.encoder import Layer
-from pipeline.bigbird.heads import DenseHead, LinearHead, MaskedLmHead, QuestionAnsweringHead
+from pipeline.bigbird.heads.head import Head
 from pipeline.bigbird.model_config import HeadConfig
-from pipeline.bigbird.poolings import Pooler
+from pipeline.bigbird.poolings.pooling import Pooling
 from pipeline.checkpoints.config import encoder_keys, head_keys, rookery_keys
 from pipeline.checkpoints.folder import ADAPTER_NAMES, CheckpointFolder, adapter_error, other_weight_files, weight_files
 from pipeline.checkpoints.weights import Stored, read_all
@@ -186,8 +180,8 @@ def stored_tensors(classifier: Classifier) -> dict[str, Tensor]:
         "bert.embeddings.position_embeddings.weight": embeddings.position.weight,
         "bert.embeddings.token_type_embeddings.weight": embeddings.token_type.weight,
         **_module("bert.embeddings.LayerNorm", embeddings.norm),
-        **_pooling(classifier.pooling),
-        **_head(classifier.head, classifier.head_config),
+        **_part(classifier.pooling, "pooling"),
+        **_part(classifier.head, "head"),
     }
     for number, layer in enumerate(classifier.encoder.layers):
         assert isinstance(layer, Layer)
@@ -195,37 +189,16 @@ def stored_tensors(classifier: Classifier) -> dict[str, Tensor]:
     return tensors
 
 
-def _pooling(pooling: nn.Module) -> dict[str, Tensor]:
-    if isinstance(pooling, Pooler):
-        return _module("bert.pooler", pooling.dense)
-    return _module("attention", pooling)  # the others have no parameters
+def _part(part: Pooling | Head, prefix: str) -> dict[str, Tensor]:
+    """A pooling's or a head's parameters under the names that it gives them, or behind `prefix` under its own."""
+    return {_stored_name(name, part.stored_names, prefix): p for name, p in part.named_parameters()}
 
 
-def _head(head: nn.Module, config: HeadConfig) -> dict[str, Tensor]:
-    match head:
-        case LinearHead():
-            return _module("classifier", head.out)
-        case DenseHead() if config.head == "dense":
-            return {**_module("fc", head.dense), **_module("classifier", head.out)}
-        case DenseHead():
-            return {
-                **_module("classifier.dense", head.dense),
-                **_module("classifier.out_proj", head.out),
-            }
-        case QuestionAnsweringHead():
-            return {
-                **_module("qa_classifier.intermediate.dense", head.up),
-                **_module("qa_classifier.output.dense", head.down),
-                **_module("qa_classifier.output.LayerNorm", head.norm),
-                **_module("qa_classifier.qa_outputs", head.out),
-            }
-        case MaskedLmHead():
-            return {
-                **_module("cls.predictions.transform.dense", head.dense),
-                **_module("cls.predictions.transform.LayerNorm", head.norm),
-                "cls.predictions.bias": head.bias,
-            }
-    return {}
+def _stored_name(name: str, stored_names: Mapping[str, str], prefix: str) -> str:
+    for inner, stored in stored_names.items():
+        if name == inner or name.startswith(f"{inner}."):
+            return stored + name.removeprefix(inner)
+    return f"{prefix}.{name}"
 
 
 def _layer(prefix: str, layer: Layer) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from pipeline.checkpoints.config import ARCHITECTURES
 from pipeline.checkpoints.folder import ADAPTER_NAMES, adapter_error
 from pipeline.errors import CheckpointError
 from pipeline.messages import listed
-from pipeline.terms import HeadKind, Pooling
+from pipeline.terms import HeadKind, PoolingKind
 
 Shapes = Mapping[str, tuple[int, ...]]
 _Linear = tuple[int, int]  # outputs, inputs
@@ -87,7 +87,7 @@ class Recognised:
     encoder: str
     names: Mapping[str, str]
     layers: Mapping[str, str]
-    pooling: Pooling | None
+    pooling: PoolingKind | None
     head: HeadKind
     outputs: int
     attention_size: int | None = None
@@ -222,7 +222,7 @@ class _Found:
 
     names: Mapping[str, str]
     layers: Mapping[str, str]
-    pooling: Pooling | None
+    pooling: PoolingKind | None
     kind: HeadKind
     outputs: int
     attention_size: int | None = None

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from pipeline.checkpoints.json_file import JsonFile
 from pipeline.errors import CheckpointError
-from pipeline.terms import Pooling
+from pipeline.terms import PoolingKind
 
 MODULES, SETTINGS, PROMPTS = "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"
 KNOWN = ("Transformer", "Pooling", "Normalize")
-POOLINGS: dict[str, Pooling] = {
+POOLING_OF_MODE: dict[str, PoolingKind] = {
     "cls": "cls",
     "cls_token": "cls",
     "mean": "mean",
@@ -21,10 +21,10 @@ POOLINGS: dict[str, Pooling] = {
     "max": "max",
     "max_tokens": "max",
 }
-MODE = "pooling_mode_"
+FLAG = "pooling_mode_"  # before a mode, in older files
 
 
-def pooling(folder: Path) -> Pooling | None:
+def pooling(folder: Path) -> PoolingKind | None:
     """The pooling that the folder's modules.json leads to; None where there is no such file.
 
     Raises:
@@ -38,15 +38,15 @@ def pooling(folder: Path) -> Pooling | None:
             raise module.wrong("type", f"one of {', '.join(KNOWN)}: others cannot be run")
     _refuse(folder / SETTINGS, "do_lower_case", "texts are tokenized as they are")
     _refuse(folder / PROMPTS, "default_prompt_name", "nothing is put before a text")
-    found = {
+    modes = {
         mode for module in modules if _kind(module) == "Pooling" for mode in _modes(folder / str(module.get("path")))
     }
-    if len(found) != 1 or not found <= set(POOLINGS):
+    if len(modes) != 1 or not modes <= set(POOLING_OF_MODE):
         raise CheckpointError(
-            f"{folder / MODULES}: the pooling is {' and '.join(sorted(found)) or 'none'}; expected one of cls, mean "
+            f"{folder / MODULES}: the pooling is {' and '.join(sorted(modes)) or 'none'}; expected one of cls, mean "
             "and max"
         )
-    return POOLINGS[found.pop()]
+    return POOLING_OF_MODE[modes.pop()]
 
 
 def _kind(module: JsonFile) -> str:
@@ -58,8 +58,8 @@ def _modes(folder: Path) -> Iterator[str]:
     if isinstance(mode := config.get("pooling_mode"), str):
         yield mode
     for key, value in config.values.items():
-        if key.startswith(MODE) and value is True:
-            yield key.removeprefix(MODE)
+        if key.startswith(FLAG) and value is True:
+            yield key.removeprefix(FLAG)
 
 
 def _refuse(path: Path, key: str, why: str) -> None:

@@ -9,7 +9,7 @@ from pipeline.config.corpus import CorpusSettings, LabelledCorpusSettings
 from pipeline.config.label import CheckpointSettings, RaySettings, StorageSettings, TextSettings
 from pipeline.config.loader import load_settings
 from pipeline.config.values import Duration, Name, Settings
-from pipeline.terms import Activation, AttentionType, DeviceKind, HeadKind, Pooling
+from pipeline.terms import Activation, AttentionType, DeviceKind, HeadKind, PoolingKind
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 OpenShare = Annotated[float, Field(ge=0, lt=1)]
@@ -78,7 +78,7 @@ class HeadSettings(Settings):
         default="single_label",
         description="What a label is: one of several (softmax), any number of them (a sigmoid for each), or a number.",
     )
-    pooling: Pooling = Field(
+    pooling: PoolingKind = Field(
         default="cls",
         description="What the head gets of a window: the vector of its first token (`cls`), that one through a layer "
         "and tanh (`pooler`), the `mean` or `max` over all tokens, or an `attention` over them.",

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pipeline.bigbird.classifier import initialise
 from pipeline.bigbird.encoder import Encoder
-from pipeline.bigbird.heads import MaskedLmHead
+from pipeline.bigbird.heads.masked_lm_head import MaskedLmHead
 from pipeline.bigbird.model_config import EncoderConfig
 from pipeline.checkpoints.folder import CheckpointFolder
 from pipeline.checkpoints.names import load_classifier

@@ -2,6 +2,7 @@ import os
 import pickle
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from transformers import BigBirdForSequenceClassification
 
 from pipeline.bigbird.classifier import Classifier
 from pipeline.bigbird.layout import Layout
+from pipeline.bigbird.model_config import HeadConfig
 from pipeline.checkpoints.folder import CheckpointFolder
-from pipeline.checkpoints.names import load_classifier, save
+from pipeline.checkpoints.names import load_classifier, save, stored_tensors
 from pipeline.errors import CheckpointError
 from tests.bigbird.configs import HEAD, encoder_config
 from tests.checkpoint_folders import (
@@ -255,6 +257,41 @@ def test_what_we_save_we_load(model: Any, folder: Path, tmp_path: Path) -> None:
     assert again.encoder_config == classifier.encoder_config
     assert again.head_config == classifier.head_config
     assert torch.equal(logits_of(again), logits_of(classifier))
+
+
+@pytest.mark.parametrize(
+    ("head", "names"),
+    [
+        (replace(HEAD, pooling="cls", head="linear"), {"classifier"}),
+        (replace(HEAD, pooling="pooler", head="linear"), {"bert.pooler", "classifier"}),
+        (replace(HEAD, pooling="attention", head="linear"), {"attention.out", "classifier"}),
+        (
+            replace(HEAD, pooling="attention", head="dense", attention_size=8),
+            {"attention.dense", "attention.out", "fc", "classifier"},
+        ),
+        (replace(HEAD, pooling="max", head="bigbird"), {"classifier.dense", "classifier.out_proj"}),
+        (
+            HeadConfig("tokens", "question_answering", "single_label", ("start", "end"), sep_token_id=66),
+            {
+                "qa_classifier.intermediate.dense",
+                "qa_classifier.output.dense",
+                "qa_classifier.output.LayerNorm",
+                "qa_classifier.qa_outputs",
+            },
+        ),
+        (
+            HeadConfig("tokens", "masked_lm", "single_label", ()),
+            {"cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "cls.predictions"},
+        ),
+        (HeadConfig("mean", "none", "regression", ()), set()),
+    ],
+    ids=lambda value: f"{value.pooling} {value.head}" if isinstance(value, HeadConfig) else "",
+)
+def test_what_the_parts_beside_the_encoder_are_called_stays(head: HeadConfig, names: set[str]) -> None:
+    """With other names no folder that anybody has can be loaded."""
+    stored = stored_tensors(Classifier(encoder_config(), head))
+    encoder = ("bert.embeddings.", "bert.encoder.")
+    assert {name.rpartition(".")[0] for name in stored if not name.startswith(encoder)} == names
 
 
 def test_who_may_read_one_file_of_a_folder_may_read_all(folder: Path, tmp_path: Path) -> None:

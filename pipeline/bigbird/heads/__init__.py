@@ -1,0 +1,1 @@
+"""What turns pooled hidden states into logits: a file for each kind, which kinds.py names."""
