@@ -9,7 +9,7 @@ from pipeline.config.corpus import CorpusSettings, LabelledCorpusSettings
 from pipeline.config.label import CheckpointSettings, RaySettings, StorageSettings, TextSettings
 from pipeline.config.loader import load_settings
 from pipeline.config.values import Duration, Name, Settings
-from pipeline.terms import Activation, AttentionType, DeviceKind, HeadKind, PoolingKind
+from pipeline.terms import Activation, AttentionType, DeviceKind, LabelHead, WindowPooling
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 OpenShare = Annotated[float, Field(ge=0, lt=1)]
@@ -78,12 +78,12 @@ class HeadSettings(Settings):
         default="single_label",
         description="What a label is: one of several (softmax), any number of them (a sigmoid for each), or a number.",
     )
-    pooling: PoolingKind = Field(
+    pooling: WindowPooling = Field(
         default="cls",
         description="What the head gets of a window: the vector of its first token (`cls`), that one through a layer "
         "and tanh (`pooler`), the `mean` or `max` over all tokens, or an `attention` over them.",
     )
-    kind: HeadKind = Field(
+    kind: LabelHead = Field(
         default="bigbird",
         description="The head's layers: `linear`, `dense` (dense, ReLU, linear) or `bigbird`, which is transformers' "
         "own.",
