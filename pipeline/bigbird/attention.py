@@ -22,17 +22,23 @@ FIRST_ROW_KEYS_AT_ONCE = 100_000  # one query each: it is the gathered keys that
 
 
 class EveryRow(Protocol):
+    """Attends from every row of the pack: all layers but, for some heads, the last."""
+
     def __call__(self, qkv_TX: Tensor, layout: Layout, heads: int) -> Tensor:
         """qkv_TX [T, 3 * D], as the fused projection leaves it -> context_TD."""
 
 
 class FirstRows(Protocol):
+    """Attends from the first row of each window only: the last layer of a head that looks at nothing else."""
+
     def __call__(self, q_WD: Tensor, kv_TX: Tensor, layout: Layout, heads: int) -> Tensor:
         """Queries of the first rows and kv_TX [T, 2 * D], keys then values -> context_WD."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attention:
+    """One implementation of both functions, for one kind of device."""
+
     every_row: EveryRow
     first_rows: FirstRows
 

@@ -43,11 +43,13 @@ def _attend(q_THE: Tensor, k_THE: Tensor, v_THE: Tensor, bias_TT: Tensor) -> Ten
 
 
 def every_row(qkv_TX: Tensor, layout: Layout, heads: int) -> Tensor:
+    """Attends from every row of qkv_TX [T, 3 * D], in the dtype that it has; gives context_TD."""
     q_THE, k_THE, v_THE = qkv_TX.view(layout.rows, 3, heads, -1).unbind(1)
     return _attend(q_THE, k_THE, v_THE, dense_bias(layout).to(qkv_TX.device))
 
 
 def first_rows(q_WD: Tensor, kv_TX: Tensor, layout: Layout, heads: int) -> Tensor:
+    """Attends from the first row of each window, q_WD, to keys and values kv_TX [T, 2 * D]; gives context_WD."""
     k_THE, v_THE = kv_TX.view(layout.rows, 2, heads, -1).unbind(1)
     bias_WT = dense_bias(layout).to(q_WD.device)[layout.first_row_W]
     return _attend(q_WD.view(len(q_WD), heads, -1), k_THE, v_THE, bias_WT)

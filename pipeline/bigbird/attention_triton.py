@@ -86,14 +86,17 @@ def every_row_kernel(  # type: ignore[no-untyped-def]
 
 
 def tile_size(block_size: int, element_size: int) -> int:
+    """Counts the queries, or keys, of a tile: it divides the block, and takes at most TILE_BYTES a column."""
     return min(block_size, TILE_BYTES // element_size)
 
 
 def warps(tile: int, element_size: int) -> int:
+    """Counts the warps of a program whose tile has `tile` queries of `element_size` bytes."""
     return tile * element_size // 32
 
 
 def every_row(qkv_TX: Tensor, layout: Layout, heads: int) -> Tensor:
+    """Attends from every row of qkv_TX [T, 3 * D], contiguous and on the GPU; gives context_TD."""
     _check(qkv_TX)
     head_size = qkv_TX.shape[1] // (3 * heads)
     tile = tile_size(layout.block_size, qkv_TX.element_size())
@@ -177,6 +180,7 @@ def first_rows_kernel(  # type: ignore[no-untyped-def]
 
 
 def first_rows(q_WD: Tensor, kv_TX: Tensor, layout: Layout, heads: int) -> Tensor:
+    """Attends from the first row of each window, q_WD, to keys and values kv_TX [T, 2 * D]; gives context_WD."""
     _check(q_WD, kv_TX)
     head_size = q_WD.shape[1] // heads
     context_WD = torch.empty_like(q_WD)

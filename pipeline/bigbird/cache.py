@@ -8,4 +8,5 @@ from torch import Tensor
 
 
 def at_once(x: Tensor, *, cpu: int, otherwise: int) -> int:
+    """Chooses `cpu` for what is computed on a CPU without gradients, else `otherwise`."""
     return cpu if x.device.type == "cpu" and not torch.is_grad_enabled() else otherwise

@@ -23,6 +23,8 @@ ROWS_AT_ONCE = 2**62
 
 
 class Encoder(nn.Module):
+    """Token ids of a pack -> the last hidden states. Its parameters are uninitialised."""
+
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.embeddings = Embeddings(config)
@@ -66,6 +68,7 @@ class Embeddings(nn.Module):
         self.scale = math.sqrt(config.hidden_size) if config.rescale_embeddings else None
 
     def forward(self, token_id_T: Tensor, layout: Layout, token_type_T: Tensor | None = None) -> Tensor:
+        """Computes hidden_TD; `token_type_T` is 0 in every row unless it is given."""
         embed_norm, token_type = self.operators.norms.embed_norm, self.token_type.weight[0]
         if token_type_T is not None:  # the kernels know one type for all rows
             embed_norm, token_type = torch_embed_norm, self.token_type(token_type_T)
@@ -74,6 +77,8 @@ class Embeddings(nn.Module):
 
 
 class Layer(nn.Module):
+    """One transformer layer: attention and feed-forward part, each with its residual and norm behind it."""
+
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         size = config.hidden_size
@@ -91,14 +96,16 @@ class Layer(nn.Module):
         self.dropout = nn.Dropout(0.0)
 
     def use(self, operators: Operators, *, first_rows: bool) -> None:
+        """Computes with `operators` from now on; with `first_rows` only that method may be called."""
         self.operators = operators
-        asked = {"qkv": (self.queries, self.keys_and_values)} if first_rows else {}
+        outputs = {"qkv": (self.queries, self.keys_and_values)} if first_rows else {}
         for name in ("qkv", "out", "up", "down"):
             linear = getattr(self, name)
             assert isinstance(linear, Linear), "operators for inference leave no way back"
-            setattr(self, name, operators.product(linear, asked.get(name, (None,))))
+            setattr(self, name, operators.product(linear, outputs.get(name, (None,))))
 
     def forward(self, hidden_TD: Tensor, layout: Layout) -> Tensor:
+        """Computes hidden_TD of the next layer."""
         every_row = self.operators.attention.every_row
         context_TD = every_row(self.qkv(hidden_TD), layout, self.heads)
         return self._after_attention(hidden_TD, context_TD)
@@ -115,8 +122,8 @@ class Layer(nn.Module):
         """What each row needs of itself only; R is T, or W in the last layer."""
         rows = at_once(hidden_RD, cpu=ROWS_AT_ONCE_CPU, otherwise=ROWS_AT_ONCE)
         parts = zip(torch.split(hidden_RD, rows), torch.split(context_RD, rows), strict=True)
-        done = [self._part_after_attention(*part) for part in parts]
-        return done[0] if len(done) == 1 else torch.cat(done)
+        hidden_parts = [self._part_after_attention(*part) for part in parts]
+        return hidden_parts[0] if len(hidden_parts) == 1 else torch.cat(hidden_parts)
 
     def _part_after_attention(self, hidden_RD: Tensor, context_RD: Tensor) -> Tensor:
         add_norm = self.operators.norms.add_norm

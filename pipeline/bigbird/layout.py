@@ -37,6 +37,7 @@ class AttentionGroup:
     bias_GS: Tensor
 
     def to(self, device: torch.device | str) -> "AttentionGroup":
+        """Copies it to a device."""
         return AttentionGroup(
             self.window_G.to(device),
             self.query_block_GQ.to(device),
@@ -121,6 +122,7 @@ class Layout:
 
     @property
     def groups(self) -> tuple[AttentionGroup, ...]:
+        """All attention problems of the pack: each block is a query block of exactly one."""
         return self.wide if self.middle is None else (*self.wide, self.middle)
 
     def spread(self, token_ids_N: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ Outputs = tuple[int, int]  # from, to
 
 
 class Product(Protocol):
+    """A product with one weight and bias, of rows of any number."""
+
     def __call__(self, x_RI: Tensor, outputs: Outputs | None = None) -> Tensor:
         """The product x @ weight.T + bias -> y_RO, of some outputs only if asked for."""
 
@@ -21,11 +23,14 @@ class Product(Protocol):
 
 
 class MakeProduct(Protocol):
+    """Makes a device's product of a `Linear`."""
+
     def __call__(self, linear: "Linear", outputs: Iterable[Outputs | None]) -> Product:
         """What to use in place of `linear`, for the `outputs` that will be asked for."""
 
 
 def keep(linear: "Linear", outputs: Iterable[Outputs | None]) -> Product:
+    """Makes a product of a `Linear` that is the `Linear` itself."""
     return linear
 
 
@@ -33,9 +38,11 @@ class Linear(nn.Linear):
     """Runs everywhere and has gradients."""
 
     def forward(self, x_RI: Tensor, outputs: Outputs | None = None) -> Tensor:
+        """Computes y_RO, of some outputs only if they are given."""
         return F.linear(x_RI, *self.part(outputs))
 
     def activated(self, x_RI: Tensor, activation: Activation) -> Tensor:
+        """Computes activation(product) -> y_RO, of all outputs."""
         return activate(self(x_RI), activation)
 
     def part(self, outputs: Outputs | None) -> tuple[Tensor, Tensor | None]:
@@ -46,6 +53,7 @@ class Linear(nn.Linear):
 
 
 def activate(x: Tensor, activation: Activation) -> Tensor:
+    """Computes the activation of each value of x, of any shape."""
     match activation:
         case "gelu_tanh":
             return F.gelu(x, approximate="tanh")

@@ -21,6 +21,7 @@ class CudaLinear(Linear):
         self.weight, self.bias = linear.weight, linear.bias
 
     def activated(self, x_RI: Tensor, activation: Activation) -> Tensor:
+        """Computes activation(product) -> y_RO; of tanh-GELU with a bias in one kernel."""
         if activation != "gelu_tanh" or self.bias is None:
             return super().activated(x_RI, activation)
         y_RO: Tensor = torch.ops.aten._addmm_activation(self.bias, x_RI, self.weight.t(), use_gelu=True)

@@ -21,14 +21,18 @@ ZERO = 128
 
 
 class Int8Linear(nn.Module):
+    """Holds rounded copies of the weights of the `Linear` that it replaces, for the `outputs` that are wanted."""
+
     def __init__(self, linear: Linear, outputs: Iterable[Outputs | None]) -> None:
         super().__init__()
         self._parts = {chosen: _Int8Weight(*linear.part(chosen)) for chosen in outputs}
 
     def forward(self, x_RI: Tensor, outputs: Outputs | None = None) -> Tensor:
+        """Computes y_RO in x_RI's dtype, of some of the outputs that it was made for."""
         return self._parts[outputs].product(x_RI)
 
     def activated(self, x_RI: Tensor, activation: Activation) -> Tensor:
+        """Computes activation(product) -> y_RO in x_RI's dtype, of all outputs."""
         y_RO = self(x_RI)
         return _tanh_gelu(y_RO) if activation == "gelu_tanh" else activate(y_RO, activation)
 

@@ -23,14 +23,18 @@ EPILOGUES: dict[Activation, tuple[str, str]] = {
 
 
 class MkldnnLinear(nn.Module):
+    """Holds copies of the weights of the `Linear` that it replaces, laid out for the kernel."""
+
     def __init__(self, linear: Linear, outputs: Iterable[Outputs | None]) -> None:
         super().__init__()
         self._parts = {chosen: _packed(*linear.part(chosen)) for chosen in outputs}
 
     def forward(self, x_RI: Tensor, outputs: Outputs | None = None) -> Tensor:
+        """Computes y_RO, of some of the outputs that it was made for."""
         return _product(x_RI, *self._parts[outputs], "none", "")
 
     def activated(self, x_RI: Tensor, activation: Activation) -> Tensor:
+        """Computes activation(product) -> y_RO, of all outputs, in one kernel."""
         return _product(x_RI, *self._parts[None], *EPILOGUES[activation])
 
 

@@ -18,11 +18,15 @@ class Tables:
 
 
 class AddNorm(Protocol):
+    """Adds a layer's update to its input, and normalises each row."""
+
     def __call__(self, hidden_RD: Tensor, update_RD: Tensor, norm: nn.LayerNorm) -> Tensor:
         """norm(hidden + update)."""
 
 
 class EmbedNorm(Protocol):
+    """Embeds token ids, and normalises each row."""
+
     def __call__(
         self,
         token_id_T: Tensor,
@@ -36,11 +40,14 @@ class EmbedNorm(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Norms:
+    """One implementation of both functions, for one kind of device."""
+
     add_norm: AddNorm
     embed_norm: EmbedNorm
 
 
 def torch_add_norm(hidden_RD: Tensor, update_RD: Tensor, norm: nn.LayerNorm) -> Tensor:
+    """Computes normed_RD; any device, differentiable."""
     normed_RD: Tensor = norm(hidden_RD + update_RD)
     return normed_RD
 
@@ -48,6 +55,7 @@ def torch_add_norm(hidden_RD: Tensor, update_RD: Tensor, norm: nn.LayerNorm) -> 
 def torch_embed_norm(
     token_id_T: Tensor, position_T: Tensor, tables: Tables, dropout: nn.Dropout, norm: nn.LayerNorm
 ) -> Tensor:
+    """Computes normed_TD; any device, differentiable."""
     word_TD = F.embedding(token_id_T, tables.word_VD)
     if tables.scale is not None:
         word_TD = word_TD * tables.scale

@@ -37,6 +37,7 @@ def add_norm_kernel(  # type: ignore[no-untyped-def]
     D: tl.constexpr,
     LANES: tl.constexpr,
 ):
+    """One program for each row."""
     offset_D = tl.arange(0, LANES)
     real_D = offset_D < D
     row = tl.program_id(0).to(tl.int64) * D
@@ -46,6 +47,7 @@ def add_norm_kernel(  # type: ignore[no-untyped-def]
 
 
 def add_norm(hidden_RD: Tensor, update_RD: Tensor, norm: nn.LayerNorm) -> Tensor:
+    """Computes normed_RD in one kernel; contiguous tensors on a GPU."""
     _check(norm, hidden_RD, update_RD)
     rows, size = hidden_RD.shape
     normed_RD = torch.empty_like(hidden_RD)
@@ -68,6 +70,7 @@ def embed_norm_kernel(  # type: ignore[no-untyped-def]
     D: tl.constexpr,
     LANES: tl.constexpr,
 ):
+    """One program for each row."""
     offset_D = tl.arange(0, LANES)
     real_D = offset_D < D
     word_ptr += tl.load(token_id_ptr + tl.program_id(0)).to(tl.int64) * D
@@ -82,6 +85,7 @@ def embed_norm_kernel(  # type: ignore[no-untyped-def]
 def embed_norm(
     token_id_T: Tensor, position_T: Tensor, tables: Tables, dropout: nn.Dropout, norm: nn.LayerNorm
 ) -> Tensor:
+    """Computes normed_TD in one kernel; contiguous tensors on a GPU, and no dropout."""
     _check(norm, token_id_T, position_T, tables.word_VD, tables.position_PD, tables.token_type_D)
     assert not (dropout.training and dropout.p), "no dropout: train with TORCH_NORMS"
     rows, size = len(token_id_T), tables.word_VD.shape[1]

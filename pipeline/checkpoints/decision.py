@@ -13,8 +13,8 @@ def with_decision(folder: Path, thresholds: Mapping[str, float], temperature: fl
     """The file for a checkpoint's folder; whatever else it says there stays, other labels' thresholds too."""
     path = folder / ROOKERY_JSON
     file = JsonFile.read(path) if path.is_file() else JsonFile(path, {})
-    said = {key: value for key, value in file.values.items() if value is not None}
-    said["temperature"] = temperature
+    settings = {key: value for key, value in file.values.items() if value is not None}
+    settings["temperature"] = temperature
     if merged := {**file.nested("thresholds").values, **thresholds}:
-        said["thresholds"] = merged
-    return json.dumps(said, indent=2, ensure_ascii=False).encode() + b"\n"
+        settings["thresholds"] = merged
+    return json.dumps(settings, indent=2, ensure_ascii=False).encode() + b"\n"

@@ -43,6 +43,8 @@ ADAPTER_NAMES = re.compile(r"\b(?:lora|ia3)_|\bbase_layer\.|^base_model\.model\.
 
 @dataclass(frozen=True, slots=True)
 class CheckpointFolder:
+    """What a checkpoint's folder says of itself, and where its large files are."""
+
     path: Path
     encoder: EncoderConfig
     head: HeadConfig
@@ -103,12 +105,13 @@ def tokenizer_files(path: Path) -> dict[str, Path]:
 
 def refuse_adapter(path: Path) -> None:
     """Raises CheckpointError for an adapter (LoRA): it holds differences to a model that is elsewhere."""
-    found = [name for name in ADAPTERS if name == path.name or (path / name).is_file()]
-    if found:
-        raise adapter_error(path, f"has {found[0]}" if path.is_dir() else "so called")
+    adapters = [name for name in ADAPTERS if name == path.name or (path / name).is_file()]
+    if adapters:
+        raise adapter_error(path, f"has {adapters[0]}" if path.is_dir() else "so called")
 
 
 def adapter_error(where: object, why: str) -> CheckpointError:
+    """Builds the error for a file or folder `where` that is of an adapter, which `why` shows."""
     return CheckpointError(
         f"{where}: {why}: it is of an adapter (LoRA), which holds differences to a model's weights and cannot be run "
         "alone; merge the two with peft: model = model.merge_and_unload(), then model.save_pretrained(folder), and "
@@ -127,6 +130,11 @@ def rookery_settings(folder: Path) -> JsonFile:
 
 
 def weight_files(path: Path) -> tuple[Path, ...]:
+    """Finds the files that hold a folder's weights: one, or shards in their order.
+
+    Raises:
+        CheckpointError: there are none, or an index names files that are not there.
+    """
     for name in WEIGHTS:
         index = path / f"{name}.index.json"
         if (path / name).is_file():
@@ -138,8 +146,8 @@ def weight_files(path: Path) -> tuple[Path, ...]:
 
 def other_weight_files(path: Path) -> tuple[Path, ...]:
     """The files of a folder that hold its weights a second time, and are not read."""
-    found = [path / name for name in WEIGHTS if (path / name).is_file()]
-    return tuple(file for file in found if file not in weight_files(path))
+    files = [path / name for name in WEIGHTS if (path / name).is_file()]
+    return tuple(file for file in files if file not in weight_files(path))
 
 
 def _shards(index: Path) -> tuple[Path, ...]:
@@ -157,8 +165,8 @@ def _required(path: Path, name: str) -> Path:
 
 
 def _missing(path: Path, name: str) -> CheckpointError:
-    found = ", ".join(sorted(entry.name for entry in path.iterdir())) or "nothing"
-    return CheckpointError(f"{path}: {name} is missing; found {found}: fetch the complete folder")
+    entries = ", ".join(sorted(entry.name for entry in path.iterdir())) or "nothing"
+    return CheckpointError(f"{path}: {name} is missing; found {entries}: fetch the complete folder")
 
 
 def _contents(files: Iterable[Path]) -> list[str]:

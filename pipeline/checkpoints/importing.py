@@ -51,9 +51,16 @@ class ImportSource:
 
     @property
     def folder(self) -> Path:
+        """The folder that the weights are, or lie in."""
         return self.weights if self.weights.is_dir() else self.weights.parent
 
     def config_file(self) -> JsonFile:
+        """Reads the encoder's config.json.
+
+        Raises:
+            ConfigError: there is none.
+            CheckpointError: it is no JSON object.
+        """
         path = self.config or self.folder
         path = path / "config.json" if path.is_dir() else path
         if not path.is_file():
@@ -93,13 +100,13 @@ class ImportSource:
         """
         if not self.weights.is_dir():
             return None
-        found = self._others(known=self.weight_files())
-        if len(found) > 1:
+        head_files = self._others(known=self.weight_files())
+        if len(head_files) > 1:
             raise ConfigError(
-                f"{self.weights}: several files may hold the head: {', '.join(path.name for path in found)}; leave "
-                "one of them in the folder"
+                f"{self.weights}: several files may hold the head: {', '.join(path.name for path in head_files)}; "
+                "leave one of them in the folder"
             )
-        return found[0] if found else None
+        return head_files[0] if head_files else None
 
     def _others(self, known: tuple[Path, ...]) -> list[Path]:
         """The folder's files that may hold weights under other names than the usual ones."""
@@ -173,7 +180,7 @@ def _head(source: ImportSource, recognised: Recognised, config: JsonFile, settin
             f"{source.weights}: the weights don't say what follows the last layer; give --problem-type single_label "
             "(softmax), multi_label (sigmoid) or regression (nothing)"
         )
-    told = {
+    rookery_values = {
         "pooling": pooling,
         "head": recognised.head,
         "attention_size": recognised.attention_size,
@@ -182,16 +189,16 @@ def _head(source: ImportSource, recognised: Recognised, config: JsonFile, settin
         "problem_type": problem_type,
     }
     config = _with_outputs(config, recognised.outputs)
-    return read_head(config, JsonFile(Path("command line"), told))
+    return read_head(config, JsonFile(Path("command line"), rookery_values))
 
 
 def _pooling(source: ImportSource, recognised: Recognised, config: JsonFile, settings: JsonFile) -> PoolingKind:
-    told = source.pooling or settings.choice("pooling", get_args(PoolingKind), None)
+    stated = source.pooling or settings.choice("pooling", get_args(PoolingKind), None)
     if recognised.pooling:
-        _refuse_other(source, "pooling", told, recognised.pooling)
+        _refuse_other(source, "pooling", stated, recognised.pooling)
         return recognised.pooling
-    if told:
-        return told
+    if stated:
+        return stated
     for architecture in [*(config.get("architectures") or []), "BigBirdModel"]:
         pooling, head = ARCHITECTURES.get(architecture, (None, None))
         if pooling and head == recognised.head:
@@ -203,10 +210,10 @@ def _pooling(source: ImportSource, recognised: Recognised, config: JsonFile, set
     )
 
 
-def _refuse_other(source: ImportSource, key: str, told: object, shown: str) -> None:
-    if told not in (None, shown):
+def _refuse_other(source: ImportSource, key: str, stated: object, shown: str) -> None:
+    if stated not in (None, shown):
         raise ConfigError(
-            f"{source.weights}: {key} is said to be {told!r}; expected {shown!r}, which is what the weights show"
+            f"{source.weights}: {key} is said to be {stated!r}; expected {shown!r}, which is what the weights show"
         )
 
 
@@ -220,5 +227,5 @@ def _with_outputs(config: JsonFile, outputs: int) -> JsonFile:
 
 def _without_head(settings: JsonFile) -> Mapping[str, Any]:
     """What rookery.json says beside the head, which is written anew."""
-    kept = ("thresholds", "temperature", "windows")
-    return {key: settings.values[key] for key in kept if key in settings.values}
+    keys = ("thresholds", "temperature", "windows")
+    return {key: settings.values[key] for key in keys if key in settings.values}

@@ -25,6 +25,7 @@ class JsonFile:
 
     @classmethod
     def read(cls, path: Path) -> Self:
+        """Reads a file that holds one object."""
         values = _parsed(path)
         if not isinstance(values, dict):
             raise CheckpointError(f"{path}: expected a JSON object, found {type(values).__name__}")
@@ -39,12 +40,15 @@ class JsonFile:
         return [cls(path, value, f"{number}.") for number, value in enumerate(values)]
 
     def get(self, key: str) -> Any:
+        """Gives the value as it stands in the file; None where it is absent or null."""
         return self.values.get(key)
 
     def wrong(self, key: str, expected: str) -> CheckpointError:
+        """Builds the error that says what a key's value is and what was expected."""
         return CheckpointError(f"{self.path}: {self.prefix}{key} is {self.get(key)!r}; expected {expected}")
 
     def refuse_unknown_keys(self, accepted: Collection[str]) -> None:
+        """Raises for the first key that is not among those accepted."""
         for key in self.values:
             if key not in accepted:
                 raise CheckpointError(
@@ -53,6 +57,7 @@ class JsonFile:
                 )
 
     def nested(self, key: str) -> "JsonFile":
+        """Reads the object under a key; an empty one where it is absent or null."""
         values = self.get(key)
         if values is None:
             values = {}
@@ -61,10 +66,12 @@ class JsonFile:
         return JsonFile(self.path, values, f"{self.prefix}{key}.")
 
     def integer(self, key: str, default: int, *, minimum: int = 1) -> int:
+        """Reads a whole number of at least `minimum`, or the default."""
         value = self.optional_integer(key, minimum=minimum)
         return default if value is None else value
 
     def optional_integer(self, key: str, *, minimum: int) -> int | None:
+        """Reads a whole number of at least `minimum`, or None."""
         value = self.get(key)
         if value is None:
             return None
@@ -73,6 +80,7 @@ class JsonFile:
         return value
 
     def number(self, key: str, default: float) -> float:
+        """Reads a finite number, or the default."""
         value = self.get(key)
         if value is None:
             return default
@@ -83,6 +91,7 @@ class JsonFile:
         return float(value)
 
     def boolean(self, key: str, default: bool) -> bool:
+        """Reads true or false, or the default."""
         value = self.get(key)
         if value is None:
             return default
@@ -91,6 +100,7 @@ class JsonFile:
         return value
 
     def choice(self, key: str, choices: Sequence[Choice], default: Choice) -> Choice:
+        """Reads one of the choices, or the default."""
         value = self.get(key)
         if value is None:
             return default

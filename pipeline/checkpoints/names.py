@@ -98,10 +98,10 @@ def load_encoder(folder: CheckpointFolder, classifier: Classifier) -> None:
     places = stored_tensors(classifier)
     ours = {name: place for name, place in places.items() if name.startswith(ENCODER)}
     refuse_other_weights(folder.path)
-    found = _fill_all(ours, read_all(folder.weight_files))
-    missing = set(ours) - set(found) - set(UNUSED)
+    names_in_files = _fill_all(ours, read_all(folder.weight_files))
+    missing = set(ours) - set(names_in_files) - set(UNUSED)
     if missing:
-        _refuse_adapter_names(folder.path, found)
+        _refuse_adapter_names(folder.path, names_in_files)
         raise CheckpointError(
             f"{folder.path}: the weights are not those of a BigBird; missing: {listed(sorted(missing))}"
         )
@@ -123,22 +123,22 @@ def fill(
         CheckpointError: they are not exactly those of this classifier.
     """
     places = stored_tensors(classifier)
-    found = _fill_all(places, stored, rename)
-    _refuse_other_names(where, classifier.head_config, found, {n: original(n) for n in places})
+    names_in_files = _fill_all(places, stored, rename)
+    _refuse_other_names(where, classifier.head_config, names_in_files, {n: original(n) for n in places})
 
 
 def _fill_all(places: Mapping[str, Tensor], stored: Iterable[Stored], rename: Rename = str) -> dict[str, str]:
     """Fills the places that there are tensors for; returns our names of all tensors, with those in the files."""
     tied = TIED if set(TIED.values()) <= set(places) else {}
-    found: dict[str, str] = {}
+    names_in_files: dict[str, str] = {}
     for file, stored_name, tensor in stored:
         name = _current_name(rename(stored_name))
         name = tied.get(name, name)
         if name in places:
-            fill_or_compare = _refuse_other_values if name in found else _fill
+            fill_or_compare = _refuse_other_values if name in names_in_files else _fill
             fill_or_compare(places[name], tensor, stored_name, file)
-        found[name] = stored_name
-    return found
+        names_in_files[name] = stored_name
+    return names_in_files
 
 
 def save(
@@ -255,13 +255,15 @@ def _refuse_other_values(place: Tensor, tensor: Tensor, name: str, file: Path) -
         )
 
 
-def _refuse_other_names(where: Path, head: HeadConfig, found: Mapping[str, str], expected: Mapping[str, str]) -> None:
+def _refuse_other_names(
+    where: Path, head: HeadConfig, names_in_files: Mapping[str, str], expected: Mapping[str, str]
+) -> None:
     """Each with our name -> the name to show."""
     unused = {*UNUSED, *UNUSED_BY.get(head.head, ())}
-    missing = [expected[name] for name in expected.keys() - found.keys()]
-    surplus = [found[name] for name in found.keys() - expected.keys() - unused]
+    missing = [expected[name] for name in expected.keys() - names_in_files.keys()]
+    surplus = [names_in_files[name] for name in names_in_files.keys() - expected.keys() - unused]
     if missing or surplus:
-        _refuse_adapter_names(where, found)
+        _refuse_adapter_names(where, names_in_files)
         raise CheckpointError(
             f"{where}: the weights are not those of {head_keys(head)['architectures'][0]} with this config.json "
             f"(pooling {head.pooling}, head {head.head}); missing: {listed(sorted(missing))}; not expected: "
@@ -269,7 +271,7 @@ def _refuse_other_names(where: Path, head: HeadConfig, found: Mapping[str, str],
         )
 
 
-def _refuse_adapter_names(where: Path, found: Mapping[str, str]) -> None:
-    adapters = [name for name in found.values() if ADAPTER_NAMES.search(name)]
+def _refuse_adapter_names(where: Path, names_in_files: Mapping[str, str]) -> None:
+    adapters = [name for name in names_in_files.values() if ADAPTER_NAMES.search(name)]
     if adapters:
         raise adapter_error(where, f"holds {adapters[0]}")

@@ -28,7 +28,7 @@ _WORDS = "embeddings.word_embeddings.weight"
 OF_ENCODER = ("embeddings.", "encoder.", "pooler.")  # BigBirdModel's own attributes
 # What torch.compile, FSDP and activation checkpointing put into names, anywhere.
 WRAPPERS = re.compile(r"\b(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
-# Parts, in the order in which they compute, under the names that checkpoint.py stores them by.
+# Parts, in the order in which they compute, under the names that names.py stores them by.
 INNER_ATTENTION, ATTENTION, DENSE, LINEAR = "attention.dense", "attention.out", "fc", "classifier"
 OF_ATTENTION = (INNER_ATTENTION, ATTENTION)
 READINGS = tuple(
@@ -47,7 +47,7 @@ _OF_TRAINING = re.compile(
     re.IGNORECASE,
 )
 # Heads of transformers' own, by the layers that only they have.
-OWN: Mapping[str, HeadKind] = {
+OF_TRANSFORMERS: Mapping[str, HeadKind] = {
     "classifier.dense": "bigbird",
     "qa_classifier.qa_outputs": "question_answering",
     "cls.predictions.transform.dense": "masked_lm",
@@ -68,8 +68,8 @@ class Named:
     def layers(self) -> dict[str, str]:
         """Parts and the layers that they are said to be."""
         parts = dict(zip((ATTENTION, INNER_ATTENTION), reversed(self.attention), strict=False))
-        told = {DENSE: self.dense, LINEAR: self.linear}
-        return parts | {part: layer for part, layer in told.items() if layer is not None}
+        layers = {DENSE: self.dense, LINEAR: self.linear}
+        return parts | {part: layer for part, layer in layers.items() if layer is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Recognised:
 
     `pooling` is None where weights don't say it; `outputs` is 0 for heads with outputs of their own.
 
-    `names` has, for each name in the state dict, that under which checkpoint.py stores the tensor; `layers` the head's
+    `names` has, for each name in the state dict, that under which names.py stores the tensor; `layers` the head's
     layers as they are called there, with ours. `absent_biases` are zeros: the softmax of an attention does not see what
     is added to all scores, so people leave that bias out. `left_out` are tensors that no prediction depends on, or that
     are of other heads.
@@ -96,11 +96,11 @@ class Recognised:
     left_out: tuple[str, ...] = ()
 
     def rename(self, name: str) -> str:
-        """The name under which checkpoint.py stores a tensor of the state dict."""
+        """The name under which names.py stores a tensor of the state dict."""
         return self.names.get(name, name)
 
     def original(self, name: str) -> str:
-        """The name in the state dict of what checkpoint.py stores as `name`."""
+        """The name in the state dict of what names.py stores as `name`."""
         theirs = next((theirs for theirs, ours in self.names.items() if ours == name), None)
         if theirs is not None:
             return theirs
@@ -162,37 +162,37 @@ def recognise(shapes: Shapes, where: object, named: Named | None = None) -> Reco
 
 def _encoder(plain: Mapping[str, str], where: object, named: Named) -> str:
     """What comes before BigBirdModel's own names, without wrappers."""
-    found = sorted({s.removesuffix(_WORDS) for s in plain.values() if s.endswith(_WORDS)})
-    found = [prefix for prefix in found if not prefix or prefix.endswith(".")]
+    prefixes = sorted({s.removesuffix(_WORDS) for s in plain.values() if s.endswith(_WORDS)})
+    prefixes = [prefix for prefix in prefixes if not prefix or prefix.endswith(".")]
     if named.encoder is not None:
-        told = WRAPPERS.sub("", named.encoder.rstrip(".") + "." if named.encoder else "")
-        told = _meant(told, found)
-        if told not in found:
+        prefix = WRAPPERS.sub("", named.encoder.rstrip(".") + "." if named.encoder else "")
+        prefix = _meant(prefix, prefixes)
+        if prefix not in prefixes:
             raise CheckpointError(
-                f"{where}: holds no BigBird encoder as {named.encoder!r}; found {listed(sorted(found))}"
+                f"{where}: holds no BigBird encoder as {named.encoder!r}; found {listed(sorted(prefixes))}"
             )
-        return told
-    if not found:
+        return prefix
+    if not prefixes:
         raise CheckpointError(
             f"{where}: holds no BigBird encoder: none of bigbird.{_WORDS}, bert.{_WORDS} or any other name before "
             f"{_WORDS}; found {listed(sorted(plain))}; expected {_accepted()}"
         )
-    if len(found) > 1:
+    if len(prefixes) > 1:
         raise CheckpointError(
-            f"{where}: holds several encoders: {', '.join(prefix or repr('') for prefix in found)}; give the one to "
+            f"{where}: holds several encoders: {', '.join(prefix or repr('') for prefix in prefixes)}; give the one to "
             "import with --encoder"
         )
-    return found[0]
+    return prefixes[0]
 
 
-def _meant(told: str, names: Collection[str]) -> str:
+def _meant(given: str, names: Collection[str]) -> str:
     """The one name that ends so, where none is so."""
-    longer = [name for name in names if name.endswith(f".{told}")]
-    return longer[0] if told not in names and len(longer) == 1 else told
+    longer = [name for name in names if name.endswith(f".{given}")]
+    return longer[0] if given not in names and len(longer) == 1 else given
 
 
 def _is_of_encoder(short: str, prefix: str) -> bool:
-    return short.startswith(tuple(prefix + own for own in OF_ENCODER))
+    return short.startswith(tuple(prefix + attribute for attribute in OF_ENCODER))
 
 
 def _is_of_training(short: str, shape: tuple[int, ...]) -> bool:
@@ -217,7 +217,7 @@ def _parent(prefix: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _RecognisedHead:
     """The head: its tensors' names and ours, and what it is."""
 
     names: Mapping[str, str]
@@ -248,13 +248,13 @@ class _Head:
         weights = {n.rpartition(".")[0]: s for n, s in self.shapes.items() if _kind(n) == "weight"}
         object.__setattr__(self, "layers", {n: s for n, s in weights.items() if len(s) == 2})
 
-    def recognised(self) -> _Found:
-        for layer, own in OWN.items():
+    def recognised(self) -> _RecognisedHead:
+        for layer, kind in OF_TRANSFORMERS.items():
             if f"{self.parent}{layer}.weight" in self.shapes:
-                return self._own(own)
+                return self._of_transformers(kind)
         self._check_tensors()
         if not self.layers:
-            return _Found({}, {}, None, "none", 0)
+            return _RecognisedHead({}, {}, None, "none", 0)
         parts = self._reading()
         layers = {layer: part for part, layer in parts.items()}
         names = {
@@ -264,7 +264,7 @@ class _Head:
             if f"{layer}.{kind}".lstrip(".") in self.shapes
         }
         has_bias = f"{ATTENTION}.bias" in names.values()
-        return _Found(
+        return _RecognisedHead(
             names=names,
             layers=layers,
             pooling="attention" if ATTENTION in parts else None,
@@ -275,10 +275,10 @@ class _Head:
             absent_biases=(f"{ATTENTION}.bias",) if ATTENTION in parts and not has_bias else (),
         )
 
-    def _own(self, own: HeadKind) -> _Found:
+    def _of_transformers(self, kind: HeadKind) -> _RecognisedHead:
         names = {name: name.removeprefix(self.parent) for name in self.shapes}
         outputs = self.shapes.get(f"{self.parent}classifier.out_proj.bias", (0,))[0]
-        return _Found(names, {}, "cls" if own == "bigbird" else "tokens", own, outputs)
+        return _RecognisedHead(names, {}, "cls" if kind == "bigbird" else "tokens", kind, outputs)
 
     def _size(self, parts: Mapping[str, str], part: str) -> int | None:
         return self.layers[parts[part]][0] if part in parts else None
@@ -288,7 +288,7 @@ class _Head:
         kinds: dict[str, set[str]] = {}
         for name in self.shapes:
             kinds.setdefault(name.rpartition(".")[0], set()).add(_kind(name))
-        missing = [f"{layer}.weight" for layer, found in kinds.items() if found == {"bias"}]
+        missing = [f"{layer}.weight" for layer, present in kinds.items() if present == {"bias"}]
         if missing:
             raise self._unknown(missing=missing)
         surplus = [
@@ -303,15 +303,15 @@ class _Head:
 
     def _reading(self) -> dict[str, str]:
         """Parts -> layers, in the only way that there is."""
-        told = self.named.layers
-        unknown = [layer for layer in told.values() if self._plain(layer) not in self.layers]
+        named = self.named.layers
+        unknown = [layer for layer in named.values() if self._plain(layer) not in self.layers]
         if unknown:
-            raise CheckpointError(f"{self.where}: has no linear layer {unknown[0]!r}; found {self._found()}")
-        told = {part: self._plain(layer) for part, layer in told.items()}
-        possible = [reading for reading in self._readings() if told.items() <= reading.items()]
-        as_named = [reading for reading in possible if self._fits_names(reading, told)]
+            raise CheckpointError(f"{self.where}: has no linear layer {unknown[0]!r}; found {self._listed()}")
+        named = {part: self._plain(layer) for part, layer in named.items()}
+        possible = [reading for reading in self._readings() if named.items() <= reading.items()]
+        as_named = [reading for reading in possible if self._fits_names(reading, named)]
         # what has no part in it is of another head, if whoever imports says so
-        covered = max(map(len, as_named), default=0) if told else len(self.layers)
+        covered = max(map(len, as_named), default=0) if named else len(self.layers)
         as_named = [reading for reading in as_named if len(reading) == covered]
         most = max(map(self._agreement, as_named), default=0)
         as_named = [reading for reading in as_named if self._agreement(reading) == most]
@@ -334,18 +334,18 @@ class _Head:
         inputs = {INNER_ATTENTION: self.hidden, ATTENTION: inner_size, DENSE: self.hidden, LINEAR: dense_size}
         return all(shape[1] == inputs[part] for part, shape in parts.items()) and (parts.get(ATTENTION, (1, 0))[0] == 1)
 
-    def _fits_names(self, reading: Mapping[str, str], told: Mapping[str, str]) -> bool:
+    def _fits_names(self, reading: Mapping[str, str], named: Mapping[str, str]) -> bool:
         """Whether names agree: an attention is called or said to be one, and no other layer is called one unasked."""
         attention = [reading[part] for part in OF_ATTENTION if part in reading]
         others = [reading[part] for part in (DENSE, LINEAR) if part in reading]
-        said = set(told.values())
+        named_layers = set(named.values())
         if self.named.attends:
             return bool(attention)
-        if attention and not any(n in said or self._says(MAY_BE_ATTENTION, n) for n in attention):
+        if attention and not any(n in named_layers or self._says(MAY_BE_ATTENTION, n) for n in attention):
             return False
-        if len(reading) == 1 and self._says(FIRST_OF_MORE, others[0]) and others[0] not in said:
+        if len(reading) == 1 and self._says(FIRST_OF_MORE, others[0]) and others[0] not in named_layers:
             return False
-        return not any(self._says(IS_ATTENTION, name) for name in others if name not in said)
+        return not any(self._says(IS_ATTENTION, name) for name in others if name not in named_layers)
 
     def _agreement(self, reading: Mapping[str, str]) -> int:
         """How well names agree: those of an attention that say so, less those of other parts that do."""
@@ -383,19 +383,19 @@ class _Head:
             )
         return CheckpointError(
             f"{self.where}: by shapes and names alone the layers beside the encoder are of no known classifier; found "
-            f"{self._found()}; they can be read as: {'; '.join(dict.fromkeys(ways))}: give the one that is right. "
+            f"{self._listed()}; they can be read as: {'; '.join(dict.fromkeys(ways))}: give the one that is right. "
             "What it leaves out must be of another head, and is not imported"
         )
 
     def _unknown(self, missing: Collection[str] = (), surplus: Collection[str] = ()) -> CheckpointError:
         return CheckpointError(
-            f"{self.where}: the layers beside the encoder are of no known classifier; found {self._found()} beside a "
+            f"{self.where}: the layers beside the encoder are of no known classifier; found {self._listed()} beside a "
             f"hidden size of {self.hidden}; missing: {listed(sorted(missing))}; "
             f"not expected: {listed(sorted(surplus))}; expected {_accepted()}; a tensor that no prediction depends on "
             "has to be taken out of the state dict"
         )
 
-    def _found(self) -> str:
+    def _listed(self) -> str:
         return ", ".join(f"{name} {list(shape)}" for name, shape in self.shapes.items())
 
 

@@ -20,6 +20,8 @@ UNSAFE = re.compile(r"GLOBAL ([\w.]+)")  # how torch names what it does not load
 
 
 class Stored(NamedTuple):
+    """A tensor, the file that holds it and its name there."""
+
     file: Path
     name: str
     tensor: Tensor
@@ -47,9 +49,9 @@ def _read_pickle(file: Path) -> Iterator[tuple[str, Tensor]]:
         state = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except Exception as error:  # a broken pickle raises nearly anything
         unsafe = UNSAFE.search(str(error))
-        found = f"an object of {unsafe.group(1)}" if unsafe else type(error).__name__
+        content = f"an object of {unsafe.group(1)}" if unsafe else type(error).__name__
         raise CheckpointError(
-            f"{file}: cannot be read as a plain state dict ({found}); it is damaged, or holds more than names and "
+            f"{file}: cannot be read as a plain state dict ({content}); it is damaged, or holds more than names and "
             "tensors, such as a whole model or a training run's settings, which are not loaded from a pickle: fetch "
             "the file again, or save the weights alone where you trust it, with torch.save(model.state_dict(), path) "
             "or torch.save(torch.load(path, weights_only=False)['state_dict'], path) or, better, as safetensors"
@@ -64,13 +66,13 @@ def _read_pickle(file: Path) -> Iterator[tuple[str, Tensor]]:
 
 def _weights(file: Path, state: Mapping[object, object]) -> Mapping[object, object]:
     """The mapping that holds a model's weights, wherever a training loop put it; `state` itself where there is none."""
-    found = dict(_holding_words("", state))
-    if len(found) > 1:
+    models = dict(_holding_words("", state))
+    if len(models) > 1:
         raise CheckpointError(
-            f"{file}: holds several models' weights, under {', '.join(sorted(found))}; expected those of one: save "
+            f"{file}: holds several models' weights, under {', '.join(sorted(models))}; expected those of one: save "
             "the ones that you want alone, with torch.save(torch.load(path, weights_only=True)[key], path)"
         )
-    return next(iter(found.values()), state)
+    return next(iter(models.values()), state)
 
 
 def _holding_words(path: str, state: Mapping[object, object]) -> Iterator[tuple[str, Mapping[object, object]]]:
@@ -82,7 +84,7 @@ def _holding_words(path: str, state: Mapping[object, object]) -> Iterator[tuple[
             yield from _holding_words(f"{path}.{key}".lstrip("."), value)
 
 
-def _no_state_dict(file: Path, found: str) -> CheckpointError:
+def _no_state_dict(file: Path, content: str) -> CheckpointError:
     return CheckpointError(
-        f"{file}: holds {found}; expected a state dict, names and tensors only: save model.state_dict()"
+        f"{file}: holds {content}; expected a state dict, names and tensors only: save model.state_dict()"
     )
