@@ -166,7 +166,7 @@ def _facts(outcome: EvaluationOutcome, now: datetime) -> dict[str, str]:
         "documents": documents_in_words(outcome),
         "problem type": f"{task.problem_type}, {len(task.labels):,} outputs",
         "windows": f"{policy.long_documents}, at most {policy.max_tokens:,} tokens, overlap {policy.overlap:,}, "
-        f"aggregated by {plan.scoring.aggregation}",
+        f"aggregated by {policy.aggregation}",
         "computed in": plan.scoring.dtype,
         "scoring key": plan.scoring.key,
         "decision key": task.key,

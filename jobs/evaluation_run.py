@@ -95,14 +95,14 @@ def measure_split(job: EvaluationJob, plan: Plan, splits: Splits, fitted: Fit | 
     check_error_budget(job, joined)
     task = fitted.task if fitted else classification(plan)
     check_measurable(joined.examples, task.problem_type, splits.measured.title)
-    own_windows = window_policy(job.text, plan.checkpoint) == window_policy(TextSettings(), plan.checkpoint)
+    checkpoint_policy = window_policy(TextSettings(), plan.checkpoint.windows, plan.checkpoint.encoder.max_positions)
     return EvaluationOutcome(
         job=job,
         plan=plan,
         splits=splits,
         joined=joined,
         fit=fitted,
-        own_windows=own_windows,
+        own_windows=plan.scoring.policy == checkpoint_policy,
         found=measure_regression(joined.examples)
         if task.problem_type == "regression"
         else evaluate_classification(task, joined.examples),

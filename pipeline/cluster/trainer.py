@@ -28,7 +28,7 @@ from pipeline.config.train import TrainJob
 from pipeline.errors import ConflictError, RetryableError
 from pipeline.inference.budget import default_budget
 from pipeline.inference.dtype import resolve_dtype
-from pipeline.planning.scoring import chosen_policy
+from pipeline.planning.scoring import window_policy
 from pipeline.training.prepare import Prepared
 from pipeline.training.run import PROGRESS, TrainingRun, reporter, work
 from pipeline.training.workers import Workers
@@ -42,12 +42,10 @@ LOCK_WAIT_S = 60.0  # a worker of a run that was killed may take a while to end
 def make_run(job: TrainJob, prepared: Prepared) -> TrainingRun:
     """What every worker is told. Raises ConfigError."""
     kind = job.compute.device
-    policy, aggregation = chosen_policy(job.text, prepared.windows, prepared.encoder.max_positions)
     return TrainingRun(
         job=job,
         prepared=prepared,
-        policy=policy,
-        aggregation=aggregation,
+        policy=window_policy(job.text, prepared.windows, prepared.encoder.max_positions),
         device=kind,
         dtype=resolve_dtype(job.compute.dtype, kind),
         budget=job.compute.token_budget or default_budget(kind),

@@ -114,7 +114,7 @@ class Plan:
                 "weights_digest": self.scoring.weights_digest,
                 "tokenizer_digest": self.scoring.tokenizer_digest,
                 "dtype": self.scoring.dtype,
-                "windows": asdict(self.scoring.policy) | {"aggregation": self.scoring.aggregation},
+                "windows": asdict(self.scoring.policy),
                 "task": self.checkpoint.head.task,
             },
         )

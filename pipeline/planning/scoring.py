@@ -12,7 +12,7 @@ from pipeline.inference.dtype import resolve_dtype
 from pipeline.planning.checkpoint_task import check_questions, make_task
 from pipeline.storage.objects import Storage
 from pipeline.tasks.task import Task
-from pipeline.terms import Aggregation, Dtype
+from pipeline.terms import Dtype
 from pipeline.text.packer import Packer
 from pipeline.text.tokenizer import Tokenizer
 from pipeline.text.windows import WindowPolicy
@@ -29,7 +29,6 @@ class Scoring:
     weights_digest: str
     tokenizer_digest: str
     policy: WindowPolicy
-    aggregation: Aggregation
     dtype: Dtype
     token_budget: int
     located: bool = False  # whether the task needs LOCATED_FIELDS
@@ -65,38 +64,35 @@ def open_scorer(storage: Storage, job: Job) -> Scorer:
     checkpoint = CheckpointFolder.open(storage.fetch_folder(job.checkpoint.uri))
     tokenizer = Tokenizer.open(checkpoint.path)
     tokenizer.check_fits(checkpoint.encoder.vocab_size, checkpoint.path)
-    policy, aggregation = window_policy(job.text, checkpoint)
-    task = make_task(job.task, checkpoint, aggregation)
+    policy = window_policy(job.text, checkpoint.windows, checkpoint.encoder.max_positions)
+    task = make_task(job.task, checkpoint, policy.aggregation)
     check_questions(task, checkpoint, tokenizer, policy)
-    return Scorer(checkpoint, tokenizer, task, _scoring(job, checkpoint, policy, aggregation, task))
+    return Scorer(checkpoint, tokenizer, task, _scoring(job, checkpoint, policy, task))
 
 
-def window_policy(settings: TextSettings, checkpoint: CheckpointFolder) -> tuple[WindowPolicy, Aggregation]:
-    """The job's settings, then the checkpoint's, then ours: policy and aggregation. Raises ConfigError."""
-    return chosen_policy(settings, checkpoint.windows, checkpoint.encoder.max_positions)
+def window_policy(settings: TextSettings, preferred: WindowConfig, max_positions: int) -> WindowPolicy:
+    """Chooses how documents are cut for an encoder of `max_positions` tokens, and how their windows are aggregated.
 
-
-def chosen_policy(settings: TextSettings, own: WindowConfig, longest: int) -> tuple[WindowPolicy, Aggregation]:
-    """Chooses the windows of an encoder of `longest` positions, and how they are aggregated.
-
-    The job's settings decide, then the checkpoint's (`own`), then ours. Raises ConfigError.
+    The job's settings decide, then what the checkpoint prefers, then our defaults. Raises ConfigError.
     """
-    max_tokens = settings.max_tokens or own.max_tokens or longest
-    if max_tokens > longest:
+    max_tokens = settings.max_tokens or preferred.max_tokens or max_positions
+    if max_tokens > max_positions:
         raise ConfigError(
-            f"text.max_tokens {max_tokens}: the checkpoint has {longest} positions; expected at most that"
+            f"text.max_tokens {max_tokens}: the checkpoint has {max_positions} positions; expected at most that"
         )
-    overlap = next(o for o in (settings.overlap, own.overlap, min(128, max_tokens // 8)) if o is not None)
+    overlaps = (settings.overlap, preferred.overlap, min(128, max_tokens // 8))
     try:
-        policy = WindowPolicy(max_tokens, settings.long_documents or own.long_documents or "windows", overlap)
+        return WindowPolicy(
+            max_tokens=max_tokens,
+            long_documents=settings.long_documents or preferred.long_documents or "windows",
+            overlap=next(overlap for overlap in overlaps if overlap is not None),
+            aggregation=settings.aggregation or preferred.aggregation or "mean",
+        )
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    return policy, settings.aggregation or own.aggregation or "mean"
 
 
-def _scoring(
-    job: Job, checkpoint: CheckpointFolder, policy: WindowPolicy, aggregation: Aggregation, task: Task
-) -> Scoring:
+def _scoring(job: Job, checkpoint: CheckpointFolder, policy: WindowPolicy, task: Task) -> Scoring:
     """Names all that decides the scores, by the job's settings and the checkpoint.
 
     Raises ConfigError for a dtype that can't be.
@@ -107,7 +103,7 @@ def _scoring(
         "version": SCORING_VERSION,
         "weights": weights_digest,
         "tokenizer": tokenizer_digest,
-        "windows": [policy.max_tokens, policy.long_documents, policy.overlap, aggregation],
+        "windows": [policy.max_tokens, policy.long_documents, policy.overlap, policy.aggregation],
         "dtype": dtype,
         **task.scoring,
     }
@@ -119,7 +115,6 @@ def _scoring(
         weights_digest=weights_digest,
         tokenizer_digest=tokenizer_digest,
         policy=policy,
-        aggregation=aggregation,
         dtype=dtype,
         token_budget=budget,
         located=task.located,

@@ -7,7 +7,7 @@
 
 from dataclasses import dataclass
 
-from pipeline.terms import LongDocuments
+from pipeline.terms import Aggregation, LongDocuments
 
 SPECIAL_TOKENS = 2  # [CLS] and [SEP]
 
@@ -29,12 +29,16 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class WindowPolicy:
-    """How documents longer than a window are read. Raises ValueError for an overlap that leaves no way forward."""
+    """How documents longer than a window are cut, and how their windows' scores become the document's.
+
+    Units: tokens. Raises ValueError for an overlap that leaves no way forward.
+    """
 
     max_tokens: int = 4096
     long_documents: LongDocuments = "windows"
     overlap: int = 128
     question_tokens: int = 0  # before the document's in every window, with the [SEP] between the two
+    aggregation: Aggregation = "mean"
 
     def __post_init__(self) -> None:
         if self.long_documents == "windows" and self.overlap >= self.body:

@@ -47,7 +47,7 @@ def _windows(run: TrainingRun) -> dict[str, Any]:
         "max_tokens": run.policy.max_tokens,
         "long_documents": run.policy.long_documents,
         "overlap": run.policy.overlap,
-        "aggregation": run.aggregation,
+        "aggregation": run.policy.aggregation,
     }
 
 

@@ -15,7 +15,6 @@ from pipeline.checkpoints.names import load_classifier, load_encoder
 from pipeline.config.train import PretrainingSettings, TrainJob
 from pipeline.inference.memory import keep_freed_memory
 from pipeline.storage.objects import Storage
-from pipeline.terms import Aggregation
 from pipeline.text.windows import WindowPolicy
 from pipeline.training.batches import Batcher
 from pipeline.training.class_weights import class_weights
@@ -42,7 +41,6 @@ class TrainingRun:
     job: TrainJob
     prepared: Prepared
     policy: WindowPolicy
-    aggregation: Aggregation
     device: str
     dtype: str
     budget: int
@@ -66,7 +64,7 @@ def _work(run: TrainingRun, workers: Workers, threads: Threads, report: Report) 
     if run.job.pretraining is not None:
         _pretrain(run, run.job.pretraining, classifier, batcher, workers, threads, report)
     model = _model(run, classifier, splits["train"])
-    validator = Validator(model=model, batcher=batcher, aggregation=run.aggregation, workers=workers, threads=threads)
+    validator = Validator(model=model, batcher=batcher, workers=workers, threads=threads)
 
     loop = Loop(
         phase="training",

@@ -10,7 +10,6 @@ import numpy.typing as npt
 import torch
 
 from pipeline.tasks.document_scores import Windows, aggregate
-from pipeline.terms import Aggregation
 from pipeline.training.batches import Batcher, TrainingWindow
 from pipeline.training.model import Model
 from pipeline.training.objective import score
@@ -35,7 +34,6 @@ class Validator:
 
     model: Model
     batcher: Batcher
-    aggregation: Aggregation
     workers: Workers
     threads: Threads
 
@@ -65,7 +63,7 @@ class Validator:
 
         self.threads.each(compute)
         logits_WL = self.workers.sum(logits_WL.to(self.model.device)).cpu()
-        return aggregate(_windows(ordered), logits_WL.numpy(), len(documents), self.aggregation)
+        return aggregate(_windows(ordered), logits_WL.numpy(), len(documents), self.batcher.policy.aggregation)
 
 
 def _windows(ordered: list[TrainingWindow]) -> Windows:

@@ -37,16 +37,20 @@ def say(checkpoint: Path, **settings: object) -> CheckpointFolder:
     return CheckpointFolder.open(checkpoint)
 
 
+def policy(settings: TextSettings, folder: CheckpointFolder) -> WindowPolicy:
+    return window_policy(settings, folder.windows, folder.encoder.max_positions)
+
+
 def test_the_checkpoint_s_window_policy_holds_where_the_job_says_nothing(checkpoint: Path):
     folder = say(checkpoint, windows={"max_tokens": 512, "overlap": 64, "aggregation": "max"})
-    assert window_policy(TextSettings(), folder) == (WindowPolicy(512, "windows", 64), "max")
+    assert policy(TextSettings(), folder) == WindowPolicy(512, "windows", 64, aggregation="max")
     job = TextSettings(max_tokens=1024, aggregation="first", long_documents="head")
-    assert window_policy(job, folder) == (WindowPolicy(1024, "head", 64), "first")
+    assert policy(job, folder) == WindowPolicy(1024, "head", 64, aggregation="first")
 
 
 def test_defaults_where_neither_says_anything(checkpoint: Path):
     folder = CheckpointFolder.open(checkpoint)
-    assert window_policy(TextSettings(), folder) == (WindowPolicy(4096, "windows", 128), "mean")
+    assert policy(TextSettings(), folder) == WindowPolicy(4096, "windows", 128, aggregation="mean")
 
 
 @pytest.mark.parametrize(
@@ -59,7 +63,7 @@ def test_defaults_where_neither_says_anything(checkpoint: Path):
 )
 def test_a_window_policy_that_cannot_be(checkpoint: Path, settings: TextSettings, message: str):
     with pytest.raises(ConfigError, match=message):
-        window_policy(settings, CheckpointFolder.open(checkpoint))
+        policy(settings, CheckpointFolder.open(checkpoint))
 
 
 @pytest.mark.parametrize(
