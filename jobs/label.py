@@ -58,7 +58,8 @@ def run_job(
     """
     started = time.time()
     with contextlib.ExitStack() as stack:
-        plan = make_plan(job, limit, _connecting_first(job, stack))
+        # a dry run takes longer over many files rather than start a cluster to look at them
+        plan = make_plan(job, limit, map if dry_run else _connecting_first(job, stack))
         return _make_true(plan, started, dry_run=dry_run, listing=listing)
 
 
