@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from pipeline.added_tokens import declared
+from pipeline.added_tokens import SPIECE, TOKENIZER_JSON, declared
 from pipeline.checkpoints.config import read_encoder
 from pipeline.checkpoints.folder import refuse_adapter
 from pipeline.terms import PoolingKind, ProblemType
@@ -61,13 +61,21 @@ def import_checkpoint(
 
     names = tuple(labels.split(",")) if labels else None
     named = Named(encoder, dense, linear, tuple(attention.split(",")) if attention else ())
-    told = ImportSource(source, config, tokenizer, pooling, problem_type, names, named)
-    refuse_adapter(told.weights)
-    files = told.tokenizer_files()
+    import_source = ImportSource(
+        weights=source,
+        config=config,
+        tokenizer=tokenizer,
+        pooling=pooling,
+        problem_type=problem_type,
+        labels=names,
+        named=named,
+    )
+    refuse_adapter(import_source.weights)
+    files = import_source.tokenizer_files()
     beside = next(iter(files.values())).parent
-    vocabulary = Tokenizer.load(files.get("spiece.model"), files.get("tokenizer.json"), declared(beside))
-    vocabulary.check_fits(read_encoder(told.config_file()).vocab_size, beside)
-    recognised, folder = convert(told, target)
+    vocabulary = Tokenizer.load(files.get(SPIECE), files.get(TOKENIZER_JSON), declared(beside))
+    vocabulary.check_fits(read_encoder(import_source.config_file()).vocab_size, beside)
+    recognised, folder = convert(import_source, target)
     head = folder.head
     _console.print(f"recognised  {_layers(recognised)}", soft_wrap=True, markup=False)
     if recognised.left_out:

@@ -17,6 +17,7 @@ from typing import Any
 
 from pipeline.errors import CheckpointError
 
+SPIECE, TOKENIZER_JSON = "spiece.model", "tokenizer.json"  # the vocabulary itself is in one of them, or in both
 ADDED, CONFIG, SPECIAL = "added_tokens.json", "tokenizer_config.json", "special_tokens_map.json"
 FILES = (ADDED, CONFIG, SPECIAL)
 
@@ -86,7 +87,7 @@ def declared(folder: Path) -> Declared:
     files = {name: _read(folder / name) for name in FILES if (folder / name).is_file()}
     config = files.get(CONFIG, {})
     path = folder / CONFIG
-    has_own_file = (folder / "tokenizer.json").is_file()
+    has_own_file = (folder / TOKENIZER_JSON).is_file()
     _check_config(path, config, has_own_file)
     _check_ends(path, config)
     _check_ends(folder / SPECIAL, files.get(SPECIAL, {}))

@@ -20,6 +20,7 @@ import typer
 from jobs.measure.page import Page, made_by
 from jobs.sample import CHECKPOINT
 from jobs.terminal.console import console
+from pipeline.added_tokens import SPIECE
 from pipeline.bigbird.classifier import Classifier
 from pipeline.checkpoints.config import read_encoder, read_head
 from pipeline.checkpoints.json_file import JsonFile
@@ -78,7 +79,7 @@ def base_shaped_checkpoint(path: Path) -> Path:
     head = read_head(source, JsonFile(path, {}))
     encoder = read_encoder(JsonFile(path, {"model_type": "big_bird"}))
     save(Classifier.fresh(encoder, head, seed=0), path)
-    shutil.copy(CHECKPOINT / "spiece.model", path)
+    shutil.copy(CHECKPOINT / SPIECE, path)
     return path
 
 

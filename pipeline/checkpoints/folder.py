@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from pipeline.added_tokens import FILES as ADDED_TOKEN_FILES, Declared, declared
+from pipeline.added_tokens import FILES as ADDED_TOKEN_FILES, SPIECE, TOKENIZER_JSON, Declared, declared
 from pipeline.bigbird.model_config import EncoderConfig, HeadConfig
 from pipeline.checkpoints import sentence_transformers
 from pipeline.checkpoints.config import (
@@ -35,7 +35,6 @@ from pipeline.errors import CheckpointError
 from pipeline.identity import digest
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # each may be one file, or shards and index
-SPIECE, TOKENIZER_JSON = "spiece.model", "tokenizer.json"
 TOKENIZER_FILES = (SPIECE, TOKENIZER_JSON, *ADDED_TOKEN_FILES)
 ADAPTERS = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 ADAPTER_NAMES = re.compile(r"\b(?:lora|ia3)_|\bbase_layer\.|^base_model\.model\.")  # in its tensors' names
@@ -71,7 +70,7 @@ class CheckpointFolder:
         head = read_head(config, rookery)
         tokenizer = tokenizer_files(path)
         if SPIECE not in tokenizer and TOKENIZER_JSON not in tokenizer:
-            raise _missing(path, "spiece.model (or tokenizer.json)")
+            raise _missing(path, f"{SPIECE} (or {TOKENIZER_JSON})")
         return cls(
             path=path,
             encoder=encoder,

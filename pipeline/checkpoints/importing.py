@@ -8,13 +8,12 @@ from typing import Any, get_args
 
 import torch
 
+from pipeline.added_tokens import SPIECE, TOKENIZER_JSON
 from pipeline.atomic import written_beside
 from pipeline.bigbird.classifier import Classifier
 from pipeline.bigbird.model_config import HeadConfig
 from pipeline.checkpoints.config import ARCHITECTURES, read_encoder, read_head
 from pipeline.checkpoints.folder import (
-    SPIECE,
-    TOKENIZER_JSON,
     WEIGHTS,
     CheckpointFolder,
     refuse_adapter,

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from pipeline.added_tokens import SPIECE
 from pipeline.errors import CheckpointError
 
-CHECKPOINT_FILES = ["*.json", "*.safetensors", "*.bin", "spiece.model"]
+CHECKPOINT_FILES = ["*.json", "*.safetensors", "*.bin", SPIECE]
 
 
 def fetch_from_hub(name: str) -> Path:

@@ -36,6 +36,8 @@ from pipeline.added_tokens import (
     CONTROL_TOKENS,
     MASK,
     SEP,
+    SPIECE,
+    TOKENIZER_JSON,
     AddedToken,
     Declared,
     agreed,
@@ -110,7 +112,7 @@ class Tokenizer:
     @classmethod
     def open(cls, folder: Path) -> "Tokenizer":
         """The tokenizer of a checkpoint folder. Raises CheckpointError as `load` does."""
-        spiece, tokenizer_json = folder / "spiece.model", folder / "tokenizer.json"
+        spiece, tokenizer_json = folder / SPIECE, folder / TOKENIZER_JSON
         return cls.load(
             spiece if spiece.is_file() else None,
             tokenizer_json if tokenizer_json.is_file() else None,

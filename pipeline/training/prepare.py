@@ -18,6 +18,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from pipeline.added_tokens import SPIECE
 from pipeline.atomic import written_beside
 from pipeline.bigbird.model_config import EncoderConfig, HeadConfig
 from pipeline.checkpoints.config import WindowConfig
@@ -148,7 +149,7 @@ def _prepare(job: TrainJob, work: Path) -> dict[str, Any]:
     target = {split: targets(head.problem_type, head.labels, labels[split]) for split in SPLITS}
     class_weights(job.training.class_weights, head.problem_type, head.labels, target["train"])
     if job.init is not None:
-        (start / "spiece.model").write_bytes(_vocabulary(storage, job, documents))
+        (start / SPIECE).write_bytes(_vocabulary(storage, job, documents))
     tokenizer = Tokenizer.open(start)
     if folder is not None:
         tokenizer.check_fits(folder.encoder.vocab_size, folder.path)

@@ -22,6 +22,7 @@ from jobs.measure.benchmark.timing import medians, seconds
 from jobs.measure.benchmark.token_windows import MAX_TOKENS, TokenWindow
 from jobs.measure.page import Page
 from jobs.sample import CHECKPOINT
+from pipeline.added_tokens import SPIECE
 from pipeline.errors import ConfigError
 from pipeline.inference.dtype import resolve_dtype
 from pipeline.terms import DeviceKind, Dtype
@@ -101,7 +102,7 @@ def run_benchmark(options: Options) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         model = random_model()
         model.save_pretrained(scratch)
-        shutil.copy(CHECKPOINT / "spiece.model", scratch)
+        shutil.copy(CHECKPOINT / SPIECE, scratch)
         rookery = {dtype: Rookery(Path(scratch), options.device, dtype) for dtype in _dtypes(options.device)}
     auto = resolve_dtype("auto", options.device)
     field = Field(options, auto, rookery, _models(model, options.device, auto))

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jobs.sample import CHECKPOINT
+from pipeline.added_tokens import SPIECE
 from pipeline.text.packing import pack
 from pipeline.text.tokenizer import Tokenizer
 from pipeline.text.windows import WindowPolicy
@@ -40,7 +41,7 @@ def of_texts(texts: Sequence[str], count: int) -> list[TokenWindow]:
 
 
 def tokenized(texts: Sequence[str]) -> list[TokenWindow]:
-    tokenizer = Tokenizer.load(CHECKPOINT / "spiece.model", None)
+    tokenizer = Tokenizer.load(CHECKPOINT / SPIECE, None)
     body = WindowPolicy(MAX_TOKENS).body
     return [
         np.concatenate([[tokenizer.cls_id], ids[:body], [tokenizer.sep_id]]).astype(np.int32)
