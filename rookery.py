@@ -237,11 +237,11 @@ def open_table(
     settings = parse_settings(StorageSettings, yaml.safe_dump(dict(storage or {})), [], "storage")
     snapshots = Snapshots(Storage(settings), uri)
     numbers = snapshots.published()
-    chosen = snapshots.read(snapshot) if snapshot is not None and snapshot in numbers else None
-    manifest = snapshots.latest() if snapshot is None else chosen
+    numbered = snapshots.read(snapshot) if snapshot is not None and snapshot in numbers else None
+    manifest = snapshots.latest() if snapshot is None else numbered
     if manifest is None:
-        wanted = "complete snapshot" if snapshot is None else f"snapshot {snapshot}"
-        raise InputError(f"{uri}: has no {wanted}; found {numbers or 'none'}: check the URI, or run `rookery label`")
+        expected = "complete snapshot" if snapshot is None else f"snapshot {snapshot}"
+        raise InputError(f"{uri}: has no {expected}; found {numbers or 'none'}: check the URI, or run `rookery label`")
     filesystem, root = snapshots.storage.filesystem(uri)
     keys = pa.schema([(key, pa.string()) for key in manifest.partition_by])
     return pa_dataset.dataset(

@@ -34,7 +34,7 @@ def errors(
 
 
 def errors_command(job_file: Path, overrides: list[str] | None) -> str:
-    """The command line that lists the errors of a job."""
+    """Writes the command line that lists the errors of a job."""
     settings = [part for override in overrides or [] for part in ("--set", override)]
     return shlex.join(["rookery", "errors", "--config", str(job_file), *settings])
 
@@ -48,8 +48,8 @@ def show_errors(job: Job, reason: str | None = None, file: str | None = None, *,
     published = _published(plan)
     counts = failures.merge_failures(
         failure
-        for table in failures.filter_failures(_failures(plan, published), reason, file)
-        for failure in failures.count_failures(table)
+        for rows in failures.filter_failures(_failures(plan, published), reason, file)
+        for failure in failures.count_failures(rows)
     )
     print_failure_counts(plan, published, counts, [("reason", reason), ("file", file)])
     if counts:
@@ -69,5 +69,5 @@ def _published(plan: Plan) -> Manifest | None:
 def _failures(plan: Plan, published: Manifest | None) -> Iterator[pa.Table]:
     if published:
         return failures.failures_of_snapshot(plan.snapshots, published)
-    done = (unit for unit in plan.publication.units if unit.id in plan.done)
-    return failures.failures_of_units(plan.fragments, done)
+    finished = (unit for unit in plan.publication.units if unit.id in plan.finished)
+    return failures.failures_of_units(plan.fragments, finished)

@@ -48,7 +48,7 @@ class AddedToken:
     single_word: bool = False
     normalized: bool = True
     special: bool = False
-    flags_told: bool = False  # or they are the defaults
+    states_flags: bool = False  # or they are the defaults
 
     @property
     def is_control(self) -> bool:
@@ -74,8 +74,8 @@ class Declared:
     def form(self) -> list[object]:
         """What of it is hashed into a scoring key: what decides token ids; empty where nobody added a token."""
         tokens = [token for tokens in self.lists.values() for token in tokens] + list(self.specials)
-        own = sorted({(t.content, t.id is None, t.id or 0, *t.flags.values()) for t in tokens if not t.is_control})
-        return [self.of_tokenizers, *map(list, own)] if own else []
+        added = sorted({(t.content, t.id is None, t.id or 0, *t.flags.values()) for t in tokens if not t.is_control})
+        return [self.of_tokenizers, *map(list, added)] if added else []
 
 
 def declared(folder: Path) -> Declared:
@@ -127,11 +127,11 @@ def _check_config(path: Path, config: Mapping[str, Any], has_own_file: bool) -> 
 
 def _check_ends(path: Path, values: Mapping[str, Any]) -> None:
     for key, expected in (("cls_token", CLS), ("sep_token", SEP)):
-        found = values.get(key)
-        found = found.get("content") if isinstance(found, dict) else found
-        if found not in (None, expected):
+        token = values.get(key)
+        token = token.get("content") if isinstance(token, dict) else token
+        if token not in (None, expected):
             raise CheckpointError(
-                f"{path}: {key} is {found!r}; expected {expected!r}, with which BigBird's windows begin and end"
+                f"{path}: {key} is {token!r}; expected {expected!r}, with which BigBird's windows begin and end"
             )
 
 
@@ -165,7 +165,7 @@ def from_json(path: Path, token: Mapping[str, Any], id_: int | None) -> AddedTok
     """Reads a token as transformers writes it; a special one is not `normalized` unless it says so."""
     special = bool(token.get("special", False))
     flags = {name: bool(token.get(name, name == "normalized" and not special)) for name in FLAGS}
-    return AddedToken(token["content"], id_, path, special=special, flags_told="lstrip" in token, **flags)
+    return AddedToken(token["content"], id_, path, special=special, states_flags="lstrip" in token, **flags)
 
 
 def agreed(
@@ -183,42 +183,42 @@ def agreed(
         vocabulary.
     """
     pieces = {id_: piece for piece, id_ in vocabulary.items()}
-    found: dict[str, AddedToken] = {}
+    by_content: dict[str, AddedToken] = {}
     for path, tokens in lists.items():
         for token in tokens:
             _check_vocabulary(token, vocabulary, pieces, own_file)
-            if token.content in found:
-                _check_same(found[token.content], token)
-            if token.content not in found or token.flags_told:
-                found[token.content] = token
+            if token.content in by_content:
+                _check_same(by_content[token.content], token)
+            if token.content not in by_content or token.states_flags:
+                by_content[token.content] = token
         _check_ids(path, tokens)
-    for token in list(found.values()):
+    for token in list(by_content.values()):
         if not token.is_control and token.content not in vocabulary:
             _check_listed(token, lists)
     for token in specials:
-        _add_special(found, token, vocabulary, bool(lists))
-    return sorted(found.values(), key=lambda token: token.id or 0)
+        _add_special(by_content, token, vocabulary, bool(lists))
+    return sorted(by_content.values(), key=lambda token: token.id or 0)
 
 
 def _check_vocabulary(
     token: AddedToken, vocabulary: Mapping[str, int], pieces: Mapping[int, str], own_file: Path
 ) -> None:
-    there = vocabulary.get(token.content)
-    if there is not None and there != token.id:
-        raise _disagree(token.file, own_file, token.content, token.id, there)
+    piece_id = vocabulary.get(token.content)
+    if piece_id is not None and piece_id != token.id:
+        raise _disagree(token.file, own_file, token.content, token.id, piece_id)
     assert token.id is not None
-    taken = pieces.get(token.id, token.content)
-    if taken != token.content:
+    piece = pieces.get(token.id, token.content)
+    if piece != token.content:
         raise CheckpointError(
-            f"{token.file}: {token.content!r} has the id {token.id}, but in {own_file} that is {taken!r}'s; expected "
+            f"{token.file}: {token.content!r} has the id {token.id}, but in {own_file} that is {piece!r}'s; expected "
             "one token an id: the files are of two tokenizers"
         )
 
 
 def _check_ids(path: Path, tokens: Iterable[AddedToken]) -> None:
-    seen: dict[int | None, str] = {}
+    content_by_id: dict[int | None, str] = {}
     for token in tokens:
-        other = seen.setdefault(token.id, token.content)
+        other = content_by_id.setdefault(token.id, token.content)
         if other != token.content:
             raise CheckpointError(
                 f"{path}: {other!r} and {token.content!r} have the same id {token.id}; expected one token an id"
@@ -228,7 +228,7 @@ def _check_ids(path: Path, tokens: Iterable[AddedToken]) -> None:
 def _check_same(one: AddedToken, other: AddedToken) -> None:
     if one.id != other.id:
         raise _disagree(one.file, other.file, one.content, one.id, other.id)
-    if one.flags_told and other.flags_told and one.flags != other.flags and not one.is_control:
+    if one.states_flags and other.states_flags and one.flags != other.flags and not one.is_control:
         differ = [name for name in FLAGS if getattr(one, name) != getattr(other, name)]
         raise _disagree(
             one.file, other.file, f"{one.content}, {differ[0]}", getattr(one, differ[0]), getattr(other, differ[0])
@@ -241,23 +241,25 @@ def _check_listed(token: AddedToken, lists: Mapping[Path, Iterable[AddedToken]])
             raise _disagree(token.file, path, token.content, token.id, None)
 
 
-def _add_special(found: dict[str, AddedToken], token: AddedToken, vocabulary: Mapping[str, int], listed: bool) -> None:
-    known = found.get(token.content)
-    if known is not None and not known.flags_told:  # of added_tokens.json, which does not say
-        found[token.content] = replace(known, special=True, normalized=False)
-    if known is not None or token.is_control:
+def _add_special(
+    by_content: dict[str, AddedToken], token: AddedToken, vocabulary: Mapping[str, int], listed: bool
+) -> None:
+    earlier = by_content.get(token.content)
+    if earlier is not None and not earlier.states_flags:  # of added_tokens.json, which does not say
+        by_content[token.content] = replace(earlier, special=True, normalized=False)
+    if earlier is not None or token.is_control:
         return
     id_ = vocabulary.get(token.content)
     if id_ is None and listed:
         raise CheckpointError(
             f"{token.file}: {token.content!r} is a special token, but "
-            f"{' and '.join(sorted({t.file.name for t in found.values()})) or ADDED} gives it no id; expected every "
-            "added token with an id"
+            f"{' and '.join(sorted({t.file.name for t in by_content.values()})) or ADDED} gives it no id; expected "
+            "every added token with an id"
         )
     if id_ is None:
-        taken = [*vocabulary.values(), *(other.id or 0 for other in found.values())]
-        id_ = max(taken) + 1
-    found[token.content] = replace(token, id=id_)
+        ids = [*vocabulary.values(), *(other.id or 0 for other in by_content.values())]
+        id_ = max(ids) + 1
+    by_content[token.content] = replace(token, id=id_)
 
 
 def _disagree(one: Path, other: Path, what: str, first: object, second: object) -> CheckpointError:

@@ -19,7 +19,7 @@ _JSON = json.JSONEncoder(
 
 
 def digest(tag: str, *values: object) -> str:
-    """SHA-256, as 64 hex digits, of a canonical form.
+    """Hashes a canonical form; gives SHA-256 as 64 hex digits.
 
     Args:
         tag: what the values mean, and the version of their order, as "unit/1".
@@ -32,6 +32,6 @@ def digest(tag: str, *values: object) -> str:
 
 
 def canonical(tag: str, *values: object) -> bytes:
-    """The bytes that `digest` hashes."""
+    """Writes the bytes that `digest` hashes."""
     # surrogates that a file's name may hold have no UTF-8, but must have an id
     return _JSON.encode([tag, *values]).encode("utf-8", "surrogatepass")

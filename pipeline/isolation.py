@@ -31,7 +31,7 @@ class ProcessDied(Exception):
 
 
 def attempt(compute: Callable[[_Part], _Result], part: _Part) -> _Result:
-    """Compute a part, once more if its process dies.
+    """Computes a part, once more if its process dies.
 
     Raises:
         ProcessDied: the process died both times.
@@ -48,7 +48,7 @@ def search_by_halving(
     halve: Callable[[_Part], Sequence[_Part]],
     give_up: Callable[[_Part], _Result],
 ) -> Iterator[_Result]:
-    """Compute a part whose process died, all of it but the smallest parts that are deadly alone.
+    """Computes a part whose process died, all of it but the smallest parts that are deadly alone.
 
     `halve` gives smaller parts, or none where a part can't be halved: that one is computed once more, and given up if
     the process dies again. Results come in the order of the parts, as they are computed: who needs nothing behind the
@@ -78,7 +78,7 @@ class IsolatedProcess:
         self._child: tuple[subprocess.Popen[bytes], Connection] | None = None
 
     def run(self, function: Callable[..., Iterable[Any]], *arguments: Any) -> Iterator[Any]:
-        """Yield what `function` yields there, an item at a time. All must be picklable.
+        """Yields what `function` yields there, an item at a time. All must be picklable.
 
         Take all items, or close the iterator, before the next call.
 
@@ -126,7 +126,7 @@ class IsolatedProcess:
             raise value
 
     def close(self) -> None:
-        """End the process; the next call starts another."""
+        """Ends the process; the next call starts another."""
         if self._child is None:
             return
         process, connection = self._child
@@ -137,7 +137,7 @@ class IsolatedProcess:
 
 
 def serve(connection: Connection) -> None:
-    """Answer calls until the other side is gone."""
+    """Answers calls until the other side is gone."""
     with contextlib.suppress(*OTHER_SIDE_GONE):
         while True:
             for answer in _answers(*connection.recv()):

@@ -198,7 +198,7 @@ def errors_schema(carried: list[str]) -> pa.Schema:
     )
 
 
-def only_list(table: pa.Table, column: str) -> Any:
+def only_list(row: pa.Table, column: str) -> Any:
     """Takes the one list of a one-row table as a numpy array, without a copy."""
-    assert table.num_rows == 1, f"expected one unit, got {table.num_rows}"
-    return table[column].chunk(0).flatten().to_numpy(zero_copy_only=True)
+    assert row.num_rows == 1, f"expected one unit, got {row.num_rows}"
+    return row[column].chunk(0).flatten().to_numpy(zero_copy_only=True)

@@ -22,7 +22,7 @@ OBJECT_STORE_BYTES = 1_000_000_000  # of a Ray of our own: the tokens of some un
 
 
 def ray_cluster(job: Job) -> contextlib.AbstractContextManager[None]:
-    """A connection to the job's cluster, or Ray in this process where it names none. Keeps a connection that there is.
+    """Connects to the job's cluster, or to Ray in this process where it names none. Keeps a connection that there is.
 
     Raises ConfigError where this machine has fewer cores than the encoder's threads, RetryableError where Ray does not
     start.
@@ -49,19 +49,19 @@ def check_cores(n_threads: int, what: str, settings: str) -> None:
 
 
 def cluster_address(settings: RaySettings) -> str | None:
-    """Of the cluster that a job names; None for Ray in this process."""
+    """Gives the address of the cluster that a job names; None for Ray in this process."""
     return settings.address or os.environ.get("RAY_ADDRESS") or None
 
 
 def is_connected() -> bool:
-    """Whether this process has Ray already; imports nothing."""
+    """Tells whether this process has Ray already; imports nothing."""
     ray = sys.modules.get("ray")
     return ray is not None and ray.is_initialized()
 
 
 @contextlib.contextmanager
 def connection(settings: RaySettings, num_cpus: int) -> Iterator[None]:
-    """A connection to the cluster that the settings name, or Ray in this process with `num_cpus`.
+    """Connects to the cluster that the settings name, or to Ray in this process with `num_cpus`.
 
     Keeps a connection that there is.
 

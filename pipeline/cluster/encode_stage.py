@@ -47,6 +47,7 @@ class EncodeStage:
         )
 
     def __call__(self, packs: pa.Table) -> pa.Table:
+        """Turns one unit's PACKS row into its LOGITS row; a unit that is done already passes without logits."""
         if packs["documents"][0].is_valid:
             return self._label(packs)
         return with_logits(packs, [])  # done already
@@ -59,10 +60,10 @@ class EncodeStage:
 
     def _compute_isolated(self, packs: pa.Table) -> pa.Table:
         """Computes in an isolated process; documents that end it become errors."""
-        found = list(self._isolated.predict_all(split_packs(packs)))
-        killed_W = np.concatenate([np.empty(0, bool), *(killed for _, killed in found)])
+        computed = list(self._isolated.predict_all(split_packs(packs)))
+        killed_W = np.concatenate([np.empty(0, bool), *(killed for _, killed in computed)])
         killed = only_list(packs, "window_documents")[killed_W].tolist()
-        return with_logits(_failed(packs, set(killed)), [logits_RL for logits_RL, _ in found])
+        return with_logits(_failed(packs, set(killed)), [logits_RL for logits_RL, _ in computed])
 
 
 def _described(packs: pa.Table) -> str:
@@ -72,7 +73,7 @@ def _described(packs: pa.Table) -> str:
 
 
 def split_packs(packs: pa.Table) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[np.int32]]]:
-    """A unit's packs one by one: token ids and window lengths."""
+    """Gives a unit's packs one by one: token ids and window lengths."""
     tokens, lengths = only_list(packs, "tokens"), only_list(packs, "window_tokens")
     for n_windows in only_list(packs, "pack_windows").tolist():
         n_tokens = int(lengths[:n_windows].sum())
@@ -81,7 +82,7 @@ def split_packs(packs: pa.Table) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray
 
 
 def with_logits(packs: pa.Table, logits: Iterable[npt.NDArray[np.float32]]) -> pa.Table:
-    """PACKS of one unit and the logits [R, L] of each pack, of its windows or of all their tokens -> LOGITS."""
+    """Makes LOGITS of one unit's PACKS and the logits [R, L] of each pack, of its windows or of all their tokens."""
     field = LOGITS.field("logits")
     flat = np.concatenate([np.empty(0, np.float32), *(logits_RL.ravel() for logits_RL in logits)])
     return packs.drop_columns(["tokens", "pack_windows"]).append_column(field, pa.array([flat], field.type))

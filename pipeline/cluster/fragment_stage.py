@@ -8,7 +8,7 @@ from pipeline.schema import only_list
 from pipeline.tables.fragments import Fragments, fragment
 from pipeline.tasks.task import Task
 
-DONE = pa.schema(
+FINISHED_UNIT = pa.schema(
     [pa.field("unit", pa.string())]
     + [pa.field(name, pa.int64()) for name in ("documents", "errors", "windows", "tokens")]
 )
@@ -22,18 +22,19 @@ class FragmentStage:
     task: Task
 
     def __call__(self, logits: pa.Table) -> pa.Table:
+        """Writes the fragment of one unit's LOGITS row; gives a FINISHED_UNIT row, or none if it was done already."""
         unit = logits["unit"][0].as_py()
         if not logits["documents"][0].is_valid:  # done already
-            return DONE.empty_table()
+            return FINISHED_UNIT.empty_table()
         records = pa.Table.from_struct_array(logits["documents"].chunk(0).flatten())
-        kept = fragment(records, self.task.outputs(logits), self.task.output)
-        self.fragments.write(unit, kept)
+        rows = fragment(records, self.task.outputs(logits), self.task.output)
+        self.fragments.write(unit, rows)
         window_tokens = only_list(logits, "window_tokens")
-        done = {
+        counts = {
             "unit": unit,
-            "documents": len(kept),
-            "errors": len(kept) - kept["reason"].null_count,
+            "documents": len(rows),
+            "errors": len(rows) - rows["reason"].null_count,
             "windows": len(window_tokens),
             "tokens": int(window_tokens.sum()),
         }
-        return pa.Table.from_pylist([done], schema=DONE)
+        return pa.Table.from_pylist([counts], schema=FINISHED_UNIT)

@@ -54,20 +54,20 @@ def label_units(plan: Plan, run: str, tell: Callable[[str], None]) -> Iterator[U
         RookeryError: what a stage raised, as it raised it.
         RetryableError: Ray lost a worker more often than it may.
     """
-    job, missing, wave = plan.job, plan.passes, plan.job.units.wave
+    job, passes, wave = plan.job, plan.passes, plan.job.units.wave
     find_room(encoders(job.compute), job.ray, job.compute.wait, tell)
     with Watch(lambda: waiting_for(plan), tell) as watch:
-        for start in range(0, len(missing), wave):
-            for unit in _label_wave(plan, missing[start : start + wave], run):
+        for start in range(0, len(passes), wave):
+            for unit in _label_wave(plan, passes[start : start + wave], run):
                 watch.progress()
                 yield unit
 
 
-def _label_wave(plan: Plan, missing: list[Pass], run: str) -> Iterator[UnitDone]:
+def _label_wave(plan: Plan, passes: list[Pass], run: str) -> Iterator[UnitDone]:
     _configure_ray_data()
     compute = plan.job.compute
     reader = ReadStage(plan.storage, plan.scoring, plan.fragments, plan.stream_lengths, run)
-    packs = ray.data.read_datasource(UnitSource(missing, reader), override_num_blocks=len(missing))
+    packs = ray.data.read_datasource(UnitSource(passes, reader), override_num_blocks=len(passes))
     logits = packs.map_batches(
         EncodeStage,
         fn_constructor_args=(
@@ -84,9 +84,9 @@ def _label_wave(plan: Plan, missing: list[Pass], run: str) -> Iterator[UnitDone]
         max_restarts=RESTARTS,
         max_task_retries=RESTARTS,
     )
-    done = logits.map_batches(FragmentStage(plan.fragments, plan.task), batch_size=1, batch_format="pyarrow")
+    units = logits.map_batches(FragmentStage(plan.fragments, plan.task), batch_size=1, batch_format="pyarrow")
     with ray_errors_explained():
-        for row in done.iter_rows():
+        for row in units.iter_rows():
             yield UnitDone(**row)
 
 

@@ -29,7 +29,7 @@ NODE_GROUP = "ray.io/node-group"  # a label that `ray start` gives a node whose 
 class Need:
     """Processes that must run at the same time, and tasks of one CPU beside them: readers, in turn with writers."""
 
-    what: str  # for people: `encoder actor`
+    process: str  # what one is, for people: `encoder actor`
     processes: int
     cpus: int
     gpus: float
@@ -39,12 +39,12 @@ class Need:
     def __str__(self) -> str:
         each = _amounts(self.cpus, self.gpus)
         beside = f" and beside them {self.tasks} CPU for reading and writing" if self.tasks else ""
-        return f"{self.processes} {self.what}{'s' if self.processes > 1 else ''} of {each}{beside}"
+        return f"{self.processes} {self.process}{'s' if self.processes > 1 else ''} of {each}{beside}"
 
     def bundles(self) -> list[dict[str, float]]:
-        """As Ray's placement groups want them."""
-        process: dict[str, float] = {"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})
-        return [process] * self.processes + [{"CPU": 1}] * self.tasks
+        """Lists what each process and task takes, as Ray's placement groups want it."""
+        each: dict[str, float] = {"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})
+        return [each] * self.processes + [{"CPU": 1}] * self.tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +56,16 @@ class Nodes:
     count: int = 1
 
     def room(self, need: Need) -> int:
-        """How many of the processes fit."""
+        """Counts the processes of a need that fit."""
         fit = [self.cpus // need.cpus, *([self.gpus // need.gpus] if need.gpus else [])]
         return int(min(fit)) * self.count
 
 
 def encoders(compute: ComputeSettings) -> Need:
-    """What labelling needs."""
+    """Says what labelling needs."""
     gpus = "compute.num_gpus, " if compute.num_gpus else ""
     return Need(
-        what="encoder actor",
+        process="encoder actor",
         processes=compute.actors,
         cpus=actor_threads(compute),
         gpus=compute.num_gpus,
@@ -74,7 +74,7 @@ def encoders(compute: ComputeSettings) -> Need:
 
 
 def can_serve(need: Need, nodes: list[Nodes]) -> bool:
-    """Whether all of it would fit at once if nothing else ran there."""
+    """Tells whether all of a need would fit at once if nothing else ran there."""
     spare = sum(kind.cpus * kind.count for kind in nodes) - need.processes * need.cpus
     return sum(kind.room(need) for kind in nodes) >= need.processes and spare >= need.tasks
 
@@ -134,13 +134,13 @@ def wait_for_room(need: Need, seconds: float, tell: Callable[[str], None]) -> No
 
 
 def nodes_now() -> list[Nodes]:
-    """The cluster's living nodes."""
-    found = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return [Nodes(each.get("CPU", 0), each.get("GPU", 0)) for each in found]
+    """Lists the cluster's living nodes."""
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [Nodes(each.get("CPU", 0), each.get("GPU", 0)) for each in alive]
 
 
 def nodes_to_come() -> list[Nodes]:
-    """What an autoscaler says that it may add to what there is; empty where none says so.
+    """Lists what an autoscaler says that it may add to what there is; empty where none says so.
 
     A negative count means any number.
     """

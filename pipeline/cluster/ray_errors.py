@@ -20,7 +20,7 @@ def ray_errors_explained() -> Iterator[None]:
 
 
 def own_error(error: BaseException) -> RookeryError | None:
-    """What a task or a worker raised, from under Ray's wrappers; None if it is no error of ours."""
+    """Finds what a task or a worker raised under Ray's wrappers; None if it is no error of ours."""
     cause: BaseException | None = error
     # a wrapper may be of the cause's class too, and then its text is the worker's stack
     while cause is not None and (isinstance(cause, ray.exceptions.RayTaskError) or not isinstance(cause, RookeryError)):
@@ -29,6 +29,6 @@ def own_error(error: BaseException) -> RookeryError | None:
 
 
 def last_line(error: BaseException) -> str:
-    """What went wrong in one line: those before it are the worker's stack. The class's name where nothing is said."""
+    """Takes the last line of an error: those before it are the worker's stack. The class's name where there is none."""
     lines = str(error).strip().splitlines()
     return lines[-1] if lines else type(error).__name__

@@ -15,7 +15,7 @@ B = TypeVar("B")
 
 
 def map_on_ray(function: Callable[[A], B], items: Iterable[A], /) -> Iterator[B]:
-    """`map`, with one task per item; results come in the order of the items, and few of them wait here.
+    """Calls a function on each item in a task of its own; results come in the order of the items, and few wait here.
 
     Raises:
         RookeryError: what the function raised, as it raised it.

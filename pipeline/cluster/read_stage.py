@@ -39,7 +39,7 @@ class ReadStage:
     run: str = ""
 
     def __call__(self, units: Pass) -> Iterator[pa.Table]:
-        """One row for each unit, in order, done by then or not: Ray tells a repeated task's blocks by their number."""
+        """Yields a PACKS row for each unit, in order, done by then or not: Ray counts a repeated task's blocks."""
         _never_unpickle()
         attempts = Attempts(self.fragments, "read", self.run)
         with attempts.attempt(units[0].id(self.scoring.key)) as before:
@@ -58,12 +58,12 @@ class ReadStage:
     def _read(
         self,
         units: Pass,
-        found: Iterator[tuple[Unit, pa.Table]],
+        documents_of: Iterator[tuple[Unit, pa.Table]],
         packs: Callable[[str, pa.Table], pa.Table],
     ) -> Iterator[pa.Table]:
         parts = 0
         is_stream = units[0].slice.is_stream
-        for unit, documents in found:
+        for unit, documents in documents_of:
             id_ = unit.id(self.scoring.key)
             if (is_stream or len(units) > 1) and self.fragments.has(id_):
                 yield packs_of_finished_unit(id_)

@@ -40,7 +40,7 @@ LOCK_WAIT_S = 60.0  # a worker of a run that was killed may take a while to end
 
 
 def make_run(job: TrainJob, prepared: Prepared) -> TrainingRun:
-    """What every worker is told. Raises ConfigError."""
+    """Resolves all that every worker is told. Raises ConfigError."""
     kind = job.compute.device
     return TrainingRun(
         job=job,
@@ -65,7 +65,7 @@ def fit(run: TrainingRun, show: Callable[[dict[str, Any]], None], tell: Callable
     """
     compute = run.job.compute
     need = Need(
-        what="training worker",
+        process="training worker",
         processes=compute.workers,
         cpus=run.threads,
         gpus=compute.num_gpus,
@@ -161,12 +161,12 @@ def _followed(path: Path, show: Callable[[dict[str, Any]], None]) -> Iterator[No
 
 
 def why(error: ray.train.WorkerGroupError) -> BaseException:
-    """What is to be raised: our error or the program's fault, before what other workers said when that one was gone."""
+    """Chooses what is raised: our error or a fault of the program, before what others said when it was gone."""
     failures = list(error.worker_failures.values())
-    found: list[BaseException] = [own for own in map(own_error, failures) if own is not None]
-    found += [failure for failure in failures if isinstance(failure, FAULTS)]
-    if found:
-        return found[0]
+    causes: list[BaseException] = [cause for cause in map(own_error, failures) if cause is not None]
+    causes += [failure for failure in failures if isinstance(failure, FAULTS)]
+    if causes:
+        return causes[0]
     reason = last_line(failures[0] if failures else error)
     return RetryableError(f"training stopped: {reason}; run again to go on from the last state")
 

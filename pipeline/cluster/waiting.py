@@ -17,7 +17,7 @@ _NAMED = 3
 
 
 def waiting_for(plan: Plan) -> str:
-    """One line for people. Raises StorageError where the store does not answer: then that is what the run waits for."""
+    """Says in one line what a run waits for. Raises StorageError where the store does not answer: then it is that."""
     units = list(_begun_units(plan))
     shown = [_described(plan, *unit) for unit in units[:_NAMED]]
     more = [f"and {len(units) - _NAMED:,} more units"] if len(units) > _NAMED else []
@@ -25,8 +25,8 @@ def waiting_for(plan: Plan) -> str:
 
 
 def _actors() -> str:
-    found = state.actor_table(None, job_id=ray.JobID.from_hex(ray.get_runtime_context().get_job_id()))
-    states = Counter(actor["State"] for actor in found.values() if _ENCODER in actor["ActorClassName"])
+    actors = state.actor_table(None, job_id=ray.JobID.from_hex(ray.get_runtime_context().get_job_id()))
+    states = Counter(actor["State"] for actor in actors.values() if _ENCODER in actor["ActorClassName"])
     waiting = states.total() - states["ALIVE"] - states["DEAD"]
     if not states.total() - states["DEAD"]:
         return "no encoder actor is placed yet"

@@ -27,7 +27,7 @@ class Watch:
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
     def progress(self) -> None:
-        """Something ended: the five minutes begin anew."""
+        """Begins the five minutes anew, because something ended."""
         self._last = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -43,12 +43,12 @@ class Watch:
         self._ended.set()  # it may be amid a request to a store that is away: nobody waits for it
 
     def _run(self) -> None:
-        told = 0.0  # seconds without progress at which it last said so
+        last_notice = 0.0  # in seconds without progress
         while not self._ended.wait(min(1.0, self._every_s / 4)):
             idle = time.monotonic() - self._last
-            told = min(told, idle)
-            if idle - told >= self._every_s:
-                told = idle
+            last_notice = min(last_notice, idle)
+            if idle - last_notice >= self._every_s:
+                last_notice = idle
                 self._tell(f"no unit has ended for {idle / 60:,.0f} min: {self._explained()}")
 
     def _explained(self) -> str:

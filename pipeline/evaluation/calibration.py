@@ -36,7 +36,7 @@ class Bin:
 def bins(probability_P: Floats, true_P: Bools) -> tuple[Bin, ...]:
     """Sorts probabilities into BINS of equal width; gives those that hold some, ascending."""
     index_P = np.clip(np.ceil(probability_P * BINS).astype(int) - 1, 0, BINS - 1)
-    held = [(index, index_P == index) for index in np.unique(index_P).tolist()]
+    members = [(index, index_P == index) for index in np.unique(index_P).tolist()]
     return tuple(
         Bin(
             low=index / BINS,
@@ -45,14 +45,14 @@ def bins(probability_P: Floats, true_P: Bools) -> tuple[Bin, ...]:
             mean=float(probability_P[in_bin_P].mean()),
             true=float(true_P[in_bin_P].mean()),
         )
-        for index, in_bin_P in held
+        for index, in_bin_P in members
     )
 
 
-def calibration_error(held: tuple[Bin, ...]) -> float:
+def calibration_error(reliability: tuple[Bin, ...]) -> float:
     """Computes the expected calibration error of the bins that hold something, from 0 to 1."""
-    total = sum(bin_.count for bin_ in held)
-    return sum(bin_.count * abs(bin_.true - bin_.mean) for bin_ in held) / total
+    total = sum(bin_.count for bin_ in reliability)
+    return sum(bin_.count * abs(bin_.true - bin_.mean) for bin_ in reliability) / total
 
 
 def predicted(problem_type: ProblemType, scores_NL: Floats, truth_NL: Floats) -> tuple[Floats, Bools]:

@@ -22,10 +22,10 @@ NO_LABEL = "no label"
 
 def tag(name: str, *children: str, **attributes: str | float) -> Markup:
     """Writes one element; `class_` is the attribute class, and `_` in other names is `-`."""
-    given = Markup("").join(
+    pairs = Markup("").join(
         Markup(' {}="{}"').format(key.strip("_").replace("_", "-"), _short(value)) for key, value in attributes.items()
     )
-    return Markup("<{}{}>{}</{}>").format(name, given, Markup("").join(children), name)
+    return Markup("<{}{}>{}</{}>").format(name, pairs, Markup("").join(children), name)
 
 
 def confusion_matrix(cells: Sequence[Confusion], labels: Sequence[str], support: dict[str | None, int]) -> Markup:
@@ -106,17 +106,17 @@ def reliability(bins: Sequence[Bin], error: float) -> Markup:
         return bottom - value * side
 
     parts = _axes(left, top, side, side, "probability", "share that came true")
-    most = math.log1p(max(held.count for held in bins))
-    for held in bins:
-        start, width = x(held.low) + 1.5, (held.high - held.low) * side - 3
-        under, over = sorted((held.mean, held.true))
-        tall = max(1.5, low * math.log1p(held.count) / most)
-        tooltip = f"{held.low:.0%} to {held.high:.0%}: {held.count:,}, mean {held.mean:.1%}, came true {held.true:.1%}"
+    most = math.log1p(max(bin_.count for bin_ in bins))
+    for bin_ in bins:
+        start, width = x(bin_.low) + 1.5, (bin_.high - bin_.low) * side - 3
+        under, over = sorted((bin_.mean, bin_.true))
+        tall = max(1.5, low * math.log1p(bin_.count) / most)
+        tooltip = f"{bin_.low:.0%} to {bin_.high:.0%}: {bin_.count:,}, mean {bin_.mean:.1%}, came true {bin_.true:.1%}"
         parts.append(
             tag(
                 "g",
                 tag("title", tooltip),
-                tag("rect", x=start, y=y(held.true), width=width, height=held.true * side, class_="bar"),
+                tag("rect", x=start, y=y(bin_.true), width=width, height=bin_.true * side, class_="bar"),
                 tag("rect", x=start, y=y(over), width=width, height=(over - under) * side, class_="gap"),
                 tag("rect", x=start, y=bottom + 40 + low - tall, width=width, height=tall, class_="held"),
             )

@@ -99,6 +99,11 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True)
 class RegressionMetrics:
+    """Of a regression, errors in the unit of its values.
+
+    `r2` is None where all documents have one value, `spearman` where all predictions have, too.
+    """
+
     documents: int
     mean_absolute_error: float
     root_mean_squared_error: float

@@ -20,10 +20,10 @@ SHARE = 4  # one part in 4 of the memory is for packs; weights and other process
 
 
 def default_budget(device: DeviceKind) -> int:
-    """Tokens in a pack where the job file names none."""
+    """Gives the tokens in a pack where the job file names none."""
     return DEFAULT_TOKENS[device]
 
 
 def largest_pack(memory: int, config: EncoderConfig, element_size: int) -> int:
-    """Tokens that `memory` bytes of a device hold at once: packs above that are computed in halves."""
+    """Counts the tokens that `memory` bytes of a device hold at once: packs above that are computed in halves."""
     return memory // SHARE // (ELEMENTS_PER_TOKEN * config.hidden_size * element_size)

@@ -15,7 +15,7 @@ INT8_FLAGS = {
 
 
 def resolve_dtype(name: str, device: DeviceKind, cpuinfo: Path = CPUINFO) -> Dtype:
-    """`auto` is bf16 where the device multiplies it in hardware, else fp32; int8 is never chosen unasked.
+    """Resolves `auto`: bf16 where the device multiplies it in hardware, else fp32; int8 is never chosen unasked.
 
     Raises:
         ConfigError: `name` is none of auto, bf16, fp32 and int8, or the device cannot compute in it.
@@ -36,7 +36,7 @@ def resolve_dtype(name: str, device: DeviceKind, cpuinfo: Path = CPUINFO) -> Dty
 
 
 def cpu_has(flags: set[str], cpuinfo: Path = CPUINFO) -> bool:
-    """Whether this machine's CPU has one of `flags`; False where Linux does not say."""
+    """Tells whether this machine's CPU has one of `flags`; False where Linux does not say."""
     if not cpuinfo.is_file():
         return False
     for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():

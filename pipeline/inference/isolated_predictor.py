@@ -39,7 +39,7 @@ class IsolatedPredictor:
         self._process = IsolatedProcess(_load, self._loaded)
 
     def predict_all(self, packs: Iterable[PackArrays]) -> Iterator[Outcome]:
-        """For each pack yield its logits, [R, L], and which of its windows [W] ended the process: theirs are NaN.
+        """Yields each pack's logits, [R, L], and which of its windows [W] ended the process: theirs are NaN.
 
         Raises:
             RetryableError: the process dies before it has computed anything.
@@ -53,7 +53,7 @@ class IsolatedPredictor:
                 yield np.concatenate(logits), np.concatenate(deadly)
 
     def close(self) -> None:
-        """End the process; the next pack starts another."""
+        """Ends the process; the next pack starts another."""
         self._process.close()
 
     def _compute(self, pack: PackArrays) -> Outcome:

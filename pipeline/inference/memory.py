@@ -23,7 +23,7 @@ def keep_freed_memory() -> bool:
 
 
 def give_freed_memory_back() -> bool:
-    """Malloc's own limits again: what a process has that never called `keep_freed_memory`."""
+    """Restores malloc's own limits: what a process has that never called `keep_freed_memory`."""
     return _set_limits(GLIBC_MMAP_BYTES, GLIBC_TRIM_BYTES)
 
 

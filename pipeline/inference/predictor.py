@@ -42,6 +42,8 @@ PACKS_AHEAD = 2  # that a GPU has beside the one whose logits are waited for
 
 
 class Predictor:
+    """A classifier on a device, which computes the logits of packs."""
+
     def __init__(self, classifier: Classifier, device: str, *, threads: int = 1, int8: bool = False) -> None:
         """Takes `classifier` over, for inference only; `threads` compute on a CPU, each a pack of its own."""
         self.classifier = classifier.to(device).eval()
@@ -76,7 +78,10 @@ class Predictor:
         return predictor
 
     def predict(self, tokens: TokenIds, lengths: Lengths) -> Logits:
-        """The logits of one pack, [R, L]; see `predict_all`."""
+        """Computes the logits of one pack, [R, L]: `tokens` [N] of W windows end to end, `lengths` [W].
+
+        Raises ValueError where the two do not fit together, or do not fit the encoder.
+        """
         return next(self.predict_all([(tokens, lengths)]))
 
     def predict_all(self, packs: Iterable[tuple[TokenIds, Lengths]]) -> Iterator[Logits]:
@@ -150,11 +155,11 @@ def _logits(halves: list[Running]) -> Logits:
 
 
 def halves(tokens: TokenIds, lengths: Lengths) -> tuple[tuple[TokenIds, Lengths], ...]:
-    """Cut where about half of the tokens are on each side, between two windows."""
+    """Cuts a pack of several windows between two of them, where about half of the tokens are on each side."""
     ends = np.cumsum(lengths)
     first = int(np.clip(np.searchsorted(ends, len(tokens) / 2, side="right"), 1, len(lengths) - 1))
-    cut = int(ends[first - 1])
-    return (tokens[:cut], lengths[:first]), (tokens[cut:], lengths[first:])
+    half = int(ends[first - 1])
+    return (tokens[:half], lengths[:first]), (tokens[half:], lengths[first:])
 
 
 def _check_tokens(tokens: TokenIds, count: int, vocab_size: int) -> None:

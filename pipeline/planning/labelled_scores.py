@@ -30,18 +30,18 @@ class Joined:
 
 
 def join(plan: Plan, split: Split) -> Joined:
-    """A split's labels with the logits of its units' fragments, by position.
+    """Joins a split's labels with the logits of its units' fragments, by position.
 
     Raises CorpusError where not one has any.
     """
     labels: list[Any] = []
     tables, failed = [], Counter(split.unreadable)
     for unit, documents in _with_fragments(plan, split):
-        own = {document.position: document.label for document in split.units[unit]}
-        chosen = documents.filter(pc.is_in(documents["position"], pa.array(list(own), pa.int64())))
-        failed.update(chosen["reason"].drop_null().to_pylist())
-        scored = chosen.filter(pc.is_null(chosen["reason"]))
-        labels += [own[position] for position in scored["position"].to_pylist()]
+        label_at = {document.position: document.label for document in split.units[unit]}
+        of_split = documents.filter(pc.is_in(documents["position"], pa.array(list(label_at), pa.int64())))
+        failed.update(of_split["reason"].drop_null().to_pylist())
+        scored = of_split.filter(pc.is_null(of_split["reason"]))
+        labels += [label_at[position] for position in scored["position"].to_pylist()]
         tables.append(scored.select(["n_tokens", "n_windows", "logits"]))
     if not labels:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in failed.most_common())

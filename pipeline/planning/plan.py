@@ -51,18 +51,19 @@ class Plan:
     layout: TableLayout
     corpus: Corpus
     units: tuple[Unit, ...]
-    done: frozenset[str]
+    finished: frozenset[str]  # ids of the units that have a fragment
     others: tuple[str, ...]  # what lies beside the fragments, of earlier runs and of those at work
     limit: int | None
 
     @cached_property
     def unit_ids(self) -> tuple[str, ...]:
+        """The id of each of `units`, under this plan's scoring key."""
         return tuple(unit.id(self.scoring.key) for unit in self.units)
 
     @cached_property
     def missing(self) -> list[tuple[str, Unit]]:
         """Ids and units that have no fragment yet, in order; a stream never has one, its parts have."""
-        return [(id_, unit) for id_, unit in zip(self.unit_ids, self.units, strict=True) if id_ not in self.done]
+        return [(id_, unit) for id_, unit in zip(self.unit_ids, self.units, strict=True) if id_ not in self.finished]
 
     @property
     def passes(self) -> list[Pass]:
@@ -87,7 +88,7 @@ class Plan:
         return sum(unit.slice.is_stream for unit in self.units)
 
     def cut_streams(self) -> "Plan":
-        """The same plan with the parts of those streams that were read to their end by now."""
+        """Makes this plan anew with the parts of those streams that were read to their end by now."""
         if not self.streams:
             return self
         return replace(self, units=tuple(_cut_streams(self.units, self.stream_lengths)))
@@ -98,6 +99,7 @@ class Plan:
 
     @cached_property
     def publication(self) -> Publication:
+        """What readers of the table are to see when every unit has its fragment."""
         units = (
             SourceUnit(id_, unit.file.uri, unit.file.partitions, unit.documents)
             for id_, unit in zip(self.unit_ids, self.units, strict=True)
@@ -137,7 +139,7 @@ def make_plan(job: Job, limit: int | None = None, mapped: Mapped = map) -> Plan:
         units = list(_cut_streams(units, StreamLengths(storage, job.table.uri)))
     if limit is not None:
         units = list(_limited(storage, units, limit))
-    found = Fragments(storage, job.table.uri, scoring.key, task.output).listing(len(units))
+    listing = Fragments(storage, job.table.uri, scoring.key, task.output).listing(len(units))
     return Plan(
         job=job,
         storage=storage,
@@ -147,8 +149,8 @@ def make_plan(job: Job, limit: int | None = None, mapped: Mapped = map) -> Plan:
         layout=layout,
         corpus=corpus,
         units=tuple(units),
-        done=frozenset(found.finished),
-        others=tuple(found.others),
+        finished=frozenset(listing.finished),
+        others=tuple(listing.others),
         limit=limit,
     )
 
@@ -174,25 +176,25 @@ def check_table_writable(plan: Plan) -> None:
 
 
 def _layout(job: Job, files: tuple[CorpusFile, ...], task: Task) -> TableLayout:
-    found = partition_keys(files)
+    keys = partition_keys(files)
     for key in job.table.partition_by:
-        if key not in found:
+        if key not in keys:
             raise ConfigError(
-                f"table.partition_by {key!r}: the corpus has no such hive key; found {list(found) or 'none'}"
+                f"table.partition_by {key!r}: the corpus has no such hive key; found {list(keys) or 'none'}"
             )
-    wanted = [key for key in found if job.corpus.carry is None or key in job.corpus.carry]
     _check_partition_names(files, job.table.partition_by)
-    carried = tuple(key for key in wanted if key not in job.table.partition_by)
-    _check_names_differ({key: found[key] for key in (*job.table.partition_by, *carried)}, task)
+    columns = [key for key in keys if job.corpus.carry is None or key in job.corpus.carry]
+    carried = tuple(key for key in columns if key not in job.table.partition_by)
+    _check_names_differ({key: keys[key] for key in (*job.table.partition_by, *carried)}, task)
     return TableLayout(job.table.partition_by, carried, job.table.buckets)
 
 
 def _check_names_differ(keys: dict[str, str], task: Task) -> None:
     """DuckDB, Snowflake, BigQuery and Spark know no case in the names of columns."""
-    own = ("snapshot", "stage", "reason", "message", *predictions_schema(task.fields, []).names)
-    seen = {name.casefold(): f"{name!r}, which is one of the columns of the table" for name in own}
+    columns = ("snapshot", "stage", "reason", "message", *predictions_schema(task.fields, []).names)
+    named = {name.casefold(): f"{name!r}, which is one of the columns of the table" for name in columns}
     for key, uri in keys.items():
-        other = seen.setdefault(key.casefold(), f"{key!r} of {uri}")
+        other = named.setdefault(key.casefold(), f"{key!r} of {uri}")
         if other != f"{key!r} of {uri}":
             raise ConfigError(
                 f"corpus.carry: the hive key {key!r} of {uri} can't be told from {other}: engines know no case in the "
@@ -214,16 +216,16 @@ def _check_first_records(storage: Storage, units: list[Unit]) -> None:
     """Asks the first files of each format without a footer whether the columns are there: in one of them will do."""
     first = {unit.file: unit for unit in reversed(units)}
     for name in (name for name, format_ in FORMATS.items() if format_.has_columns_in_records):
-        asked = [unit for file, unit in first.items() if file.format == name][-FIRST_FILES:]
-        problems = [first_records_problem(storage, unit) for unit in reversed(asked)]
+        sample = [unit for file, unit in first.items() if file.format == name][-FIRST_FILES:]
+        problems = [first_records_problem(storage, unit) for unit in reversed(sample)]
         if problems and all(problems):
-            raise CorpusError(f"{asked[-1].file.uri}: {problems[0]}")
+            raise CorpusError(f"{sample[-1].file.uri}: {problems[0]}")
 
 
 def _cut_streams(units: Iterable[Unit], stream_lengths: StreamLengths) -> Iterator[Unit]:
-    known = stream_lengths.read()
+    lengths = stream_lengths.read()
     for unit in units:
-        parts = known.get(unit.stream_id) if unit.slice.is_stream else None
+        parts = lengths.get(unit.stream_id) if unit.slice.is_stream else None
         if parts is None:
             yield unit
         else:
@@ -247,8 +249,8 @@ def _limited(storage: Storage, units: list[Unit], limit: int) -> Iterator[Unit]:
 def _counted(storage: Storage, units: list[Unit]) -> Iterator[tuple[Unit, int]]:
     """Units and their documents, which are counted where no footer does; streams in parts."""
     for together in passes(units):
-        known = [(unit, unit.documents) for unit in together if unit.documents is not None]
-        if len(known) == len(together):
-            yield from known
+        counted = [(unit, unit.documents) for unit in together if unit.documents is not None]
+        if len(counted) == len(together):
+            yield from counted
         else:
-            yield from ((unit, len(read)) for unit, read in read_pass(storage, together))
+            yield from ((unit, len(documents)) for unit, documents in read_pass(storage, together))

@@ -17,7 +17,7 @@ from pipeline.terms import Label
 
 _NAMED = 3
 
-Found = tuple[Unit, Truth]
+TruthOfUnit = tuple[Unit, Truth]
 TRAINED = "trained on"
 REASONS: Mapping[Use, str] = {"train": TRAINED, "validation": "validated on"}  # to leave one out
 
@@ -39,6 +39,7 @@ class Split:
 
     @property
     def labels(self) -> list[Label]:
+        """The labels of the documents that are to be labelled, in the order of their units."""
         rows = chain.from_iterable(self.units.values())
         return [row.label for row in rows if row.label is not None]
 
@@ -71,7 +72,7 @@ class Splits:
 
 
 def read_splits(plan: Plan, corpus: LabelledCorpusSettings, measured: str, fitted: str | None = None) -> Splits:
-    """The splits called so, checked against the checkpoint's labels before anything is computed.
+    """Reads the splits called so, and checks them against the checkpoint's labels before anything is computed.
 
     Left out are documents whose text the checkpoint was trained on, and of those that are measured what it was
     validated on: that has chosen its weights. Fitting may use it again: it decides, as choosing did, and is measured on
@@ -79,26 +80,25 @@ def read_splits(plan: Plan, corpus: LabelledCorpusSettings, measured: str, fitte
 
     Raises:
         CorpusError: a split that is missing; labels that are missing, or are none, or that the checkpoint does not
-        know; a split
-            of which all documents are left out.
+        know; a split of which all documents are left out.
     """
-    found = list(truths(plan.storage, corpus, plan.units))
+    rows = list(truths(plan.storage, corpus, plan.units))
     names = [measured, *([fitted] if fitted else [])]
     if corpus.split_column is not None:
-        _check_names(corpus.split_column, names, found)
+        _check_names(corpus.split_column, names, rows)
     documents = TrainingDocuments.read(plan.checkpoint.path)
-    known: Mapping[bytes, str] = {}
+    reasons: Mapping[bytes, str] = {}
     if documents:
-        uses = documents.uses(row.digest for _, row in found if row.digest)
-        known = {digest: REASONS[use] for digest, use in uses.items()}
-    own = _split(plan, corpus, measured, found, known)
+        uses = documents.uses(row.digest for _, row in rows if row.digest)
+        reasons = {digest: REASONS[use] for digest, use in uses.items()}
+    measured_split = _split(plan, corpus, measured, rows, reasons)
     if fitted is None:
-        return Splits(own, None, _untold(documents))
-    trained_on = {digest: reason for digest, reason in known.items() if reason == TRAINED}
-    measures = chain.from_iterable(own.units.values())
+        return Splits(measured_split, None, _untold(documents))
+    trained_on = {digest: reason for digest, reason in reasons.items() if reason == TRAINED}
+    measures = chain.from_iterable(measured_split.units.values())
     twice: dict[bytes, str] = {row.digest: "measured too" for row in measures if row.digest}
-    others = _split(plan, corpus, fitted, found, {**twice, **trained_on})
-    return Splits(own, others, _untold(documents))
+    fitted_split = _split(plan, corpus, fitted, rows, {**twice, **trained_on})
+    return Splits(measured_split, fitted_split, _untold(documents))
 
 
 def _untold(documents: TrainingDocuments | None) -> str | None:
@@ -110,17 +110,17 @@ def _untold(documents: TrainingDocuments | None) -> str | None:
 
 
 def only(plan: Plan, splits: Iterable[Split]) -> Plan:
-    """The part of a plan that holds documents of the splits."""
-    wanted = {unit for split in splits for unit in split.units}
-    files = {unit.file for unit in wanted if unit.slice.part_number is not None}
+    """Takes the part of a plan that holds documents of the splits."""
+    units = {unit for split in splits for unit in split.units}
+    files = {unit.file for unit in units if unit.slice.part_number is not None}
     return replace(
         plan,
-        units=tuple(unit for unit in plan.units if unit in wanted or (unit.slice.is_stream and unit.file in files)),
+        units=tuple(unit for unit in plan.units if unit in units or (unit.slice.is_stream and unit.file in files)),
     )
 
 
 def classification(plan: Plan) -> Classification:
-    """What there is to measure. Raises CheckpointError for a checkpoint whose outputs are nobody's labels."""
+    """Gives the task that there is to measure. Raises CheckpointError where the outputs are nobody's labels."""
     task = plan.task
     if not isinstance(task, Classification):
         kind = plan.checkpoint.head.task.replace("_", " ")
@@ -134,25 +134,25 @@ def _split(
     plan: Plan,
     corpus: LabelledCorpusSettings,
     name: str,
-    found: list[Found],
-    known: Mapping[bytes, str],
+    rows: list[TruthOfUnit],
+    reasons: Mapping[bytes, str],
 ) -> Split:
     units: dict[Unit, list[Truth]] = {}
-    missing: list[str] = []
+    without_label: list[str] = []
     left_out, unreadable, astray = Counter[str](), Counter[str](), 0
-    for unit, row in found:
+    for unit, row in rows:
         if corpus.split_column is not None and row.split != name:
             astray += row.reason is not None and row.split is None
         elif row.reason is not None:
             unreadable[row.reason] += 1
         elif is_missing(row.label, corpus):
-            missing.append(row.id)
-        elif reason := row.digest and known.get(row.digest):
+            without_label.append(row.id)
+        elif reason := row.digest and reasons.get(row.digest):
             left_out[reason] += 1
         else:
             units.setdefault(unit, []).append(row)
-    split = Split(name, corpus.split_column, units, len(missing), left_out, unreadable, astray)
-    _check_labels(plan, corpus, split, missing)
+    split = Split(name, corpus.split_column, units, len(without_label), left_out, unreadable, astray)
+    _check_labels(plan, corpus, split, without_label)
     task = classification(plan)
     try:
         targets(task.problem_type, task.labels, split.labels)
@@ -161,8 +161,8 @@ def _split(
     return split
 
 
-def _check_names(column: str, names: list[str], found: list[Found]) -> None:
-    counts = Counter(row.split for _, row in found)
+def _check_names(column: str, names: list[str], rows: list[TruthOfUnit]) -> None:
+    counts = Counter(row.split for _, row in rows)
     for name in names:
         if not counts[name]:
             listed = ", ".join(f"{value!r} ({count:,})" for value, count in counts.most_common(_NAMED * 3))
@@ -172,7 +172,7 @@ def _check_names(column: str, names: list[str], found: list[Found]) -> None:
             )
 
 
-def _check_labels(plan: Plan, corpus: LabelledCorpusSettings, split: Split, missing: list[str]) -> None:
+def _check_labels(plan: Plan, corpus: LabelledCorpusSettings, split: Split, without_label: list[str]) -> None:
     column, readable = corpus.label_column, split.documents - split.unreadable.total()
     if not len(split) and split.left_out:
         raise CorpusError(
@@ -186,16 +186,16 @@ def _check_labels(plan: Plan, corpus: LabelledCorpusSettings, split: Split, miss
             f"corpus.label_column {column!r}: not one of {readable:,} documents of {split.title} has a label there; "
             "expected a column of the files, or a hive key of their paths"
         )
-    if missing and corpus.unlabelled != "skip":
-        first = ", ".join(map(repr, missing[:_NAMED]))
+    if without_label and corpus.unlabelled != "skip":
+        first = ", ".join(map(repr, without_label[:_NAMED]))
         raise CorpusError(
-            f"corpus.label_column {column!r}: {len(missing):,} of {readable:,} documents of {split.title} have no "
-            f"label there, the first of them {first}; label them, leave them out with corpus.unlabelled: skip, or "
+            f"corpus.label_column {column!r}: {len(without_label):,} of {readable:,} documents of {split.title} have "
+            f"no label there, the first of them {first}; label them, leave them out with corpus.unlabelled: skip, or "
             "take empty lists for none of the labels with keep"
         )
 
 
 def in_words(counts: Mapping[str, int]) -> str:
-    """`trained on 40, validated on 8`: the most frequent first."""
+    """Lists counts, the most frequent first: `trained on 40, validated on 8`."""
     ordered = sorted(counts.items(), key=lambda item: -item[1])
     return ", ".join(f"{reason} {count:,}" for reason, count in ordered)

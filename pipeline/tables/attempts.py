@@ -85,13 +85,13 @@ def remove_marks_of_run(fragments: Fragments, run: str, expected: int) -> None:
                     fragments.storage.delete(uri)
 
 
-def sweep_marks(fragments: Fragments, others: Iterable[str], wanted: Container[str]) -> None:
+def sweep_marks(fragments: Fragments, others: Iterable[str], unfinished: Container[str]) -> None:
     """Removes what dead runs left: their own objects, and marks that no attempt will come to.
 
     Args:
         fragments: those of the marks.
         others: URIs, as `fragments.listing` gives them.
-        wanted: ids of the units that have no fragment yet: their marks are needed.
+        unfinished: ids of the units that have no fragment yet: their marks are needed.
     """
     if not others:
         return
@@ -100,13 +100,13 @@ def sweep_marks(fragments: Fragments, others: Iterable[str], wanted: Container[s
         alive = heartbeats.alive()
         for uri in others:
             with contextlib.suppress(FileNotFoundError):  # its own run removed it meanwhile
-                if _is_left(fragments, uri, wanted, alive):
+                if _is_left(fragments, uri, unfinished, alive):
                     fragments.storage.delete(uri)
 
 
-def _is_left(fragments: Fragments, uri: str, wanted: Container[str], alive: set[str]) -> bool:
+def _is_left(fragments: Fragments, uri: str, unfinished: Container[str], alive: set[str]) -> bool:
     folder, _, name = uri.rpartition("/")
     if name.endswith(MARK_ENDING):
         unit = name.partition(".")[0]
-        return unit not in wanted and _owner(fragments.storage.read(uri)) not in alive
+        return unit not in unfinished and _owner(fragments.storage.read(uri)) not in alive
     return folder.endswith("/runs") and name not in alive

@@ -96,20 +96,20 @@ class RepeatedDigestFinder:
             ascending = np.sort(np.concatenate([*spilled, part]))
             again = ascending[1:] == ascending[:-1]
             values, more = np.unique(ascending[1:][again], return_counts=True)
-            wanted = DIGESTS_CONFIRMED - sum(map(len, first))
-            first.append(values[:wanted])
-            counts.append(more[:wanted].astype(np.uint64) + np.uint64(1))
+            room = DIGESTS_CONFIRMED - sum(map(len, first))
+            first.append(values[:room])
+            counts.append(more[:room].astype(np.uint64) + np.uint64(1))
             digests += len(values)
             documents += int(more.sum()) + len(values)
         return RepeatedDigests(digests, documents, np.concatenate(first), np.concatenate(counts))
 
     def _parts(self) -> Iterator[Digests]:
         """What is held, cut by the highest bits."""
-        cuts = [np.searchsorted(array, SPILL_BOUNDS) for array in self._arrays]
+        bounds = [np.searchsorted(array, SPILL_BOUNDS) for array in self._arrays]
         for number in range(SPILL_FILES):
             slices = [
-                array[cut[number - 1] if number else 0 : cut[number] if number < SPILL_FILES - 1 else None]
-                for array, cut in zip(self._arrays, cuts, strict=True)
+                array[at[number - 1] if number else 0 : at[number] if number < SPILL_FILES - 1 else None]
+                for array, at in zip(self._arrays, bounds, strict=True)
             ]
             yield np.concatenate([np.empty(0, np.uint64), *slices])
 
@@ -119,25 +119,25 @@ class PlaceFinder:
     """Finds the documents of a group whose ids have one of some digests, two places at most of an id."""
 
     fragments: Fragments
-    wanted: Digests  # ascending
+    digests: Digests  # ascending
 
     def __call__(self, group: Group) -> dict[str, list[DocumentPlace]]:
         """Gives the places by id."""
         places: dict[str, list[DocumentPlace]] = defaultdict(list)
         for some in transfer_batches(list(group.units)):
             units = [unit.id for unit in some]
-            tables = self.fragments.read_columns(units, ["id", "position"])
-            for unit, table in zip(some, tables, strict=True):
-                has_one = np.isin(id_digests(table["id"].to_pylist()), self.wanted)
-                for row in table.filter(pa.array(has_one)).to_pylist():
+            columns = self.fragments.read_columns(units, ["id", "position"])
+            for unit, documents in zip(some, columns, strict=True):
+                has_one = np.isin(id_digests(documents["id"].to_pylist()), self.digests)
+                for row in documents.filter(pa.array(has_one)).to_pylist():
                     if len(places[row["id"]]) < 2:
                         places[row["id"]].append(DocumentPlace(unit.source_uri, row["position"]))
         return dict(places)
 
     def may_be_in(self, digests: Digests) -> bool:
         """Tells whether a group with these digests, ascending, has one of them."""
-        at = np.searchsorted(digests, self.wanted)
-        return bool((digests[at[at < len(digests)]] == self.wanted[at < len(digests)]).any())
+        at = np.searchsorted(digests, self.digests)
+        return bool((digests[at[at < len(digests)]] == self.digests[at < len(digests)]).any())
 
 
 def find_duplicates(

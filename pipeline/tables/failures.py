@@ -80,12 +80,12 @@ def failed_of(unit: SourceUnit, documents: pa.Table) -> pa.Table:
 
 def filter_failures(failed: Iterable[pa.Table], reason: str | None, file: str | None) -> Iterator[pa.Table]:
     """Picks the failures of one reason, and in files whose URI holds `file`; None: all."""
-    for table in failed:
+    for rows in failed:
         if reason is not None:
-            table = table.filter(pc.equal(table["reason"], reason))
+            rows = rows.filter(pc.equal(rows["reason"], reason))
         if file is not None:
-            table = table.filter(pc.match_substring(table["source_uri"], file))
-        yield table
+            rows = rows.filter(pc.match_substring(rows["source_uri"], file))
+        yield rows
 
 
 def transfer_batches(items: list[Item]) -> Iterator[list[Item]]:

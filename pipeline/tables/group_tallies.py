@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import compress
 from typing import Self
 
 import numpy as np
@@ -68,9 +69,9 @@ class GroupTallies:
         failed: list[pa.Table] = []
         digests: list[Digests] = []
         for some in transfer_batches(list(group.units)):
-            for unit, table in zip(some, read_failures(self.fragments, some), strict=True):
-                failed.append(failed_of(unit, table))
-                digests.append(id_digests(table["id"].to_pylist()))
+            for unit, documents in zip(some, read_failures(self.fragments, some), strict=True):
+                failed.append(failed_of(unit, documents))
+                digests.append(id_digests(documents["id"].to_pylist()))
         ascending = np.sort(np.concatenate(digests))
         tally = GroupTally(len(ascending), count_failures(pa.concat_tables(failed)), ascending)
         self.fragments.storage.put_if_absent(self.uri(group), tally.dump())
@@ -78,12 +79,11 @@ class GroupTallies:
 
     def of(self, groups: list[Group], mapped: Mapped = map) -> Iterator[GroupTally]:
         """Gives each group's, in their order and few at a time; `mapped` counts those that have none yet."""
-        known = {file.uri.rpartition("/")[2] for file in self.fragments.storage.find(self.folder)}
-        is_known = [self.uri(group).rpartition("/")[2] in known for group in groups]
-        pairs = list(zip(groups, is_known, strict=True))
-        stored = self._read([group for group, known in pairs if known])
-        new = mapped(self, (group for group, known in pairs if not known))
-        return (next(stored if known else new) for known in is_known)
+        stored_names = {file.uri.rpartition("/")[2] for file in self.fragments.storage.find(self.folder)}
+        is_stored = [self.uri(group).rpartition("/")[2] in stored_names for group in groups]
+        stored = self._read(list(compress(groups, is_stored)))
+        new = mapped(self, (group for group, there in zip(groups, is_stored, strict=True) if not there))
+        return (next(stored if there else new) for there in is_stored)
 
     def _read(self, groups: list[Group]) -> Iterator[GroupTally]:
         for some in transfer_batches(groups):

@@ -102,10 +102,10 @@ def halved(units: list[SourceUnit], hashes: list[int]) -> Iterator[tuple[int, li
         bucket, start, stop, low, high = pending.pop()
         if stop - start > BUCKET_UNITS and high - low > 1:
             middle = (low + high) // 2
-            cut = bisect_left(ascending, middle, start, stop)
+            between = bisect_left(ascending, middle, start, stop)
             pending += [
-                (2 * bucket, start, cut, low, middle),
-                (2 * bucket + 1, cut, stop, middle, high),
+                (2 * bucket, start, between, low, middle),
+                (2 * bucket + 1, between, stop, middle, high),
             ]
         elif start < stop:
             yield bucket, [units[n] for n in sorted(order[start:stop])]
@@ -113,13 +113,13 @@ def halved(units: list[SourceUnit], hashes: list[int]) -> Iterator[tuple[int, li
 
 def _stretch_hashes(units: list[SourceUnit]) -> Iterator[int]:
     """Of each unit: the same for STRETCH_UNITS neighbours in one file."""
-    seen: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     latest: dict[str, int] = {}
     for unit in units:
-        stretch, inside = divmod(seen[unit.source_uri], STRETCH_UNITS)
+        stretch, inside = divmod(counts[unit.source_uri], STRETCH_UNITS)
         if inside == 0:
             latest[unit.source_uri] = _hash(f"{unit.source_uri}#{stretch}")
-        seen[unit.source_uri] += 1
+        counts[unit.source_uri] += 1
         yield latest[unit.source_uri]
 
 
@@ -172,7 +172,7 @@ def build_files(
 ) -> list[GroupFile]:
     """Builds a group's files; a kind without rows has none. `fragments`: one per unit, in order."""
     documents = pa.concat_tables(
-        _with_source(table, unit, layout) for table, unit in zip(fragments, group.units, strict=True)
+        _with_source(fragment, unit, layout) for fragment, unit in zip(fragments, group.units, strict=True)
     )
     documents = documents.append_column("scoring_key", pa.repeat(scoring_key, len(documents)))
     documents = documents.append_column("decision_key", pa.repeat(task.key, len(documents)))
@@ -206,25 +206,25 @@ def _predictions(documents: pa.Table, layout: TableLayout, task: PublishedTask) 
     return documents.select(schema.names).cast(schema)
 
 
-def _file(kind: str, bucket: int, table: pa.Table) -> GroupFile:
-    data = parquet_bytes(table, sorted_by_id=True)
+def _file(kind: str, bucket: int, rows: pa.Table) -> GroupFile:
+    data = parquet_bytes(rows, sorted_by_id=True)
     sha256 = hashlib.sha256(data).hexdigest()
-    labels, unlabelled = label_counts(table)
+    labels, unlabelled = label_counts(rows)
     name = f"part-{bucket:04d}-{sha256[:16]}.parquet"
     return GroupFile(
-        kind=kind, name=name, data=data, sha256=sha256, rows=len(table), labels=labels, unlabelled=unlabelled
+        kind=kind, name=name, data=data, sha256=sha256, rows=len(rows), labels=labels, unlabelled=unlabelled
     )
 
 
-def label_counts(table: pa.Table) -> tuple[dict[str, int], int]:
+def label_counts(rows: pa.Table) -> tuple[dict[str, int], int]:
     """Counts the documents that have each label, entity of a kind or answer to a question, and those with none at all.
 
     Of several in one document each is counted once. A table without such a column: nothing, and no document.
     """
-    if "label" in table.schema.names:
-        documents, labels = pa.array(np.arange(len(table))), table["label"].combine_chunks()
-    elif list_columns := {"labels", "entities", "answers"} & {*table.schema.names}:
-        column = table[list_columns.pop()].combine_chunks()
+    if "label" in rows.schema.names:
+        documents, labels = pa.array(np.arange(len(rows))), rows["label"].combine_chunks()
+    elif list_columns := {"labels", "entities", "answers"} & {*rows.schema.names}:
+        column = rows[list_columns.pop()].combine_chunks()
         documents, labels = pc.list_parent_indices(column), _names(column.flatten())
     else:
         return {}, 0
@@ -232,7 +232,7 @@ def label_counts(table: pa.Table) -> tuple[dict[str, int], int]:
     pairs = pairs.group_by(["document", "label"]).aggregate([])
     counts = pc.value_counts(pairs["label"]).to_pylist()
     named = {row["values"]: row["counts"] for row in counts}
-    return named, len(table) - pc.count_distinct(pairs["document"]).as_py()
+    return named, len(rows) - pc.count_distinct(pairs["document"]).as_py()
 
 
 def _names(values: pa.Array) -> pa.Array:

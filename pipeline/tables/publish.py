@@ -254,20 +254,20 @@ class GroupWriter:
 
     def __call__(self, group: Group) -> list[SnapshotFile]:
         """Writes a group's files. Raises RookeryError where rows are missing."""
-        tables = self.fragments.read([unit.id for unit in group.units])
-        rows = [len(table) for table in tables]
-        _check_rows(group, rows)
-        built = build_files(group, tables, self.layout, self.task, self.fragments.scoring_key)
-        if sum(file.rows for file in built) != sum(rows):
+        fragments = self.fragments.read([unit.id for unit in group.units])
+        lengths = [len(fragment) for fragment in fragments]
+        _check_rows(group, lengths)
+        built = build_files(group, fragments, self.layout, self.task, self.fragments.scoring_key)
+        if sum(file.rows for file in built) != sum(lengths):
             raise RookeryError(
                 f"bucket {group.bucket} of {group.folder}: rows and errors do not add up to the documents read"
             )
         inputs = group.inputs(self.layout, self.task.key)
-        written = []
+        files = []
         for file in built:
             path = f"{self.snapshots.folder(file.kind, self.snapshot)}{group.folder}{file.name}"
             self.snapshots.storage.put_if_absent(self.snapshots.uri(path), file.data)
-            written.append(
+            files.append(
                 SnapshotFile(
                     path=path,
                     kind=file.kind,
@@ -282,7 +282,7 @@ class GroupWriter:
                     unlabelled=file.unlabelled,
                 )
             )
-        return written
+        return files
 
 
 def _check_rows(group: Group, rows: list[int]) -> None:

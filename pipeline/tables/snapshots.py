@@ -182,7 +182,7 @@ class Snapshots:
         return json.dumps(hint, indent=1).encode() + b"\n"
 
     def _check_files(self, manifest: Manifest) -> None:
-        table = self.storage.canonical(self.table_uri).rstrip("/")
+        table_uri = self.storage.canonical(self.table_uri).rstrip("/")
         kinds = sorted({file.kind for file in manifest.files})
         sizes = {
             stored.uri: stored.size
@@ -190,7 +190,7 @@ class Snapshots:
             for stored in self.storage.find(self.uri(self.folder(kind, manifest.snapshot)))
         }
         for file in manifest.files:
-            size = sizes.get(f"{table}/{file.path}")
+            size = sizes.get(f"{table_uri}/{file.path}")
             if size != file.bytes:
                 there = "nothing" if size is None else f"{size:,} bytes"
                 raise RookeryError(

@@ -111,23 +111,23 @@ class Classification:
         return [*self._one(scores_NL), self._scores(scores_NL)]
 
     def per_label(self, outputs: Floats) -> Floats:
-        """The checkpoint's outputs as logits_NL."""
+        """Gives logits_NL for the checkpoint's outputs [N, outputs], of which a binary problem has one."""
         if self.problem_type != "binary":
             return outputs
         return np.concatenate([np.zeros_like(outputs), outputs], axis=1)
 
     def scores(self, logits_NL: Floats) -> Floats:
-        """Each label's probability."""
+        """Computes each label's probability, scores_NL; of a binary problem they sum to one."""
         scaled_NL = logits_NL / self.temperature
         return sigmoid(scaled_NL) if self.problem_type == "multi_label" else softmax(scaled_NL)
 
     def threshold(self, label: str) -> float:
-        """The fitted one, or the default. A binary problem is decided by its second label's."""
+        """Gives a label's fitted threshold, or the default. A binary problem is decided by its second label's."""
         default = 0.0 if self.problem_type == "single_label" else 0.5
         return self.thresholds.get(label, default)
 
     def given(self, scores_NL: Floats) -> npt.NDArray[np.bool_]:
-        """Which labels each document gets; in single_label one at most, of a binary problem one."""
+        """Decides which labels each document gets [N, L]; in single_label one at most, of a binary problem one."""
         threshold_L = np.array([self.threshold(label) for label in self.labels])
         over_NL = np.asarray(scores_NL >= threshold_L)
         if self.problem_type == "single_label":
@@ -162,11 +162,11 @@ class Classification:
 
 
 def softmax(logits_NL: Floats) -> Floats:
-    """Rows that sum to one, without overflow."""
+    """Computes probabilities whose rows sum to one, without overflow."""
     exp_NL = np.exp(logits_NL - logits_NL.max(1, keepdims=True))
     return np.asarray(exp_NL / exp_NL.sum(1, keepdims=True))
 
 
 def sigmoid(logits_NL: Floats) -> Floats:
-    """1 / (1 + exp(-x)), without overflow."""
+    """Computes 1 / (1 + exp(-x)), without overflow."""
     return np.asarray(np.exp(-np.logaddexp(0.0, -logits_NL)))

@@ -20,7 +20,10 @@ _Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """What is known of a unit's windows, one entry each, in the order of their packs."""
+    """What is known of a unit's W windows, one entry each, in the order of their packs: arrays [W].
+
+    `tokens` counts each window's, `documents` says which document it is of, and `ordinals` which of that's windows.
+    """
 
     tokens: Ints
     documents: Ints
@@ -33,7 +36,7 @@ class Windows:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """The same of its tokens, for heads that look at each."""
+    """What is known of a unit's tokens, for heads that look at each."""
 
     windows: Windows
     questions_W: Ints
@@ -63,16 +66,16 @@ class Tokens:
         )
 
     def window(self, number: int) -> slice:
-        """A window's tokens."""
+        """Gives a window's tokens among the T of all windows."""
         first = self.first_W[number]
         return slice(first, first + self.windows.tokens[number])
 
     def document(self, number: int) -> slice:
-        """A document's tokens."""
+        """Gives a document's tokens among the D of all documents."""
         return slice(self.first_N[number], self.first_N[number] + self.count_N[number])
 
     def scored(self) -> set[int]:
-        """Documents that have windows, all of whose logits are finite."""
+        """Finds the documents that have windows, all of whose logits are finite."""
         finite_T = np.asarray(np.isfinite(self.logits_TL).all(1))
         whole_W = [finite_T[self.window(number)].all() for number in range(len(self.first_W))]
         failed = self.windows.documents[np.logical_not(whole_W)]
@@ -80,13 +83,13 @@ class Tokens:
 
 
 def logits_of(row: pa.Table, rows: int) -> _Floats:
-    """LOGITS' flat list as a matrix [rows, L]; L is 1 where there are none."""
+    """Shapes LOGITS' flat list into a matrix [rows, L]; L is 1 where there are none."""
     flat: _Floats = only_list(row, "logits")
     return flat.reshape(rows, len(flat) // rows if rows else 1)
 
 
 def aggregated(row: pa.Table, how: Aggregation) -> pa.ListArray:
-    """LOGITS of one row per window -> each document's, as lists; null where one is not finite, or there is none."""
+    """Aggregates LOGITS of a row per window to a list a document; null where one is not finite, or there is none."""
     windows = Windows.of(row)
     n_documents = len(row["documents"].chunk(0).flatten())
     logits_NL = aggregate(windows, logits_of(row, len(windows.tokens)), n_documents, how)
@@ -96,7 +99,7 @@ def aggregated(row: pa.Table, how: Aggregation) -> pa.ListArray:
 
 
 def aggregate(windows: Windows, logits_WL: _Floats, n_documents: int, how: Aggregation) -> _Floats:
-    """Window logits -> document logits [N, L], summed in float64 and window order; documents without windows get NaN.
+    """Aggregates window logits to document logits [N, L], in float64 and window order; NaN where there is no window.
 
     `mean` weighs windows by their tokens, `max` is per output, `first` takes the first window.
     """
@@ -117,12 +120,12 @@ def aggregate(windows: Windows, logits_WL: _Floats, n_documents: int, how: Aggre
 
 
 def matrix(outputs: pa.ListArray) -> npt.NDArray[np.float64]:
-    """At least one list, all of one length -> [N, L]."""
+    """Shapes N lists, at least one and all of one length, into an array [N, L]."""
     return np.asarray(outputs.flatten().to_numpy().reshape(len(outputs), -1), np.float64)
 
 
 def lists(values: pa.Array, lengths: npt.NDArray[Any], nulls: npt.NDArray[np.bool_] | None = None) -> pa.ListArray:
-    """Values end to end -> lists of the given lengths."""
+    """Cuts values that lie end to end into lists of the given lengths; null where `nulls` says so."""
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
     return pa.ListArray.from_arrays(offsets, values, mask=None if nulls is None else pa.array(nulls))
 

@@ -16,7 +16,7 @@ from pipeline.terms import Aggregation
 
 @dataclass(frozen=True)
 class Embedding:
-    """For search, clustering and finding duplicates."""
+    """A document as a vector of `dimension` numbers: for search, clustering and finding duplicates."""
 
     dimension: int
     aggregation: Aggregation = "mean"

@@ -62,7 +62,7 @@ ANSWERS = column(
 
 @dataclass(frozen=True)
 class QuestionAnswering:
-    """The same questions, asked of every document."""
+    """Answers to `questions`, asked of every document: spans of its text, or that it has none."""
 
     questions: tuple[str, ...]
     no_answer_threshold: float = 0.0
@@ -94,8 +94,8 @@ class QuestionAnswering:
     def outputs(self, logits: pa.Table) -> pa.Array:
         tokens = Tokens.of(logits)
         windows: dict[tuple[int, int], list[int]] = {}
-        asked = zip(tokens.windows.documents.tolist(), tokens.questions_W.tolist(), strict=True)
-        for window, document_and_question in enumerate(asked):
+        documents_and_questions = zip(tokens.windows.documents.tolist(), tokens.questions_W.tolist(), strict=True)
+        for window, document_and_question in enumerate(documents_and_questions):
             windows.setdefault(document_and_question, []).append(window)
         scored = tokens.scored()
         rows = [
@@ -133,10 +133,10 @@ class QuestionAnswering:
 def _best(tokens: Tokens, text: str, windows: list[int]) -> dict[str, Any]:
     """Of the windows of one document and one question: BEST."""
     nulls = [tokens.logits_TL[tokens.first_W[window]].sum(dtype=np.float64) for window in windows]
-    spans = best_spans(np.concatenate([_window_spans(tokens, window) for window in windows]))
-    kept = [{"start": int(a), "stop": int(b), "logit": logit} for a, b, logit in spans.tolist()]
-    answer = text[kept[0]["start"] : kept[0]["stop"]] if kept else None
-    return {"null_logit": min(nulls), "spans": kept, "text": answer}
+    bests = best_spans(np.concatenate([_window_spans(tokens, window) for window in windows]))
+    spans = [{"start": int(a), "stop": int(b), "logit": logit} for a, b, logit in bests.tolist()]
+    answer = text[spans[0]["start"] : spans[0]["stop"]] if spans else None
+    return {"null_logit": min(nulls), "spans": spans, "text": answer}
 
 
 def _window_spans(tokens: Tokens, window: int) -> Candidates:
@@ -165,7 +165,7 @@ def _followers(values_C: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def best_spans(candidates: Candidates) -> Candidates:
-    """The SPANS_KEPT best of different spans, best first, the earlier and shorter of equals first."""
+    """Picks the SPANS_KEPT best of different spans, best first, the earlier and shorter of equals first."""
     start, stop, logit = candidates.T
     candidates = candidates[np.lexsort((stop, start, -logit))]
     _, first = np.unique(candidates[:, :2], axis=0, return_index=True)

@@ -28,7 +28,7 @@ ONE_LABEL = ("single_label", "binary")
 
 
 def found_labels(problem_type: ProblemType, labels: Iterable[Label]) -> tuple[str, ...]:
-    """The labels' names, sorted: what a head that is trained on them gets; `value` for a regression.
+    """Lists the labels' names, sorted: what a head that is trained on them gets; `value` for a regression.
 
     Raises:
         CorpusError: fewer than two in a single_label corpus, or values that are no labels.
@@ -45,7 +45,7 @@ def found_labels(problem_type: ProblemType, labels: Iterable[Label]) -> tuple[st
 
 
 def targets(problem_type: ProblemType, names: Sequence[str], labels: Sequence[Label]) -> npt.NDArray[Any]:
-    """The array of `labels` for a head whose outputs are called `names`.
+    """Makes the array of `labels` for a head whose outputs are called `names`.
 
     Raises:
         CorpusError: a label that is not among `names`, or is none for this problem type.
@@ -58,15 +58,15 @@ def targets(problem_type: ProblemType, names: Sequence[str], labels: Sequence[La
     if problem_type in ONE_LABEL:
         return np.array([index[name] for (name,) in per_document], np.int64)
     target_NL = np.zeros((len(labels), len(names)), np.float32)
-    for row, own in enumerate(per_document):
-        target_NL[row, [index[name] for name in own]] = 1
+    for row, names_of_one in enumerate(per_document):
+        target_NL[row, [index[name] for name in names_of_one]] = 1
     return target_NL
 
 
 def _refuse_unknown(index: dict[str, int], per_document: list[tuple[str, ...]]) -> None:
-    unknown = sorted({name for own in per_document for name in own} - set(index))
+    unknown = sorted({name for names in per_document for name in names} - set(index))
     if unknown:
-        documents = sum(any(name not in index for name in own) for own in per_document)
+        documents = sum(any(name not in index for name in names) for names in per_document)
         raise CorpusError(
             f"{documents:,} documents have labels that the checkpoint does not know: {listed(unknown)}; it knows "
             f"{listed(sorted(index))}: leave them out, or train a head for them"

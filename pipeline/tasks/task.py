@@ -16,6 +16,8 @@ import pyarrow as pa
 
 
 class Task(Protocol):
+    """What a head's outputs are for: what a fragment keeps of them, and which columns of the table they become."""
+
     @property
     def output(self) -> pa.Field:
         """The fragment's column that holds a document's outputs."""

@@ -50,7 +50,7 @@ ENTITIES = column(
 
 @dataclass(frozen=True)
 class TokenClassification:
-    """Entities scoring less than `min_score` are left out when a snapshot is published."""
+    """Entities of a text; those scoring less than `min_score` are left out when a snapshot is published."""
 
     labels: tuple[str, ...]
     temperature: float = 1.0
@@ -95,15 +95,15 @@ class TokenClassification:
         assert text is not None
         start_D, stop_D = tokens.starts_D[here], tokens.stops_D[here]
         label_D, score_D = self._labels(tokens.logits_TL[chosen_D], chosen_D >= 0)
-        found = []
+        entities = []
         for run in entity_runs([self.labels[i] if i >= 0 else OUTSIDE for i in label_D.tolist()]):
             start, stop = int(start_D[run.first]), int(stop_D[run.last])
             if start < stop:  # not blanks alone
                 score = float(score_D[run.first : run.last + 1].mean())
-                found.append(
+                entities.append(
                     {"label": run.kind, "text": text[start:stop], "start": start, "stop": stop, "score": score}
                 )
-        return found
+        return entities
 
     def _labels(
         self, logits_DL: npt.NDArray[np.float32], read_D: npt.NDArray[np.bool_]
@@ -116,9 +116,9 @@ class TokenClassification:
 
     def decide(self, outputs: pa.Array) -> list[pa.Array]:
         entities, ends = outputs.flatten(), np.cumsum(outputs.value_lengths().to_numpy())
-        kept = entities.field("score").to_numpy() >= self.min_score
-        kept_until = np.concatenate([[0], np.cumsum(kept)])[ends]
-        return [lists(entities.filter(pa.array(kept)), np.diff(kept_until, prepend=0))]
+        is_sure = entities.field("score").to_numpy() >= self.min_score
+        sure_until = np.concatenate([[0], np.cumsum(is_sure)])[ends]
+        return [lists(entities.filter(pa.array(is_sure)), np.diff(sure_until, prepend=0))]
 
 
 class EntityTokens(NamedTuple):
@@ -130,7 +130,7 @@ class EntityTokens(NamedTuple):
 
 
 def entity_runs(labels: list[str]) -> list[EntityTokens]:
-    """A document's token labels -> its entities."""
+    """Joins a document's token labels to its entities."""
     runs: list[EntityTokens] = []
     open_ = False  # whether the last run may go on
     for number, label in enumerate(labels):
@@ -148,13 +148,13 @@ def entity_runs(labels: list[str]) -> list[EntityTokens]:
 
 @cache  # there are few labels and many tokens
 def parsed(label: str) -> tuple[str, str]:
-    """Prefix and kind: B-PER -> B, PER; PER -> I, PER, as transformers takes it."""
+    """Splits a label into prefix and kind: B-PER -> B, PER; PER -> I, PER, as transformers takes it."""
     match = PREFIXED.fullmatch(label)
     return (match[1], match[2]) if match else ("I", label)
 
 
 def stitched(tokens: Tokens) -> Ints:
-    """For each token of the documents the one of all windows that has most context, or -1 if none reads it."""
+    """Finds for each token of the documents the one of all windows with most context, or -1 if none reads it."""
     chosen_D = np.full(len(tokens.starts_D), -1, np.int32)
     context_D = np.full(len(tokens.starts_D), -1, np.int32)
     for window in np.argsort(tokens.windows.ordinals, kind="stable").tolist():

@@ -28,7 +28,7 @@ class IsolatedPacker:
         self._process = IsolatedProcess(_prepare, *self._load)
 
     def packs(self, unit: str, documents: pa.Table) -> pa.Table:
-        """DOCUMENTS -> PACKS, one row.
+        """Turns DOCUMENTS into PACKS, one row.
 
         Raises:
             RetryableError: the process dies before it has tokenized anything.
@@ -50,7 +50,7 @@ class IsolatedPacker:
         return self._packs(unit, pa.Table.from_pylist(records, schema=DOCUMENTS))
 
     def close(self) -> None:
-        """End the process; the next call starts another."""
+        """Ends the process; the next call starts another."""
         self._process.close()
 
     def _packs(self, unit: str, documents: pa.Table) -> pa.Table:

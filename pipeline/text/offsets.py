@@ -28,7 +28,7 @@ class Located:
 
 
 def locate(text: str, ids: list[int], offsets: list[tuple[int, int]]) -> Located:
-    """Tokens with a tokenizer's own offsets, in order, in characters of `text`."""
+    """Makes tokens of ids and a tokenizer's own offsets [begin, end), in order, in characters of `text`."""
     begin_T, end_T = np.array(offsets, np.int64).reshape(-1, 2).T
     # the tokenizers library gives a character that became many tokens to each of them: the first shall have it
     begin_T = np.maximum(begin_T, np.append(0, end_T)[:-1])
@@ -40,7 +40,7 @@ def locate(text: str, ids: list[int], offsets: list[tuple[int, int]]) -> Located
 
 
 def joined(parts: list[tuple[int, Located]]) -> Located:
-    """The parts of one text, each with the character at which it begins."""
+    """Joins the tokens of the parts of one text, each with the character at which it begins."""
     return Located(
         np.concatenate([part.ids for _, part in parts]),
         np.concatenate([part.starts + begin for begin, part in parts]),

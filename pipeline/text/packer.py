@@ -45,7 +45,7 @@ class Packer:
     questions: tuple[str, ...] = ()
 
     def packs(self, unit: str, documents: pa.Table) -> pa.Table:
-        """DOCUMENTS -> PACKS, one row. Documents that can't be labelled stay in, with their reason and no window.
+        """Turns DOCUMENTS into PACKS, one row; what can't be labelled stays in, with its reason and no window.
 
         Raises ValueError if a question leaves no room for the document.
         """
@@ -54,10 +54,10 @@ class Packer:
         records, tokens = self._tokenize(documents, policies)
         windows = [
             Placed(index, question, ordinal, window)
-            for index, found in enumerate(tokens)
-            if found is not None
+            for index, located in enumerate(tokens)
+            if located is not None
             for question, policy in enumerate(policies)
-            for ordinal, window in enumerate(policy.windows(len(found.ids)))
+            for ordinal, window in enumerate(policy.windows(len(located.ids)))
         ]
         packs = pack(
             [placed.window.n_tokens for placed in windows],
@@ -82,8 +82,8 @@ class Packer:
 
     def _questions(self) -> list[_Ints]:
         """Each question's ids and the [SEP] after it; one empty one where nothing is asked."""
-        asked = self.tokenizer.encode(list(self.questions))
-        return [np.append(ids, self.tokenizer.sep_id) for ids in asked] or [NONE]
+        encoded = self.tokenizer.encode(list(self.questions))
+        return [np.append(ids, self.tokenizer.sep_id) for ids in encoded] or [NONE]
 
     def _tokenize(
         self, documents: pa.Table, policies: list[WindowPolicy]
@@ -95,9 +95,9 @@ class Packer:
             encoded = iter(self._encode([text for text in texts if text is not None]))
             rows = batch.drop_columns(["text"]).to_pylist()
             for row, text in zip(rows, texts, strict=True):
-                found = None if text is None else next(encoded)
-                failure = _failure(row, text, found)
-                usable = None if failure else found
+                located = None if text is None else next(encoded)
+                failure = _failure(row, text, located)
+                usable = None if failure else located
                 records.append(row | failure | _described(text, usable, policies))
                 tokens.append(usable)
         return records, tokens
@@ -118,9 +118,9 @@ class Packer:
         flat = np.empty(sum(placed.window.n_tokens for placed in ordered), dtype)
         at = 0
         for index, question, _, window in ordered:
-            found = tokens[index]
-            assert found is not None
-            body = [found.ids[start:stop] for start, stop in window.spans]
+            located = tokens[index]
+            assert located is not None
+            body = [located.ids[start:stop] for start, stop in window.spans]
             flat[at : at + window.n_tokens] = np.concatenate(
                 [[self.tokenizer.cls_id], questions[question], *body, [self.tokenizer.sep_id]]
             )
@@ -128,10 +128,10 @@ class Packer:
         return flat
 
 
-def _described(text: Text | None, found: Located | None, policies: list[WindowPolicy]) -> dict[str, Any]:
-    if text is None or found is None:
+def _described(text: Text | None, located: Located | None, policies: list[WindowPolicy]) -> dict[str, Any]:
+    if text is None or located is None:
         return {}
-    n_tokens = len(found.ids)
+    n_tokens = len(located.ids)
     return {
         "content_sha256": sha256(text),
         "n_tokens": n_tokens,
@@ -142,11 +142,11 @@ def _described(text: Text | None, found: Located | None, policies: list[WindowPo
 
 def _located_columns(documents: pa.Table, ordered: list[Placed], tokens: list[Located | None]) -> list[pa.Array]:
     """LOCATED_FIELDS."""
-    read = pa.array([found is not None for found in tokens], pa.bool_())
+    is_read = pa.array([located is not None for located in tokens], pa.bool_())
     texts = documents["text"].combine_chunks()
-    texts = pa.compute.if_else(read, texts, pa.scalar(None, pa.string()))
-    starts = [found.starts for found in tokens if found]
-    stops = [found.stops for found in tokens if found]
+    texts = pa.compute.if_else(is_read, texts, pa.scalar(None, pa.string()))
+    starts = [located.starts for located in tokens if located]
+    stops = [located.stops for located in tokens if located]
     positions = [_positions(placed.window) for placed in ordered]
     return [
         _one_list(texts, pa.string()),
@@ -166,13 +166,13 @@ NULL_TEXT = {"stage": "read", "reason": "null_text", "message": "the text is nul
 EMPTY_TEXT = {"stage": "tokenize", "reason": "empty_text", "message": "the text has no tokens"}
 
 
-def _failure(row: dict[str, Any], text: Text | None, found: Located | None) -> dict[str, Any]:
+def _failure(row: dict[str, Any], text: Text | None, located: Located | None) -> dict[str, Any]:
     """Why a document can't be labelled; empty if it can."""
     if row["reason"]:
         return {name: row[name] for name in ("stage", "reason", "message")}
-    if text is None or found is None:
+    if text is None or located is None:
         return NULL_TEXT
-    return {} if len(found.ids) and not text.isspace() else EMPTY_TEXT
+    return {} if len(located.ids) and not text.isspace() else EMPTY_TEXT
 
 
 def _one_list(values: Any, value_type: pa.DataType) -> pa.ListArray:

@@ -11,7 +11,7 @@ import numpy as np
 
 
 def pack(lengths: Sequence[int], *, budget: int, block_size: int) -> list[list[int]]:
-    """Window lengths in tokens -> packs, each a list of window indices.
+    """Puts windows, by their lengths in tokens, into packs, each a list of window indices.
 
     `budget`: tokens in a pack after rounding; a window larger than that gets a pack of its own.
     """

@@ -30,7 +30,10 @@ class Piece:
 
 
 class Splitter:
-    """`names` gives the pieces of a text by name; those that the vocabulary has not get `unknown_id`."""
+    """Finds added tokens in texts.
+
+    `names` gives the vocabulary's pieces of a text by name; those that it has not get `unknown_id`.
+    """
 
     def __init__(self, tokens: Iterable[AddedToken], unknown_id: int, names: Callable[[str], list[str]]) -> None:
         self._tokens = {token.content: token for token in tokens}
@@ -41,20 +44,20 @@ class Splitter:
         self._pattern = re.compile("|".join(map(re.escape, longest_first)))
 
     def encoding(self, encode: Encode) -> Encode:
-        """The ids of whole texts, where `encode` gives those of what is between added tokens."""
+        """Makes what encodes whole texts of `encode`, which encodes what is between added tokens."""
 
         def encode_all(texts: list[str]) -> list[npt.NDArray[np.int32]]:
             pieces = [self.pieces(text) for text in texts]
             between = [
                 text[piece.start : piece.stop]
-                for text, found in zip(texts, pieces, strict=True)
-                for piece in found
+                for text, of_text in zip(texts, pieces, strict=True)
+                for piece in of_text
                 if piece.token is None
             ]
             ids = map(self._known, between, encode(between))
             none = np.empty(0, np.int32)
             return [
-                np.concatenate([none, *(_id(p.token) if p.token else next(ids) for p in found)]) for found in pieces
+                np.concatenate([none, *(_id(p.token) if p.token else next(ids) for p in of_text)]) for of_text in pieces
             ]
 
         return encode_all
@@ -63,15 +66,15 @@ class Splitter:
         if not self._one_piece or self._unknown_id not in ids:
             return ids
         added = [self._one_piece.get(name) for name in self._names(text)]
-        known = [token.id if token else id_ for token, id_ in zip(added, ids, strict=True)]
-        return np.array(known, np.int32)
+        resolved = [token.id if token else id_ for token, id_ in zip(added, ids, strict=True)]
+        return np.array(resolved, np.int32)
 
     def locating(self, locate: Locate) -> Locate:
-        """The tokens of whole texts with their characters; `locate` gives those of what is between added tokens."""
+        """Makes what locates the tokens of whole texts of `locate`, which locates those between added tokens."""
         return lambda texts: [self._located(text, locate) for text in texts]
 
     def _located(self, text: str, locate_all: Locate) -> Located:
-        found = [(0, Located(*np.empty((3, 0), np.int32)))]
+        parts = [(0, Located(*np.empty((3, 0), np.int32)))]
         for piece in self.pieces(text):
             part = text[piece.start : piece.stop]
             if piece.token is None:
@@ -79,11 +82,11 @@ class Splitter:
                 located = replace(located, ids=self._known(part, located.ids))
             else:
                 located = locate(part, _id(piece.token).tolist(), [(0, len(part))])
-            found.append((piece.start, located))
-        return joined(found)
+            parts.append((piece.start, located))
+        return joined(parts)
 
     def pieces(self, text: str) -> list[Piece]:
-        """The pieces of a text that are not empty, in order."""
+        """Splits a text into pieces that are not empty, in order."""
         pieces = list(self._matched(text))
         for number, piece in enumerate(pieces):
             if piece.token is not None:

@@ -111,7 +111,7 @@ class Tokenizer:
 
     @classmethod
     def open(cls, folder: Path) -> "Tokenizer":
-        """The tokenizer of a checkpoint folder. Raises CheckpointError as `load` does."""
+        """Loads the tokenizer of a checkpoint folder. Raises CheckpointError as `load` does."""
         spiece, tokenizer_json = folder / SPIECE, folder / TOKENIZER_JSON
         return cls.load(
             spiece if spiece.is_file() else None,
@@ -130,7 +130,10 @@ class Tokenizer:
 
 
 def in_parts(encode: Encode, part: int = PART, harmless: Harmless | None = None) -> EncodeTexts:
-    """The same ids; no call of `encode` sees more than `part` characters of one text."""
+    """Makes an `encode` with the ids of `encode`, no call of which sees more than `part` characters of one text.
+
+    `harmless` tells whether a text may be cut at a blank; without it any blank will do.
+    """
 
     def encode_all(texts: Sequence[Text]) -> list[npt.NDArray[np.int32]]:
         if all(len(text) <= part for text in texts):
@@ -148,7 +151,10 @@ def _end_to_end(parts: Iterable[npt.NDArray[np.int32]]) -> npt.NDArray[np.int32]
 
 
 def located_in_parts(locate: Locate, part: int = PART, harmless: Harmless | None = None) -> LocateTexts:
-    """The same for `locate`."""
+    """Makes a `locate` with the tokens of `locate`, no call of which sees more than `part` characters of one text.
+
+    `harmless` tells whether a text may be cut at a blank; without it any blank will do.
+    """
 
     def locate_all(texts: Sequence[Text]) -> list[Located]:
         if all(len(text) <= part for text in texts):
@@ -161,7 +167,7 @@ def located_in_parts(locate: Locate, part: int = PART, harmless: Harmless | None
 
 
 def harmless_cuts(tokenizer: Tokenizer) -> Harmless:
-    """Whether a text can be cut at the blank at `blank`: not where an added token holds it or takes it along."""
+    """Makes what tells whether a text can be cut at a blank: not where an added token holds it or takes it along."""
     reach = REACH + 2 * max(map(len, tokenizer.added))
 
     def same_ids(text: Text, blank: int) -> bool:
@@ -246,8 +252,8 @@ def _from_spiece(path: Path, additions: Declared) -> Tokenizer:
     added: list[AddedToken] = []
     if additions.lists or additions.specials:
         added = agreed(additions.lists, additions.specials, _pieces(model), path)
-    own = [token for token in added if not token.is_control]
-    if own and additions.of_tokenizers:
+    splitting = [token for token in added if not token.is_control]
+    if splitting and additions.of_tokenizers:
         return _from_tree(_tree_of(model, added), path)
 
     def encode(texts: list[str]) -> list[npt.NDArray[np.int32]]:
@@ -256,17 +262,17 @@ def _from_spiece(path: Path, additions: Declared) -> Tokenizer:
 
     def locate_all(texts: list[str]) -> list[Located]:
         # one at a time: it makes four Python objects for each token
-        found = ((text, processor.encode(text, return_type="offset_mapping")) for text in texts)
-        return [locate(text, tokens["ids"], tokens["offsets"]) for text, tokens in found]
+        encodings = ((text, processor.encode(text, return_type="offset_mapping")) for text in texts)
+        return [locate(text, tokens["ids"], tokens["offsets"]) for text, tokens in encodings]
 
     def control(piece: str) -> int | None:
         listed = next((token.id for token in added if token.content == piece), None)
-        known = processor.id_to_piece(processor.piece_to_id(piece)) == piece
-        return int(processor.piece_to_id(piece)) if known else listed
+        is_piece = processor.id_to_piece(processor.piece_to_id(piece)) == piece
+        return int(processor.piece_to_id(piece)) if is_piece else listed
 
     calls: tuple[Encode, Locate] = encode, locate_all
-    if own:
-        splitter = Splitter(own, processor.unk_id(), lambda text: processor.encode(text, out_type=str))
+    if splitting:
+        splitter = Splitter(splitting, processor.unk_id(), lambda text: processor.encode(text, out_type=str))
         calls = splitter.encoding(encode), splitter.locating(locate_all)
     return Tokenizer(
         in_parts(calls[0], WHOLE),
@@ -275,7 +281,7 @@ def _from_spiece(path: Path, additions: Declared) -> Tokenizer:
         _required(path, SEP, control(SEP)),
         max([processor.get_piece_size(), *((token.id or 0) + 1 for token in added)]),
         control(MASK),
-        tuple(token.content for token in own),
+        tuple(token.content for token in splitting),
     )
 
 
@@ -299,8 +305,8 @@ def _pieces(model: bytes) -> dict[str, int]:
 def _without_literal_control_tokens(model: bytes) -> bytes:
     """Makes control tokens unmatchable in text: as type CONTROL they keep their id and never match."""
     proto = _proto(model)
-    found = [p for p in proto.pieces if p.piece in CONTROL_TOKENS]
-    matchable = [p for p in found if p.type in (p.USER_DEFINED, p.NORMAL)]
+    controls = [p for p in proto.pieces if p.piece in CONTROL_TOKENS]
+    matchable = [p for p in controls if p.type in (p.USER_DEFINED, p.NORMAL)]
     for piece in matchable:
         piece.type = piece.CONTROL
     return bytes(proto.SerializeToString()) if matchable else model
@@ -314,12 +320,12 @@ def _tree_of(model: bytes, added: list[AddedToken]) -> Tree:
     proto = _proto(model)
     blanks = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": "▁"}
     charsmap = proto.normalizer_spec.precompiled_charsmap
-    table = {"type": "Precompiled", "precompiled_charsmap": b64encode(charsmap).decode()}
+    charsmap_normalizer = {"type": "Precompiled", "precompiled_charsmap": b64encode(charsmap).decode()}
     unknown = [id_ for id_, piece in enumerate(proto.pieces) if piece.type == piece.UNKNOWN]
     return {
         "version": "1.0",
         "added_tokens": [_entry(token) for token in added],
-        "normalizer": {"type": "Sequence", "normalizers": [table, blanks] if charsmap else [blanks]},
+        "normalizer": {"type": "Sequence", "normalizers": [charsmap_normalizer, blanks] if charsmap else [blanks]},
         "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True},
         "model": {"type": "Unigram", "unk_id": unknown[0], "vocab": [[p.piece, p.score] for p in proto.pieces]},
     }
@@ -353,9 +359,9 @@ def _added(tree: Tree, path: Path) -> list[AddedToken]:
 
 def _with_declared(tree: Tree, path: Path, additions: Declared) -> Tree:
     """The same, with the pieces of its vocabulary that other files of the folder make added tokens."""
-    own = _added(tree, path)
-    listed = {token.content for token in own}
-    tokens = agreed({path: own, **additions.lists}, additions.specials, _vocabulary(tree), path)
+    tokens_of_tree = _added(tree, path)
+    listed = {token.content for token in tokens_of_tree}
+    tokens = agreed({path: tokens_of_tree, **additions.lists}, additions.specials, _vocabulary(tree), path)
     more = [_entry(t) for t in tokens if t.content not in listed and not t.is_control]
     return tree | {"added_tokens": [*tree["added_tokens"], *more]}
 
@@ -372,16 +378,16 @@ def _from_tree(tree: Tree, path: Path) -> Tokenizer:
         return [np.asarray(encoding.ids, dtype=np.int32) for encoding in encodings]
 
     def locate_all(texts: list[str]) -> list[Located]:
-        found = ((text, tokenizer.encode(text, add_special_tokens=False)) for text in texts)
-        return [locate(text, tokens.ids, tokens.offsets) for text, tokens in found]
+        encodings = ((text, tokenizer.encode(text, add_special_tokens=False)) for text in texts)
+        return [locate(text, tokens.ids, tokens.offsets) for text, tokens in encodings]
 
     for token in tree["added_tokens"]:
         # the library counts on from the vocabulary's end, whatever the file says
-        found = tokenizer.token_to_id(_hidden(token["content"]))
-        if found != token["id"]:
+        id_ = tokenizer.token_to_id(_hidden(token["content"]))
+        if id_ != token["id"]:
             raise CheckpointError(
                 f"{path}: the added token {token['content']!r} has the id {token['id']}, but the tokenizers library "
-                f"and transformers give it {found}; expected added tokens in the order of their ids, without a gap: "
+                f"and transformers give it {id_}; expected added tokens in the order of their ids, without a gap: "
                 "save the tokenizer anew with save_pretrained"
             )
     return Tokenizer(

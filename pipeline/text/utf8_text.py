@@ -19,13 +19,13 @@ class Text(Protocol):
     """What a tokenizer that works in parts asks of a text: a str has it too."""
 
     def __len__(self) -> int:
-        """How many characters."""
+        """Counts the characters."""
 
     def __getitem__(self, characters: slice, /) -> str:
-        """Characters [start, stop)."""
+        """Gives characters [start, stop)."""
 
     def isspace(self) -> bool:
-        """Whether there are blanks only, and one at least."""
+        """Tells whether there are blanks only, and one at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ class Utf8Text:
 
     @classmethod
     def of(cls, buffer: pa.Buffer) -> "Utf8Text":
+        """Counts the characters of a buffer of valid UTF-8, without a copy."""
         data = memoryview(buffer)
         blocks = range(0, len(data), BLOCK)
         counts = [np.count_nonzero(_begins(data[at : at + BLOCK])) for at in blocks]
@@ -58,6 +59,7 @@ class Utf8Text:
         return str(self.data, "utf-8")
 
     def isspace(self) -> bool:
+        """Tells whether there are blanks only, and one at least."""
         starts = range(0, len(self), BLOCK)
         return len(self) > 0 and all(self[at : at + BLOCK].isspace() for at in starts)
 
@@ -73,7 +75,7 @@ def _begins(data: memoryview) -> npt.NDArray[np.bool_]:
 
 
 def texts_of(column: pa.StringArray) -> list[Text | None]:
-    """A text for each value, of which only small ones become str."""
+    """Makes a text of each value, of which only small ones become str; None of null."""
     if column.nbytes <= LARGE_COLUMN_BYTES:
         return list(column.to_pylist())
     return [_text(column.slice(index, 1)) for index in range(len(column))]
@@ -87,6 +89,6 @@ def _text(one: pa.StringArray) -> Text | None:
 
 
 def sha256(text: Text) -> str:
-    """SHA-256, in hex, of the text as UTF-8."""
+    """Hashes a text as UTF-8; gives SHA-256 in hex."""
     data = text.data if isinstance(text, Utf8Text) else str(text).encode()
     return hashlib.sha256(data).hexdigest()

@@ -15,7 +15,7 @@ THREADS = 2  # fixed: sums over threads are rounded, and must come out the same 
 
 
 def train_vocabulary(texts: Iterable[tuple[str, str]], size: int) -> bytes:
-    """Ids and texts -> a serialized sentencepiece model of `size` pieces; the same texts give the same bytes.
+    """Trains a sentencepiece model of `size` pieces on ids and texts, serialized; the same texts give the same bytes.
 
     Raises:
         ConfigError: the texts have too little in them for so many pieces.
@@ -47,20 +47,20 @@ def train_vocabulary(texts: Iterable[tuple[str, str]], size: int) -> bytes:
 
 
 def sample(texts: Iterable[tuple[str, str]], characters: int = CHARACTERS) -> list[str]:
-    """At most so many characters, of documents that a hash of their ids chooses, in the order of the texts."""
-    kept: list[tuple[int, str]] = []
-    held, shift = 0, 0
+    """Takes at most so many characters, of documents that a hash of their ids chooses, in the order of the texts."""
+    sampled: list[tuple[int, str]] = []
+    n_characters, shift = 0, 0
     for id_, text in texts:
         number = zlib.crc32(id_.encode())
         if number % 2**shift:
             continue
-        kept.append((number, text))
-        held += len(text)
-        while held > characters and len(kept) > 1:
+        sampled.append((number, text))
+        n_characters += len(text)
+        while n_characters > characters and len(sampled) > 1:
             shift += 1
-            kept = [(number, text) for number, text in kept if not number % 2**shift]
-            held = sum(len(text) for _, text in kept)
-    return [text for _, text in kept]
+            sampled = [(number, text) for number, text in sampled if not number % 2**shift]
+            n_characters = sum(len(text) for _, text in sampled)
+    return [text for _, text in sampled]
 
 
 def _lines(text: str) -> list[str]:

@@ -23,6 +23,7 @@ class Window:
 
     @property
     def n_tokens(self) -> int:
+        """Tokens of the window, [CLS], [SEP] and the question included."""
         spans = sum(stop - start for start, stop in self.spans)
         return SPECIAL_TOKENS + self.question_tokens + spans
 
@@ -51,11 +52,11 @@ class WindowPolicy:
         return self.max_tokens - SPECIAL_TOKENS - self.question_tokens
 
     def truncates(self, n_tokens: int) -> bool:
-        """Whether some of the document's tokens are in no window."""
+        """Tells whether some tokens of a document of `n_tokens` are in no window."""
         return self.long_documents != "windows" and n_tokens > self.body
 
     def windows(self, n_tokens: int) -> list[Window]:
-        """The windows of a document of `n_tokens` tokens; a document without tokens has one empty window."""
+        """Cuts a document of `n_tokens` tokens into windows; one without tokens has one empty window."""
         return [Window(spans, self.question_tokens) for spans in self._spans(n_tokens)]
 
     def _spans(self, n_tokens: int) -> list[tuple[Span, ...]]:

@@ -31,6 +31,7 @@ class TrainingWindow:
 
     @property
     def n_tokens(self) -> int:
+        """Tokens of the window, [CLS] and [SEP] included."""
         return 2 + sum(stop - start for start, stop in self.spans)
 
 
@@ -59,7 +60,7 @@ class Batcher:
     def steps(
         self, examples: TokenizedDocuments, settings: TrainingSettings, epoch: int
     ) -> list[list[list[TrainingWindow]]]:
-        """The epoch's steps, each a list of packs."""
+        """Draws an epoch's steps, each a list of packs; the same for one seed and epoch, whatever the workers."""
         random = np.random.default_rng([settings.seed, epoch])
         order = random.permutation(len(examples)).tolist()
         length_C = examples.length_C.tolist()
@@ -67,7 +68,7 @@ class Batcher:
         return [self.packs(part) for part in self._parts(windows, settings.tokens_per_step)]
 
     def every_window(self, examples: TokenizedDocuments) -> list[TrainingWindow]:
-        """As labelling reads the documents."""
+        """Cuts all documents into windows, as labelling does."""
         return [
             window
             for document, length in enumerate(examples.length_C.tolist())
@@ -75,6 +76,7 @@ class Batcher:
         ]
 
     def packs(self, windows: list[TrainingWindow]) -> list[list[TrainingWindow]]:
+        """Puts windows into packs of at most `budget` tokens, whole blocks counted."""
         lengths = [window.n_tokens for window in windows]
         packs = pack(lengths, budget=self.budget, block_size=self.config.block_size)
         return [[windows[i] for i in members] for members in packs]
@@ -86,13 +88,13 @@ class Batcher:
         hidden: float = 0.0,
         seed: tuple[int, ...] = (),
     ) -> Batch:
-        """A pack's tensors; a share `hidden` of the tokens is replaced by [MASK], the same for a window in any pack."""
+        """Makes a pack's tensors; [MASK] replaces a share `hidden` of its tokens, the same of a window in any pack."""
         ids = [self._ids(examples, window) for window in windows]
-        seen = [self._hide(*pair, hidden, seed) for pair in zip(ids, windows, strict=True)]
+        visible = [self._hide(*pair, hidden, seed) for pair in zip(ids, windows, strict=True)]
         layout = Layout.of(np.array([len(part) for part in ids]), self.config)
         documents = [window.document for window in windows]
         return Batch(
-            layout.spread(torch.from_numpy(np.concatenate(seen))),
+            layout.spread(torch.from_numpy(np.concatenate(visible))),
             layout.spread(torch.from_numpy(np.concatenate(ids))),
             layout,
             torch.from_numpy(examples.target[documents]),
@@ -121,14 +123,14 @@ class Batcher:
     def _parts(self, windows: list[TrainingWindow], tokens: int) -> Iterator[list[TrainingWindow]]:
         size = self.config.block_size
         part: list[TrainingWindow] = []
-        held = 0
+        part_rows = 0
         for window in windows:
             rows = -(-window.n_tokens // size) * size
-            if part and held + rows > tokens:
+            if part and part_rows + rows > tokens:
                 yield part
-                part, held = [], 0
+                part, part_rows = [], 0
             part.append(window)
-            held += rows
+            part_rows += rows
         if part:
             yield part
 

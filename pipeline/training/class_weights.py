@@ -21,7 +21,7 @@ def class_weights(
     labels: tuple[str, ...],
     target: npt.NDArray[Any],
 ) -> Weights | None:
-    """training.class_weights as `weight_L`; `balanced` gives every label the same say.
+    """Makes `weight_L` of training.class_weights; `balanced` gives every label the same say.
 
     Raises:
         ConfigError: weights for a regression, or for other labels than there are.

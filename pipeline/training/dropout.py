@@ -35,7 +35,7 @@ class Dropout(nn.Dropout):
 
 
 def replace_dropouts(module: nn.Module, p: float) -> None:
-    """Every dropout below `module` becomes one of these, with the share `p`."""
+    """Replaces every dropout below `module` by a Dropout of this module, with the share `p`."""
     for name, child in module.named_children():
         if isinstance(child, nn.Dropout):
             setattr(module, name, Dropout(p))

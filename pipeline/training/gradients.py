@@ -19,7 +19,7 @@ class Gradients:
             parameter.grad = part.view_as(parameter)
 
     def add(self, loss: Tensor, weight: Tensor) -> None:
-        """Backward through one pack's sums."""
+        """Adds the gradients of one pack's weighted loss, and that loss and its weight."""
         loss.backward()  # type: ignore[no-untyped-call]
         self.flat[-2] += loss.detach()
         self.flat[-1] += weight.detach()
@@ -33,4 +33,5 @@ class Gradients:
         return float(loss / max(weight, 1e-12))
 
     def clear(self) -> None:
+        """Sets all to zero, for the next step."""
         self.flat.zero_()

@@ -151,25 +151,25 @@ class Loop:
 
     def _restore(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingProgress:
         self.folder.mkdir(parents=True, exist_ok=True)
-        held = state.read_state(self.folder / STATE)
+        saved = state.read_state(self.folder / STATE)
         self.workers.wait()  # nobody writes a state before all have read this one
-        if held is None:
+        if saved is None:
             return TrainingProgress()
-        module.load_state_dict(held["module"])
-        optimizer.load_state_dict(held["optimizer"])
-        place = TrainingProgress(**held["place"])
+        module.load_state_dict(saved["module"])
+        optimizer.load_state_dict(saved["optimizer"])
+        place = TrainingProgress(**saved["place"])
         if self.workers.rank == 0:
-            self._report_resumed(place, held["saved_at"])
+            self._report_resumed(place, saved["saved_at"])
         return place
 
     def _report_resumed(self, place: TrainingProgress, saved_at: float) -> None:
-        done = self._is_done(place)
+        is_done = self._is_done(place)
         self.report(
             {
                 "kind": "resumed",
                 "phase": self.phase,
-                "done": done,
-                "epoch": place.epoch if done else place.epoch + 1,
+                "done": is_done,
+                "epoch": place.epoch if is_done else place.epoch + 1,
                 "epochs": self.settings.epochs,
                 "steps": place.steps,
                 "tokens": place.tokens,
@@ -179,9 +179,9 @@ class Loop:
 
     def _save(self, module: nn.Module, optimizer: torch.optim.Optimizer, place: TrainingProgress) -> None:
         if self.workers.rank == 0:
-            held = {"module": module.state_dict(), "optimizer": optimizer.state_dict()}
-            now = {"place": asdict(place), "saved_at": time.time()}
-            state.write_state(self.folder / STATE, held | now)
+            tensors = {"module": module.state_dict(), "optimizer": optimizer.state_dict()}
+            progress = {"place": asdict(place), "saved_at": time.time()}
+            state.write_state(self.folder / STATE, tensors | progress)
 
 
 def _gradients(model: Trained) -> Gradients:

@@ -17,11 +17,13 @@ from pipeline.training.objective import Objective
 
 
 def autocast(device: str, dtype: str) -> AbstractContextManager[None]:
-    """bf16 products, or none."""
+    """Makes products bf16 within the block, if `dtype` is bf16."""
     return torch.autocast(device, torch.bfloat16, enabled=dtype == "bf16")
 
 
 class Model:
+    """A classifier and its loss, on a device; with `head_only` the encoder does not learn."""
+
     def __init__(
         self, classifier: Classifier, objective: Objective, device: str, dtype: str, *, head_only: bool
     ) -> None:
@@ -38,13 +40,13 @@ class Model:
         return self.classifier
 
     def begin(self) -> None:
-        """Dropout on, but in an encoder that does not learn."""
+        """Switches train mode on: dropout acts, but not in an encoder that does not learn."""
         self.classifier.train()
         if self.head_only:
             self.classifier.encoder.eval()
 
     def logits(self, batch: Batch) -> Tensor:
-        """One for each label and window."""
+        """Computes logits_WL, in float32; of a binary problem two, the first label's 0."""
         with autocast(self.device, self.dtype):
             logits_WL: Tensor = self.classifier(batch.token_id_T.to(self.device), batch.layout.to(self.device))
         logits_WL = logits_WL.float()
@@ -53,6 +55,6 @@ class Model:
         return logits_WL
 
     def sums(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The pack's loss, times its weight, and its weight."""
+        """Computes the pack's loss, times its weight, and its weight: two scalars on the model's device."""
         logits_WL = self.logits(batch)
         return self.objective.sums(logits_WL, batch.target.to(self.device), batch.weight_W.to(self.device))

@@ -8,7 +8,7 @@ from pipeline.training.prepare import work_folder
 
 
 def corpora(job: TrainJob) -> dict[str, CorpusSettings]:
-    """Those that the job has, by the setting that names each."""
+    """Lists the corpora that the job has, by the setting that names each."""
     named: dict[str, CorpusSettings | None] = {
         "corpus": job.corpus,
         "validation": job.validation,

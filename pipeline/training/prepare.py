@@ -60,6 +60,7 @@ class Prepared:
 
     @property
     def start(self) -> Path:
+        """The folder with the tokenizer."""
         return self.work / "start"
 
     @property
@@ -70,25 +71,27 @@ class Prepared:
     @property
     def repeats(self) -> str:
         """Says which documents were left out because their text is for something else already; empty if none were."""
-        found = [f"{n:,} of {split}" for split, n in self.repeated.items() if n]
+        counts = [f"{n:,} of {split}" for split, n in self.repeated.items() if n]
         why = "whose text trains or validates already, here or in the checkpoint's training before"
-        return f"{' and '.join(found)}, {why}" if found else ""
+        return f"{' and '.join(counts)}, {why}" if counts else ""
 
     def tokenizer(self) -> Tokenizer:
+        """Loads the tokenizer. Raises CheckpointError where it is damaged."""
         return Tokenizer.open(self.start)
 
 
 def work_folder(job: TrainJob) -> Path:
+    """Names the folder beside the output in which a job prepares and keeps its state."""
     return job.output.path.with_name(job.output.path.name + ".work")
 
 
 def job_digest(job: TrainJob) -> str:
-    """Of the settings that decide the weights."""
+    """Digests the settings that decide the weights, as 64 hex digits."""
     return digest("training/1", job.model_dump(mode="json", exclude=UNDECISIVE))
 
 
 def is_prepared(job: TrainJob) -> bool:
-    """Whether a run has read the corpus, so that no other need."""
+    """Tells whether a run has read the corpus, so that no other need."""
     return (work_folder(job) / "prepared.json").exists()
 
 
@@ -182,8 +185,8 @@ def _documents(source: DocumentSource, folder: CheckpointFolder | None) -> Docum
     One that says nothing is taken for an encoder that saw no labels, unless its head is trained on: that has seen some.
     """
     earlier = None if folder is None else TrainingDocuments.read(folder.path)
-    known = earlier.complete if earlier else folder is None or source.job.head is not None
-    return source.choose(earlier, complete=known)
+    complete = earlier.complete if earlier else folder is None or source.job.head is not None
+    return source.choose(earlier, complete=complete)
 
 
 def _require_mask(tokenizer: Tokenizer, start: Path) -> None:

@@ -29,10 +29,10 @@ class Trained(Protocol):
     def module(self) -> nn.Module: ...
 
     def begin(self) -> None:
-        """Train mode: dropout on."""
+        """Switches train mode on: dropout acts."""
 
     def sums(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """A pack's weighted loss and its weight."""
+        """Computes a pack's weighted loss and its weight: two scalars."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +43,14 @@ class Threads:
     pool: ThreadPoolExecutor
 
     def each(self, function: Callable[[int], _Result]) -> list[_Result]:
-        """`function` of every thread's number, all at the same time; what one raises is raised when all have ended."""
+        """Calls `function` with every thread's number, at the same time; raises what one raised when all have ended."""
         futures = [self.pool.submit(function, number) for number in range(self.count)]
         return [future.result() for future in futures]
 
 
 @contextmanager
 def started(cores: int, packs: int) -> Iterator[Threads]:
-    """As many threads as there are cores, and not more than packs; cores that are left over help them."""
+    """Starts as many threads as there are cores, and not more than packs; cores that are left over help them."""
     count = max(1, min(cores, packs))
     torch.set_num_threads(cores // count)  # of the steps between: the optimizer's
     with ThreadPoolExecutor(count, "training", torch.set_num_threads, (cores // count,)) as pool:
@@ -58,7 +58,10 @@ def started(cores: int, packs: int) -> Iterator[Threads]:
 
 
 def replicated(model: Trained, count: int) -> list[Trained]:
-    """The model and `count - 1` replicas of it. Call it before anything has gradients, which would be copied."""
+    """Makes `count - 1` replicas of the model, which comes first.
+
+    Call it before anything has gradients, which would be copied.
+    """
     return [model, *(_replica(model) for _ in range(count - 1))]
 
 

@@ -22,7 +22,7 @@ STORED_DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 
 
 def finish(run: TrainingRun) -> dict[str, Any]:
-    """Work folder -> output folder; the work folder goes. Returns the scores by split."""
+    """Makes the output folder of the work folder, which goes. Returns the scores by split."""
     work, output = run.prepared.work, run.job.output
     result = json.loads((work / RESULT).read_text())
     classifier = Classifier(run.prepared.encoder, run.prepared.head)
@@ -52,7 +52,7 @@ def _windows(run: TrainingRun) -> dict[str, Any]:
 
 
 def card(run: TrainingRun, result: dict[str, Any]) -> str:
-    """The model card: what it is, data, scores, settings."""
+    """Writes the model card, in Markdown: what it is, data, scores, settings."""
     prepared, head = run.prepared, run.prepared.head
     encoder = prepared.encoder
     labels = head.labels if head.problem_type != "regression" else ("a number",)
@@ -105,8 +105,8 @@ def card(run: TrainingRun, result: dict[str, Any]) -> str:
 
 
 def _epoch_row(epoch: dict[str, Any]) -> str:
-    found = epoch["validation"]
-    return f"| {epoch['epoch']} | {epoch['loss']:.4f} | {found['loss']:.4f} | {found['name']} {found['score']:.4f} |"
+    split = epoch["validation"]
+    return f"| {epoch['epoch']} | {epoch['loss']:.4f} | {split['loss']:.4f} | {split['name']} {split['score']:.4f} |"
 
 
 def _data_row(run: TrainingRun, split: Any) -> str:

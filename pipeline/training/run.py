@@ -117,7 +117,7 @@ def _pretrain(
 
 
 def reporter(path: Path) -> Callable[[dict[str, Any]], None]:
-    """Appends each report to a file of JSON lines, which the driver follows."""
+    """Makes what appends each report to a file of JSON lines, which the driver follows."""
 
     def report(record: dict[str, Any]) -> None:
         with path.open("a", encoding="utf-8") as file:
@@ -127,6 +127,7 @@ def reporter(path: Path) -> Callable[[dict[str, Any]], None]:
 
 
 def batcher_of(run: TrainingRun) -> Batcher:
+    """Makes what cuts and packs the run's documents."""
     tokenizer = run.prepared.tokenizer()
     return Batcher(
         config=run.prepared.encoder,
@@ -146,7 +147,7 @@ def _model(run: TrainingRun, classifier: Classifier, train: TokenizedDocuments) 
 
 
 def starting_classifier(run: TrainingRun) -> Classifier:
-    """The checkpoint's, its encoder with a new head, or a new one."""
+    """Makes the classifier that training begins with: the checkpoint's, its encoder with a new head, or a new one."""
     job, encoder, head = run.job, run.prepared.encoder, run.prepared.head
     folder = _checkpoint(job)
     if folder is not None and job.head is None:

@@ -9,7 +9,7 @@ from pipeline.config.train import TrainingSettings
 
 
 def rate_factor(progress: float, warm_up: float, decay: str) -> float:
-    """What the learning rate is multiplied with, `progress` (0 to 1) of the way through."""
+    """Computes what the learning rate is multiplied with, `progress` (0 to 1) of the way through."""
     if progress < warm_up:
         return progress / warm_up
     rest = (progress - warm_up) / (1 - warm_up)
@@ -19,7 +19,7 @@ def rate_factor(progress: float, warm_up: float, decay: str) -> float:
 
 
 def optimizer_for(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
-    """AdamW over the parameters that learn; biases and norms do not decay."""
+    """Makes an AdamW over the parameters that learn; biases and norms do not decay."""
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {

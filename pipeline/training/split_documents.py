@@ -85,14 +85,14 @@ class DocumentSource:
 
         Raises CorpusError: none trains, or none validates.
         """
-        labels, found, left_out = self._read()
+        labels, digests_of, left_out = self._read()
         before = (earlier or NO_DOCUMENTS).by_use
-        train = pa.concat_arrays([found["train"], before["train"]])
-        validation = pa.concat_arrays([found["validation"], before["validation"]])
+        train = pa.concat_arrays([digests_of["train"], before["train"]])
+        validation = pa.concat_arrays([digests_of["validation"], before["validation"]])
         used: dict[SplitName, BoolArray] = {
-            "train": np.ones(len(found["train"]), bool),
-            "validation": _not_in(found["validation"], train),
-            "test": _not_in(found["test"], pa.concat_arrays([train, validation])),
+            "train": np.ones(len(digests_of["train"]), bool),
+            "validation": _not_in(digests_of["validation"], train),
+            "test": _not_in(digests_of["test"], pa.concat_arrays([train, validation])),
         }
         if not used["validation"].any():
             raise self._nothing_else_for_validation(len(labels["validation"]))
@@ -107,26 +107,26 @@ class DocumentSource:
     def _read(self) -> tuple[dict[SplitName, list[Label]], dict[SplitName, pa.Array], int]:
         """Labels and digests by split, and how many documents are of none."""
         labels: dict[SplitName, list[Label]] = {split: [] for split in SPLITS}
-        read = {split: bytearray() for split in SPLITS}
+        content = {split: bytearray() for split in SPLITS}
         others = Counter[str | None]()
         for split, document in self:
             if split is None:
                 others[document.split] += 1
             else:
                 labels[split].append(document.label)
-                read[split] += content_digest(document.text)
+                content[split] += content_digest(document.text)
         for needed in SPLITS[:2]:
             if not labels[needed]:
                 raise self._nothing_for(needed, others)
-        return labels, {split: digests(read[split]) for split in SPLITS}, others.total()
+        return labels, {split: digests(content[split]) for split in SPLITS}, others.total()
 
     def _nothing_for(self, split: SplitName, others: Counter[str | None]) -> CorpusError:
         column, name = self.job.corpus.split_column, getattr(self.job.splits, split)
         if column is None:
             why = "the corpus is too small to share"
         else:
-            seen = ", ".join(sorted(repr(other) for other in others)) or "none"
-            why = f"none has {name!r} in corpus.split_column {column!r} (others found: {seen}); name the split"
+            listed = ", ".join(sorted(repr(other) for other in others)) or "none"
+            why = f"none has {name!r} in corpus.split_column {column!r} (others found: {listed}); name the split"
         more = ", or give a validation corpus" if split == "validation" else ""
         return CorpusError(f"splits.{split}: no document is for {split}: {why}{more}")
 
@@ -153,17 +153,17 @@ class DocumentSource:
         return "train"
 
 
-def _not_in(documents: pa.Array, known: pa.Array) -> BoolArray:
-    return np.asarray(pc.invert(pc.is_in(documents, known)), bool)
+def _not_in(documents: pa.Array, others: pa.Array) -> BoolArray:
+    return np.asarray(pc.invert(pc.is_in(documents, others)), bool)
 
 
 def hashed(id_: str) -> float:
-    """From 0 to 1, the same on every machine."""
+    """Hashes an id to a number from 0 to 1, the same on every machine."""
     return int.from_bytes(hashlib.sha256(id_.encode()).digest()[:8]) / 2**64
 
 
 def plain_texts(storage: Storage, settings: CorpusSettings) -> Iterator[str]:
-    """The texts of a corpus; what cannot be read is left out."""
+    """Reads the texts of a corpus; what cannot be read is left out."""
     for unit in cut(storage, discover(storage, settings).files, settings, TEXT_BYTES):
         for row in rows(storage, unit):
             if row.get("text"):

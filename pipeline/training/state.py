@@ -12,13 +12,13 @@ from pipeline.atomic import written_beside
 
 
 def write_state(path: Path, state: dict[str, Any]) -> None:
-    """Writes the state, complete or not at all."""
+    """Writes a state of tensors, numbers and strings, complete or not at all."""
     with written_beside(path) as partial, partial.open("wb") as file:
         torch.save(state, file)
 
 
 def read_state(path: Path) -> dict[str, Any] | None:
-    """None if there is none."""
+    """Reads a state into the CPU's memory; None if there is none."""
     if not path.exists():
         return None
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)

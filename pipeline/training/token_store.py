@@ -35,10 +35,12 @@ class TokenizedDocuments:
         return np.diff(self.start_C)
 
     def ids(self, document: int) -> Ids:
+        """Gives a document's token ids, without [CLS] and [SEP]."""
         return self.token_N[self.start_C[document] : self.start_C[document + 1]]
 
     @classmethod
     def load(cls, folder: Path) -> "TokenizedDocuments":
+        """Opens what a TokenWriter wrote; token ids stay on disk until they are read."""
         arrays = np.load(folder / "documents.npz")
         path, dtype = folder / "tokens.bin", arrays["token_type"].dtype
         token_N = np.memmap(path, dtype, "r") if path.stat().st_size else np.empty(0, dtype)
@@ -58,6 +60,7 @@ class TokenWriter:
         self._waiting: list[str] = []
 
     def add(self, text: str) -> None:
+        """Tokenizes one more document, now or with later ones."""
         self._waiting.append(text)
         if len(self._waiting) == TEXTS_PER_CALL:
             self._flush()

@@ -15,12 +15,12 @@ class Workers:
     count: int = 1
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """The sum over all workers, in place."""
+        """Sums a tensor over all workers, in place; all must call it."""
         if self.count > 1:
             torch.distributed.all_reduce(tensor)
         return tensor
 
     def wait(self) -> None:
-        """Until every worker is here."""
+        """Waits until every worker is here."""
         if self.count > 1:
             torch.distributed.barrier()

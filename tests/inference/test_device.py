@@ -36,7 +36,7 @@ def test_nothing_moves_on_a_cpu() -> None:
 def test_logits_of_a_cpu_are_there_at_once() -> None:
     logits_WL = torch.tensor([[1.0, torch.nan], [3.0, -torch.inf]])
     running = Device("cpu").get(logits_WL, (torch.arange(LAYOUT.rows), LAYOUT))
-    assert running.done is None
+    assert running.ended is None
     assert running.logits().dtype == np.float32
     np.testing.assert_array_equal(running.logits(), logits_WL.numpy())
 
