@@ -24,8 +24,8 @@ app.command("config")(config.config)
 app.command("version")(print_version)
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(is_set: bool) -> None:
+    if is_set:
         print(f"rookery {version('rookery')}")
         raise typer.Exit
 

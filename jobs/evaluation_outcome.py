@@ -31,22 +31,25 @@ class EvaluationOutcome:
     joined: Joined
     fit: Fit | None
     own_windows: bool
-    found: Evaluation | RegressionMetrics
+    evaluation: Evaluation | RegressionMetrics
 
     @property
     def split(self) -> Split:
+        """The split that was measured."""
         return self.splits.measured
 
     @property
     def task(self) -> Classification:
+        """The task that decides: what was fitted, or the checkpoint's own."""
         return self.fit.task if self.fit else classification(self.plan)
 
     def uri(self, name: str) -> str:
+        """Names a file of the output folder."""
         return f"{self.job.evaluation.output.rstrip('/')}/{name}"
 
 
 def write_outcome(outcome: EvaluationOutcome) -> None:
-    """Puts both files into the output folder."""
+    """Writes metrics.json and report.html into the output folder. Raises StorageError."""
     now = datetime.now(UTC)
     figures = json.dumps(_figures(outcome, now), indent=1, ensure_ascii=False, allow_nan=False)
     put = outcome.plan.storage.put
@@ -55,7 +58,7 @@ def write_outcome(outcome: EvaluationOutcome) -> None:
 
 
 def outcome_notes(outcome: EvaluationOutcome) -> list[str]:
-    """What people should know before they believe the figures, in whole sentences."""
+    """Lists what people should know before they believe the figures, in whole sentences."""
     return list(_notes(outcome))
 
 
@@ -79,11 +82,11 @@ def _notes(outcome: EvaluationOutcome) -> Iterator[str]:
 
 
 def _left_out(splits: Splits) -> Iterator[str]:
-    if found := splits.measured.left_out:
-        yield f"{found.total():,} documents were left out, because the checkpoint knows them: {in_words(found)}."
-    if splits.fitted and (found := splits.fitted.left_out):
+    if counts := splits.measured.left_out:
+        yield f"{counts.total():,} documents were left out, because the checkpoint knows them: {in_words(counts)}."
+    if splits.fitted and (counts := splits.fitted.left_out):
         title = splits.fitted.title
-        yield f"{found.total():,} documents of {title} were left out of what was fitted: {in_words(found)}."
+        yield f"{counts.total():,} documents of {title} were left out of what was fitted: {in_words(counts)}."
     if splits.untold:
         yield (
             f"Nobody knows all that the checkpoint was trained on, for {splits.untold}: some of these documents "
@@ -93,7 +96,7 @@ def _left_out(splits: Splits) -> Iterator[str]:
 
 
 def documents_in_words(outcome: EvaluationOutcome) -> str:
-    """What became of the split's documents; the parts add up."""
+    """Says what became of the split's documents; the parts add up."""
     split, measured = outcome.split, len(outcome.joined.examples)
     others = Counter(split.left_out) + Counter(
         {"without a label": split.skipped, "could not be labelled": outcome.joined.failed.total()}
@@ -104,7 +107,7 @@ def documents_in_words(outcome: EvaluationOutcome) -> str:
 
 
 def _figures(outcome: EvaluationOutcome, now: datetime) -> dict[str, Any]:
-    found, task, plan = outcome.found, outcome.task, outcome.plan
+    evaluation, task, plan = outcome.evaluation, outcome.task, outcome.plan
     figures: dict[str, Any] = {
         "version": METRICS_VERSION,
         "rookery": version("rookery"),
@@ -131,11 +134,11 @@ def _figures(outcome: EvaluationOutcome, now: datetime) -> dict[str, Any]:
             "temperature": task.temperature,
             "thresholds": dict(task.thresholds),
         }
-    if isinstance(found, RegressionMetrics):
-        figures["metrics"] = asdict(found)
+    if isinstance(evaluation, RegressionMetrics):
+        figures["metrics"] = asdict(evaluation)
     else:
-        figures["metrics"] = asdict(found.metrics)
-        figures["with_nothing_fitted"] = asdict(found.plain)
+        figures["metrics"] = asdict(evaluation.metrics)
+        figures["with_nothing_fitted"] = asdict(evaluation.plain)
     return figures | {"job": outcome.job.model_dump(mode="json")}
 
 
@@ -144,16 +147,16 @@ def _keys(left_out: Mapping[str, int]) -> dict[str, int]:
 
 
 def _report(outcome: EvaluationOutcome, now: datetime) -> str:
-    found, examples = outcome.found, outcome.joined.examples
+    evaluation, examples = outcome.evaluation, outcome.joined.examples
     heading = Heading(
         title=outcome.job.checkpoint.uri.rstrip("/").rpartition("/")[2],
         subtitle=f"{len(examples):,} of {outcome.split.documents:,} documents of {outcome.split.title}",
         notes=outcome_notes(outcome),
         facts=_facts(outcome, now),
     )
-    if isinstance(found, RegressionMetrics):
-        return regression_report(heading, found, examples)
-    return classification_report(heading, found)
+    if isinstance(evaluation, RegressionMetrics):
+        return regression_report(heading, evaluation, examples)
+    return classification_report(heading, evaluation)
 
 
 def _facts(outcome: EvaluationOutcome, now: datetime) -> dict[str, str]:

@@ -71,26 +71,24 @@ def check_can_fit(job: EvaluationJob, plan: Plan) -> None:
     if settings.validation == settings.test:
         raise ConfigError(
             f"evaluation.validation {settings.validation!r}: is evaluation.test too; expected another split, "
-            f"because what is "
-            "fitted on the documents that are measured looks better than it is"
+            "because what is fitted on the documents that are measured looks better than it is"
         )
     if not Path(uri.removeprefix("file://")).is_dir():
         raise ConfigError(
             f"checkpoint.uri {uri}: --fit stores what it fits in {ROOKERY_JSON}, and can do so in a local folder only; "
-            f"copy the "
-            "checkpoint to one"
+            "copy the checkpoint to one"
         )
 
 
 def fit_split(plan: Plan, split: Split) -> Fit:
-    """What fits a split whose units have fragments."""
+    """Fits the plan's task to a split whose units have fragments. Raises CorpusError."""
     examples = join(plan, split).examples
     check_measurable(examples, classification(plan).problem_type, split.title)
     return fit_decision(classification(plan), examples)
 
 
 def measure_split(job: EvaluationJob, plan: Plan, splits: Splits, fitted: Fit | None) -> EvaluationOutcome:
-    """Figures of documents whose units have fragments."""
+    """Measures the documents of a split whose units have fragments. Raises CorpusError, ErrorBudgetError."""
     joined = join(plan, splits.measured)
     check_error_budget(job, joined)
     task = fitted.task if fitted else classification(plan)
@@ -103,7 +101,7 @@ def measure_split(job: EvaluationJob, plan: Plan, splits: Splits, fitted: Fit | 
         joined=joined,
         fit=fitted,
         own_windows=plan.scoring.policy == checkpoint_policy,
-        found=measure_regression(joined.examples)
+        evaluation=measure_regression(joined.examples)
         if task.problem_type == "regression"
         else evaluate_classification(task, joined.examples),
     )

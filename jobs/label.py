@@ -106,7 +106,7 @@ def _make_true(plan: Plan, started: float, *, dry_run: bool, listing: str) -> Ma
 
 
 def connected(job: Job) -> contextlib.AbstractContextManager[None]:
-    """A connection to the job's cluster; says where it goes, for it may take a minute where nobody answers."""
+    """Connects to the job's cluster, as ray_cluster does; says where, for it may take a minute."""
     if (address := cluster_address(job.ray)) and not is_connected():
         label_output.print_connecting(address)
     return ray_cluster(job)
@@ -114,7 +114,7 @@ def connected(job: Job) -> contextlib.AbstractContextManager[None]:
 
 @contextlib.contextmanager
 def running(plan: Plan) -> Iterator[str]:
-    """The plan's cluster, and a run that others know to be alive: its id.
+    """Connects to the plan's cluster and begins a run that others know to be alive: gives its id.
 
     What it gives up when somebody ends it is no suspect for the next run: its marks go when Ray is down and makes no
     new ones.
@@ -169,7 +169,7 @@ def check_checkpoint(plan: Plan) -> None:
 
 
 def run_record(plan: Plan, started: float) -> dict[str, Any]:
-    """The manifest's `run`: who, when, with what. All that may differ between two runs that publish the same."""
+    """Makes the manifest's `run`: who, when, with what. All that may differ between two runs that publish the same."""
     labelled_at = datetime.fromtimestamp(started, UTC)
     return {
         "run_id": f"{labelled_at:%Y%m%dT%H%M%SZ}-{plan.publication.content[:8]}",

@@ -57,6 +57,7 @@ def load(
 
 
 def speeds_table(measured: Measured, conditions: list[str]) -> Table:
+    """Shows medians, in tokens per second, and their shares of the first condition's."""
     shown = Table("tokens/s", *(Column(condition, justify="right") for condition in conditions))
     for name in WORK:
         medians = [statistics.median(measured[name, condition]) for condition in conditions]
@@ -66,7 +67,7 @@ def speeds_table(measured: Measured, conditions: list[str]) -> Table:
 
 
 def in_a_process(name: str, seconds: float) -> float:
-    """Tokens per second."""
+    """Runs one of WORK for some seconds in a process of its own; gives tokens per second."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
         return float(pool.apply(WORK[name], (seconds,)))
@@ -74,7 +75,7 @@ def in_a_process(name: str, seconds: float) -> float:
 
 @contextlib.contextmanager
 def busy(count: int) -> Iterator[None]:
-    """Processes that each keep a core busy."""
+    """Keeps `count` cores busy while the block runs, each by a process."""
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_spin, daemon=True) for _ in range(count)]
     for process in processes:
@@ -94,7 +95,7 @@ def _spin() -> None:
 
 @contextlib.contextmanager
 def quota_of_one_core() -> Iterator[None]:
-    """Processes that are started within it have one core in all; needs root, for a control group."""
+    """Gives processes that are started in the block one core in all; needs root, for a control group."""
     is_v2 = (CGROUPS / "cgroup.controllers").exists()
     root = CGROUPS if is_v2 else CGROUPS / "cpu"
     group = root / f"rookery-{os.getpid()}"
@@ -131,41 +132,41 @@ def _packs() -> Iterator[tuple[Any, Any]]:
     random = np.random.default_rng(0)
     packs = []
     for _ in range(8):
-        cuts = np.sort(random.choice(np.arange(1, PACK_TOKENS // 64), 3, replace=False)) * 64
-        lengths = np.diff([0, *cuts, PACK_TOKENS])
+        starts = np.sort(random.choice(np.arange(1, PACK_TOKENS // 64), 3, replace=False)) * 64
+        lengths = np.diff([0, *starts, PACK_TOKENS])
         packs.append((random.integers(10, 8000, PACK_TOKENS), np.minimum(lengths, 4096)))
     return cycle([(tokens[: lengths.sum()], lengths) for tokens, lengths in packs])
 
 
 def own_packs(seconds: float) -> float:
-    """Each thread a pack of its own, as labelling computes."""
-    predictor, done = _predictor(), 0
+    """Measures packs of which each thread computes its own, as labelling does; gives tokens per second."""
+    predictor, computed = _predictor(), 0
     packs = list(zip(range(10_000), _packs(), strict=False))
     logits = predictor.predict_all(pack for _, pack in packs)
     for _ in range(8):  # warm
         next(logits)
     started = time.perf_counter()
     for (_, (tokens, _)), _ in zip(packs[8:], logits, strict=False):
-        done += len(tokens)
+        computed += len(tokens)
         if time.perf_counter() - started > seconds:
             break
-    return done / (time.perf_counter() - started)
+    return computed / (time.perf_counter() - started)
 
 
 def shared_pack(seconds: float) -> float:
-    """All threads in one pack."""
+    """Measures packs that all threads share; gives tokens per second."""
     import torch
 
     torch.set_num_threads(os.cpu_count() or 1)
-    predictor, packs, done = _predictor(), _packs(), 0
+    predictor, packs, computed = _predictor(), _packs(), 0
     for _ in range(4):
         predictor._start(*next(packs))
     started = time.perf_counter()
     while time.perf_counter() - started < seconds:
         tokens, lengths = next(packs)
         predictor._start(tokens, lengths)
-        done += len(tokens)
-    return done / (time.perf_counter() - started)
+        computed += len(tokens)
+    return computed / (time.perf_counter() - started)
 
 
 class _EnoughError(Exception):
@@ -173,7 +174,7 @@ class _EnoughError(Exception):
 
 
 def training(seconds: float) -> float:
-    """Training from scratch on the sample, after its first report."""
+    """Measures training from scratch on the sample, after its first report; gives tokens per second."""
     from pipeline.cluster.connection import prepare_own_ray
 
     prepare_own_ray()

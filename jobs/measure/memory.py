@@ -71,7 +71,7 @@ def settings(folder: Path) -> list[str]:
 
 
 def documents(total: int) -> Iterator[str]:
-    """About `total` characters of real text, in documents of 50,000."""
+    """Makes about `total` characters of real text, in documents of 50,000."""
     text = "\n".join(pq.read_table(CORPUS / "train.parquet")["text"].to_pylist())
     text += text[:DOCUMENT_CHARACTERS]
     for number in range(total // DOCUMENT_CHARACTERS):
@@ -80,7 +80,7 @@ def documents(total: int) -> Iterator[str]:
 
 
 def write_stream(path: Path, total: int) -> None:
-    """JSON Lines, compressed by zstd."""
+    """Writes about `total` characters as JSON Lines, compressed by zstd."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with pa.CompressedOutputStream(path, "zstd") as file:
         for text in documents(total):
@@ -88,7 +88,7 @@ def write_stream(path: Path, total: int) -> None:
 
 
 def write_row_group(path: Path, total: int) -> None:
-    """One Parquet row group."""
+    """Writes about `total` characters as one Parquet row group."""
     path.parent.mkdir(parents=True, exist_ok=True)
     texts = documents(total)
     chunks = []
@@ -103,9 +103,9 @@ def watched(command: list[str]) -> dict[str, int]:
     process = subprocess.Popen(command)
     peaks: dict[str, int] = {}
     while process.poll() is None:
-        for found in family(process.pid):
-            kind = "driver" if found == process.pid else _kind(found)
-            peaks[kind] = max(peaks.get(kind, 0), _peak(found))
+        for member in family(process.pid):
+            kind = "driver" if member == process.pid else _kind(member)
+            peaks[kind] = max(peaks.get(kind, 0), _peak(member))
         time.sleep(_POLL_S)
     if process.returncode:
         raise typer.Exit(process.returncode)
@@ -130,7 +130,7 @@ def _peak(process: int) -> int:
 
 
 def peak_table(peaks: dict[str, int]) -> Table:
-    """Each kind of process with its peak."""
+    """Shows each kind of process with its peak."""
     table = Table("process", Column("peak, MB", justify="right"), Column("limit", justify="right"))
     for kind, peak in sorted(peaks.items(), key=lambda item: -item[1]):
         limit = DRIVER_BYTES if kind == "driver" else WORKER_BYTES

@@ -74,7 +74,7 @@ def overhead(
 
 
 def base_shaped_checkpoint(path: Path) -> Path:
-    """BigBird-base's sizes, random weights, the sample's labels and vocabulary."""
+    """Writes a checkpoint of BigBird-base's sizes, random weights, the sample's labels and vocabulary."""
     source = JsonFile.read(CHECKPOINT / "config.json")
     head = read_head(source, JsonFile(path, {}))
     encoder = read_encoder(JsonFile(path, {"model_type": "big_bird"}))
@@ -84,7 +84,7 @@ def base_shaped_checkpoint(path: Path) -> Path:
 
 
 def bare_seconds(plan: Plan, packs: list[pa.Table]) -> float:
-    """The predictor alone, loaded beforehand, on packs that lie ready."""
+    """Times the predictor alone, loaded beforehand, on packs that lie ready."""
     n_threads, dtype = actor_threads(plan.job.compute), plan.scoring.dtype
     predictor = Predictor.load(plan.checkpoint.path, device="cpu", dtype=dtype, threads=n_threads)
     started = time.perf_counter()
@@ -95,9 +95,9 @@ def bare_seconds(plan: Plan, packs: list[pa.Table]) -> float:
 
 
 def job_seconds(job: Job, documents: int) -> tuple[float, float]:
-    """Ray's start, and the labelling phase from its first to its last unit."""
+    """Times Ray's start, and the labelling phase from its first to its last unit."""
     plan = make_plan(job, documents)
-    begun = time.perf_counter()
+    started = time.perf_counter()
     with ray_cluster(job):
         from pipeline.cluster.graph import label_units  # imports ray, which the cluster has prepared
 
@@ -105,7 +105,7 @@ def job_seconds(job: Job, documents: int) -> tuple[float, float]:
         labelled = sum(unit.documents for unit in label_units(plan, "overhead", console.print))
         seconds = time.perf_counter() - ready
     assert labelled == documents, f"{labelled} of {documents} documents were labelled"
-    return ready - begun, seconds
+    return ready - started, seconds
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ class Page:
 
 
 def made_by() -> str:
-    """The command as it was given, and the machine that it ran on."""
+    """Says in a line which command gave the figures, and on which machine."""
     module = sys.modules["__main__"].__spec__
     command = shlex.join(["python", "-m", module.name if module else sys.argv[0], *sys.argv[1:]])
     gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
@@ -43,14 +43,14 @@ def made_by() -> str:
 
 
 def cpu_name() -> str:
-    """The model that Linux tells, or what Python knows."""
+    """Names the CPU's model: what Linux tells, or Python knows."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
 
 
-def markdown_table(cells: Sequence[tuple[str, ...]]) -> str:
-    """A table whose first column is to the left, the others to the right."""
-    head, *body = cells
+def markdown_table(rows: Sequence[tuple[str, ...]]) -> str:
+    """Writes rows, the header first, as a table whose first column is to the left, the others to the right."""
+    head, *body = rows
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, ("---", *["---:"] * (len(head) - 1)), *body))

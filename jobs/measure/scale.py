@@ -155,13 +155,13 @@ fsspec.register_implementation("simulated", SimulatedStore)
 def corpus_file() -> bytes:
     """A Parquet file whose footer tells of 10,000 documents of 16,000 bytes; all alike, so that it weighs little."""
     sink, rows = io.BytesIO(), UNITS_PER_FILE * DOCUMENTS_PER_UNIT
-    table = pa.table(
+    documents = pa.table(
         {
             "id": [f"document-{row:05d}" for row in range(rows)],
             "text": pa.repeat("x" * _DOCUMENT_BYTES, rows),
         }
     )
-    pq.write_table(table, sink, row_group_size=DOCUMENTS_PER_UNIT, use_dictionary=False, compression="zstd")
+    pq.write_table(documents, sink, row_group_size=DOCUMENTS_PER_UNIT, use_dictionary=False, compression="zstd")
     return sink.getvalue()
 
 
@@ -186,7 +186,7 @@ def fragment_bytes(path: str) -> bytes:
 
 
 def tally(path: str, documents: int) -> GroupTally:
-    """A group's tally: as many digests as documents, spread evenly, and no two groups with the same."""
+    """Makes a group's tally: as many digests as documents, spread evenly, and no two groups with the same."""
     step = 2**64 // documents
     first = int.from_bytes(hashlib.sha256(path.encode()).digest()[:8]) % step
     digests = np.arange(documents, dtype=np.uint64) * np.uint64(step) + np.uint64(first)
@@ -216,6 +216,7 @@ class Meter:
     costs: list[Cost] = field(default_factory=list)
 
     def measure(self, phase: str, work: Callable[[], Plan]) -> Plan:
+        """Runs a phase and keeps what it cost; gives its plan."""
         SimulatedStore.world.requests.clear()
         forget_peak()
         started, cpu = time.perf_counter(), time.process_time()
@@ -245,7 +246,7 @@ class Meter:
 
 
 def measure_scale(files: int) -> list[Cost]:
-    """Every phase with a corpus of so many files, in a process of its own."""
+    """Measures every phase with a corpus of so many files; this process's store is that corpus's from then on."""
     world, meter = SimulatedStore.world, Meter(files)
     world.files, world.file = files, corpus_file()
     simulate_labelling(meter.measure("plan, nothing is labelled", planned))
@@ -261,7 +262,7 @@ def measure_scale(files: int) -> list[Cost]:
 
 
 def planned() -> Plan:
-    """What `rookery label` does before it labels."""
+    """Plans, as `rookery label` does before it labels."""
     required = ["corpus.uris=simulated://corpus", "corpus.id_column=id", f"checkpoint.uri={CHECKPOINT}"]
     plan = make_plan(parse_job("", [*required, "table.uri=simulated://table"]))
     assert len(plan.missing) <= len(plan.units)
@@ -270,7 +271,7 @@ def planned() -> Plan:
 
 
 def simulate_labelling(plan: Plan) -> None:
-    """Every unit has its fragment now; those of replaced files stay."""
+    """Gives every unit its fragment; those of replaced files stay."""
     folders = defaultdict(list, SimulatedStore.world.fragments)
     for id_, _ in plan.missing:
         folders[plan.fragments.uri(id_).removeprefix("simulated://").rpartition("/")[0]].append(id_)
@@ -278,13 +279,13 @@ def simulate_labelling(plan: Plan) -> None:
 
 
 def published(plan: Plan) -> Plan:
-    """What `rookery label` does afterwards."""
+    """Publishes, as `rookery label` does after it has labelled."""
     publish(plan.snapshots, plan.fragments, plan.publication, {}, mapped)
     return plan
 
 
 def mapped(function: Callable[[A], B], items: Iterable[A], /) -> Iterator[B]:
-    """`map`, but groups' files and tallies come from nowhere."""
+    """Calls a function on each item as `map` does, but groups' files and tallies come from nowhere."""
     if isinstance(function, GroupWriter):
         return (unwritten(function, group) for group in items)  # type: ignore[arg-type,misc]
     if isinstance(function, GroupTallies):
@@ -293,7 +294,7 @@ def mapped(function: Callable[[A], B], items: Iterable[A], /) -> Iterator[B]:
 
 
 def uncounted(tallies: GroupTallies, group: Group) -> GroupTally:
-    """The tally of a group that nobody counted, as its task would return and keep it."""
+    """Makes the tally of a group that nobody counted, as its task would return and keep it."""
     world, path = SimulatedStore.world, tallies.uri(group).removeprefix("simulated://")
     world.requests.update(GET=len(group.units), PUT=1)
     world.tallies[path] = sum(unit.documents or 0 for unit in group.units)
@@ -301,7 +302,7 @@ def uncounted(tallies: GroupTallies, group: Group) -> GroupTally:
 
 
 def unwritten(writer: GroupWriter, group: Group) -> list[SnapshotFile]:
-    """The record of a data file that nobody wrote, as its task would return it."""
+    """Makes the record of a data file that nobody wrote, as its task would return it."""
     world = SimulatedStore.world
     inputs = group.inputs(writer.layout, writer.task.key)
     folder = f"{writer.snapshots.folder('data', writer.snapshot)}{group.folder}"
@@ -316,7 +317,7 @@ def unwritten(writer: GroupWriter, group: Group) -> list[SnapshotFile]:
 
 
 def real_group() -> str:
-    """What one publishing task costs: a full group, written for real, in a process of its own."""
+    """Says what one publishing task costs: writes a full group for real; for a process of its own."""
     world = SimulatedStore.world
     world.files, world.file = 1000, corpus_file()
     plan = planned()
@@ -342,12 +343,12 @@ def real_group() -> str:
 
 
 def forget_peak() -> None:
-    """The peak starts anew from what is resident now."""
+    """Starts the peak anew from what is resident now."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_megabytes() -> int:
-    """Most memory resident at once since the peak was reset."""
+    """Reads the most memory resident at once since `forget_peak`, in MB."""
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) // 1000
 
@@ -371,6 +372,7 @@ def scale(
 
 
 def cost_table(costs: list[Cost]) -> Table:
+    """Shows the phases one after the other, each at every size."""
     table = Table(
         "phase",
         *(

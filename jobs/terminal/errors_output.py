@@ -22,7 +22,7 @@ def print_failure_counts(
     counts: list[Failure],
     filters: list[tuple[str, str | None]],
 ) -> None:
-    """How many documents could not be labelled, for each reason."""
+    """Prints how many documents could not be labelled, for each reason."""
     console.print(f"{plan.job.table.uri}: {_whose(plan, published)}", soft_wrap=True, markup=False)
     if plan.missing:
         console.print(
@@ -30,9 +30,9 @@ def print_failure_counts(
             f"label them",
             soft_wrap=True,
         )
-    wanted = " and ".join(f"--{name} {value!r}" for name, value in filters if value is not None)
+    conditions = " and ".join(f"--{name} {value!r}" for name, value in filters if value is not None)
     if not counts:
-        console.print(Text(f"No errors{f' with {wanted}' if wanted else ''}.", "green"))
+        console.print(Text(f"No errors{f' with {conditions}' if conditions else ''}.", "green"))
         return
     table = Table("reason", "stage", Column("documents", justify="right"), box=box.SIMPLE)
     for failure in counts:
@@ -42,22 +42,22 @@ def print_failure_counts(
     console.print(table)
 
 
-def print_failed_documents(found: Iterable[pa.Table], total: int, *, every: bool) -> None:
-    """The first documents of `total` that could not be labelled, or every one, two lines each."""
+def print_failed_documents(failures: Iterable[pa.Table], total: int, *, every: bool) -> None:
+    """Prints the first documents of `total` that could not be labelled, or every one, two lines each."""
     shown = total if every else min(total, FAILURES_SHOWN)
     hint = "" if shown == total else " (--all lists every one)"
     console.print(f"The first {shown:,} of {total:,}{hint}:" if hint else f"All {total:,}:")
-    rows = (row for table in found for row in table.to_pylist())
-    for row in islice(rows, shown):
-        console.print(_failure(row), soft_wrap=True)
+    documents = (row for rows in failures for row in rows.to_pylist())
+    for document in islice(documents, shown):
+        console.print(_failure(document), soft_wrap=True)
 
 
 def _whose(plan: Plan, published: Manifest | None) -> str:
     if published:
         partial = " (partial)" if published.partial else ""
         return f"errors of snapshot {published.snapshot}{partial}, {published.counts['documents']:,} documents"
-    done = len(plan.units) - len(plan.missing)
-    return f"errors of {done:,} finished units, which no snapshot holds yet"
+    finished = len(plan.units) - len(plan.missing)
+    return f"errors of {finished:,} finished units, which no snapshot holds yet"
 
 
 def _failure(row: dict[str, Any]) -> Text:

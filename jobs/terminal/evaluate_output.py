@@ -17,20 +17,20 @@ _BAR_WIDTH = 16
 
 
 def print_evaluation_plan(plan: Plan, splits: Splits) -> None:
-    """What is to be measured, and how much of it is computed already."""
+    """Prints what is to be measured, and how much of it is computed already."""
     grid = new_grid()
     grid.add_row("measured", _split(splits.measured))
     if splits.fitted:
         grid.add_row("fitted", _split(splits.fitted))
-    if said := corpus_notes(plan.corpus):
-        grid.add_row("corpus", Text("; ".join(said)))
+    if corpus := corpus_notes(plan.corpus):
+        grid.add_row("corpus", Text("; ".join(corpus)))
     task = classification(plan)
     grid.add_row(
         "checkpoint",
         Text(f"{plan.job.checkpoint.uri}  ({task.problem_type}, {len(task.labels)} outputs, {plan.scoring.dtype})"),
     )
-    done = len(plan.units) - len(plan.missing)
-    grid.add_row("units", f"{len(plan.units):,}, of which {done:,} are done")
+    finished = len(plan.units) - len(plan.missing)
+    grid.add_row("units", f"{len(plan.units):,}, of which {finished:,} are done")
     console.print(grid)
 
 
@@ -41,14 +41,14 @@ def _split(split: Split) -> Text:
 
 
 def print_figures(outcome: EvaluationOutcome, notes: list[str]) -> None:
-    """The figures, what should be known of them, and where the files are."""
-    found = outcome.found
+    """Prints the figures, what should be known of them, and where the files are."""
+    evaluation = outcome.evaluation
     console.print(f"\n[bold green]Measured[/] {len(outcome.joined.examples):,} documents")
-    if isinstance(found, RegressionMetrics):
-        console.print(_tiles(regression_tiles(found)))
+    if isinstance(evaluation, RegressionMetrics):
+        console.print(_tiles(regression_tiles(evaluation)))
     else:
-        console.print(_tiles(classification_tiles(found)))
-        console.print(_labels(found))
+        console.print(_tiles(classification_tiles(evaluation)))
+        console.print(_labels(evaluation))
     for note in notes:
         console.print(Text(printable(note)), soft_wrap=True)
     grid = new_grid()
@@ -71,11 +71,11 @@ def _tiles(shown: list[Tile]) -> Table:
     return grid
 
 
-def _labels(found: Evaluation) -> Table:
+def _labels(evaluation: Evaluation) -> Table:
     """The most frequent labels."""
     numbers = ("documents", "precision", "recall", "F1")
     table = Table("label", *(Column(name, justify="right") for name in numbers), "", box=box.SIMPLE)
-    labels = sorted(found.metrics.labels, key=lambda label: (-label.support, label.label))
+    labels = sorted(evaluation.metrics.labels, key=lambda label: (-label.support, label.label))
     for label in labels[:_LABELS_SHOWN]:
         table.add_row(Text(printable(label.label)), f"{label.support:,}", *_figures(label), _bar(label))
     if len(labels) > _LABELS_SHOWN:

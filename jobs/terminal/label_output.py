@@ -25,7 +25,7 @@ _BAR_WIDTH = 24
 
 
 def print_plan(plan: Plan, current: Manifest | None) -> None:
-    """The plan: files, units, documents where known, what is done already."""
+    """Prints the plan: files, units, documents where known, what is done already."""
     corpus = plan.corpus
     size = f"{file_count(len(corpus.files))}, {byte_count(sum(file.stored.size for file in corpus.files))}"
     grid = new_grid()
@@ -48,15 +48,15 @@ def print_plan(plan: Plan, current: Manifest | None) -> None:
 
 
 def print_up_to_date(current: Manifest, listing: str, why: str = "") -> None:
-    """A run with nothing to do, or nothing to publish, because of `why`. `listing`: the command that lists errors."""
+    """Prints that nothing was to do or, because of `why`, to publish. `listing`: the command that lists errors."""
     counts = current.counts
     reasons = ", ".join(f"{f.reason} {f.documents:,}" for f in current.failures)
     listed = f": {reasons}; `{listing}`" if reasons else ""
-    what = f"{why} snapshot {current.snapshot} already holds these".strip()
+    holder = f"{why} snapshot {current.snapshot} already holds these".strip()
     console.print(
         Text.assemble(
             ("Nothing to do:", "green"),
-            f" {what} {counts['documents']:,} documents "
+            f" {holder} {counts['documents']:,} documents "
             f"({outcome_count(counts['predictions'], counts['errors'])}{listed}). "
             "Nothing was published.",
         ),
@@ -65,7 +65,7 @@ def print_up_to_date(current: Manifest, listing: str, why: str = "") -> None:
 
 
 def print_summary(plan: Plan, manifest: Manifest, work: LabelledWork, seconds: float, listing: str) -> None:
-    """What was done and where it is. `listing`: the command that lists errors."""
+    """Prints what was done and where it is. `listing`: the command that lists errors."""
     counts = manifest.counts
     console.print(f"\n[bold green]Published[/] {plan.job.table.uri}")
     for name, line in _summary(plan, manifest, work, seconds, listing):
@@ -79,12 +79,12 @@ def print_summary(plan: Plan, manifest: Manifest, work: LabelledWork, seconds: f
 
 
 def print_connecting(address: str) -> None:
-    """Before what may take a minute, where nobody answers."""
+    """Prints where a connection goes, which may take a minute where nobody answers."""
     console.print(Text(f"connecting to the Ray cluster at {printable(address)} …"), soft_wrap=True)
 
 
 def publishing_status() -> Status:
-    """Something to look at while files are written; nothing where nobody looks."""
+    """Makes something to look at while files are written; it shows nothing where no terminal is."""
     return console.status("publishing …")
 
 
@@ -122,10 +122,10 @@ def _summary(
 def _this_run(work: LabelledWork, documents: int) -> str:
     """What this run computed and, if that is not all of the table's documents, how many others there are."""
     units = f"{work.units:,} unit{'' if work.units == 1 else 's'}"
-    done = outcome_count(work.documents - work.errors, work.errors)
+    outcome = outcome_count(work.documents - work.errors, work.errors)
     others = documents - work.documents
     before = f"; the other {others:,} were done before" if others > 0 else ""
-    return f"{work.documents:,} documents in {units}: {done}{before}"
+    return f"{work.documents:,} documents in {units}: {outcome}{before}"
 
 
 def _columns(plan: Plan) -> list[str]:
@@ -143,17 +143,17 @@ def _unlabelled(plan: Plan) -> str:
 
 
 def _units(plan: Plan) -> str:
-    cut = len(plan.units) - plan.streams
-    done = f"{cut:,}, of which {len(plan.units) - len(plan.missing):,} are done"
-    return f"{done}; {file_count(plan.streams)} more to be cut while read" if plan.streams else done
+    units = len(plan.units) - plan.streams
+    line = f"{units:,}, of which {len(plan.units) - len(plan.missing):,} are done"
+    return f"{line}; {file_count(plan.streams)} more to be cut while read" if plan.streams else line
 
 
 def _documents(plan: Plan) -> str:
     """The number of documents, as far as footers tell."""
-    known = [unit.documents for unit in plan.units if unit.documents is not None]
-    if not known:
+    counts = [unit.documents for unit in plan.units if unit.documents is not None]
+    if not counts:
         return "documents counted when read"
-    return f"{'' if len(known) == len(plan.units) else 'at least '}{sum(known):,} documents"
+    return f"{'' if len(counts) == len(plan.units) else 'at least '}{sum(counts):,} documents"
 
 
 def _label_bars(manifest: Manifest, *, one_each: bool) -> Table:

@@ -57,11 +57,11 @@ class LabelProgress:
         self._bar.stop()
 
     def tell(self, line: str) -> None:
-        """A line above the bar, or in the log."""
+        """Prints a line above the bar, or in the log."""
         console.print(Text(printable(line), style="yellow"), soft_wrap=True)
 
     def add(self, documents: int, errors: int, windows: int, tokens: int) -> None:
-        """One more unit is done."""
+        """Counts one more unit that is done, and shows what all come to."""
         work, now = self.work, time.perf_counter()
         work.units += 1
         work.documents += documents

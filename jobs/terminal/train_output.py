@@ -15,14 +15,14 @@ _console = Console(highlight=False, soft_wrap=True)
 
 
 def print_corpora(corpora: dict[str, Corpus]) -> None:
-    """What is read of each corpus, and what its folders hold beside that."""
+    """Prints what is read of each corpus, and what its folders hold beside that."""
     for name, corpus in corpora.items():
         notes = "; ".join([file_count(len(corpus.files)), *corpus_notes(corpus)])
         _console.print(f"{name:10}  {notes}", markup=False)
 
 
 def print_prepared(job: TrainJob, prepared: Prepared) -> None:
-    """The data, before the first step, and whether it was there already."""
+    """Prints what the data come to, before the first step, and whether they were there already."""
     if prepared.earlier is not None:
         _console.print(
             f"going on    with what an earlier run read and tokenized {_ago(prepared.earlier)}: {prepared.work}"
@@ -48,7 +48,7 @@ def print_prepared(job: TrainJob, prepared: Prepared) -> None:
 
 
 def print_training_progress(record: dict[str, Any]) -> None:
-    """One report of a worker."""
+    """Prints one report of a worker: of a state that it went on from, a step or an epoch."""
     epoch = f"{record['phase']}  epoch {record['epoch']}/{record['epochs']}"
     if record["kind"] == "resumed":
         _console.print(resumption(record))
@@ -58,17 +58,17 @@ def print_training_progress(record: dict[str, Any]) -> None:
             f"{record['tokens_per_s']:,.0f} tokens/s"
         )
     elif "validation" in record:
-        found = record["validation"]
-        _console.print(f"{epoch}  validation loss {found['loss']:.4f}, {found['name']} {found['score']:.4f}")
+        score = record["validation"]
+        _console.print(f"{epoch}  validation loss {score['loss']:.4f}, {score['name']} {score['score']:.4f}")
 
 
 def print_waiting(line: str) -> None:
-    """What training waits for."""
+    """Prints what training waits for."""
     _console.print(line, style="yellow", markup=False)
 
 
 def resumption(record: dict[str, Any]) -> str:
-    """From where an earlier run's state lets a phase go on."""
+    """Says from where an earlier run's state lets a phase go on."""
     place = (
         f"step {record['steps']:,} (epoch {record['epoch']} of {record['epochs']}, {record['tokens']:,} tokens), "
         f"saved {_ago(record['saved_at'])}"
@@ -88,15 +88,15 @@ def _ago(when: float) -> str:
 
 
 def print_scores(job: TrainJob, scores: dict[str, Any]) -> None:
-    """Where the checkpoint is, and how good."""
+    """Prints where the checkpoint is, and how good."""
     _console.print(f"\n[bold green]Trained[/] {job.output.folder}")
-    for split, found in scores.items():
+    for split, score in scores.items():
         _console.print(
-            f"{split:10}  {found['documents']:,} documents: loss {found['loss']:.4f}, {found['name']} "
-            f"{found['score']:.4f}"
+            f"{split:10}  {score['documents']:,} documents: loss {score['loss']:.4f}, {score['name']} "
+            f"{score['score']:.4f}"
         )
 
 
 def print_done_already(job: TrainJob) -> None:
-    """A run with nothing to do."""
+    """Prints that this job has made its checkpoint already."""
     _console.print(f"[green]Nothing to do:[/] this job has already made {job.output.folder}.")

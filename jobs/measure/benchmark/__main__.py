@@ -1,3 +1,5 @@
+"""`python -m jobs.measure.benchmark`: the benchmark where typer, and so `rookery benchmark`, is not installed."""
+
 import sys
 
 from jobs.measure.benchmark.command import main

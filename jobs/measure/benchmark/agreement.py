@@ -16,6 +16,8 @@ from pipeline.terms import DeviceKind, Dtype
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
+    """How a dtype's labels and logits compare with fp32's; logits by their absolute differences."""
+
     dtype: Dtype
     documents: int
     same_label: float
@@ -24,7 +26,7 @@ class Agreement:
 
 
 def measure_agreement(windows: list[TokenWindow], dtypes: list[Dtype], device: DeviceKind) -> list[Agreement]:
-    """Of each dtype with fp32, on the first window of each document."""
+    """Compares each dtype with fp32, on the first window of each document."""
     expected_NL = _logits(windows, "fp32", device)
     return [_compare(dtype, _logits(windows, dtype, device), expected_NL) for dtype in dtypes]
 

@@ -39,6 +39,8 @@ AGREEMENT_DOCUMENTS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Options:
+    """What the command line says; `argument_parser` has what each is for."""
+
     corpus: str | None
     device: DeviceKind
     documents: int
@@ -48,6 +50,7 @@ class Options:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the benchmark as the arguments, or the process's own, say; prints and writes its figures."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _options(arguments)
     page = Page(options.markdown)
@@ -60,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def argument_parser() -> argparse.ArgumentParser:
+    """Makes the parser of the command line, whose defaults depend on whether there is a GPU."""
     default_device = "cuda" if torch.cuda.is_available() else "cpu"
     parser = argparse.ArgumentParser(
         prog="rookery benchmark",
@@ -98,7 +102,7 @@ def _options(arguments: Sequence[str] | None) -> Options:
 
 
 def run_benchmark(options: Options) -> dict[str, Any]:
-    """Every figure, ready for JSON."""
+    """Measures every figure; gives them ready for JSON."""
     with tempfile.TemporaryDirectory() as scratch:
         model = random_model()
         model.save_pretrained(scratch)
@@ -151,7 +155,7 @@ def _models(model: Any, device: str, auto: Dtype) -> dict[Dtype, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """All contenders."""
+    """All contenders, by the dtype that each computes in."""
 
     options: Options
     auto: Dtype
@@ -161,7 +165,7 @@ class Field:
     def compare(
         self, name: str, windows: list[TokenWindow], dtypes: list[Dtype], *, our_malloc: bool = False
     ) -> dict[str, Any]:
-        """Ours in `dtypes` and transformers, alone and at its best batch size, on the same windows."""
+        """Compares ours in `dtypes` with transformers, alone and at its best batch size, on the same windows."""
         contenders: dict[str, Contender] = {f"rookery {dtype}": self.rookery[dtype] for dtype in dtypes}
         for dtype, model in self.models.items():
             contenders[f"transformers {dtype}, one at a time"] = Transformers(model, self.options.device, 1)
@@ -202,13 +206,13 @@ class Field:
         while batch <= min(LARGEST_BATCH, len(windows)):
             try:
                 contender = Transformers(model, self.options.device, batch)
-                taken = seconds(partial(contender, windows), self.options.device)
+                batch_seconds = seconds(partial(contender, windows), self.options.device)
             except torch.OutOfMemoryError:
                 break
-            _say(f"{name}: batches of {batch} take {taken:.1f} s")
-            if taken > best_seconds:
+            _say(f"{name}: batches of {batch} take {batch_seconds:.1f} s")
+            if batch_seconds > best_seconds:
                 break
-            best, best_seconds = batch, taken
+            best, best_seconds = batch, batch_seconds
             batch *= 2
         return best
 
@@ -222,7 +226,7 @@ def _keeping(logits: dict[str, Any], key: str, contender: Contender, windows: li
 
 def _agreement(windows: list[TokenWindow], dtypes: list[Dtype], device: DeviceKind) -> list[dict[str, Any]]:
     _say(f"labels of {len(windows)} documents")
-    return [asdict(found) for found in agreement.measure_agreement(windows, dtypes, device)]
+    return [asdict(of_dtype) for of_dtype in agreement.measure_agreement(windows, dtypes, device)]
 
 
 def _ratios(figures: dict[str, Any]) -> dict[str, float]:
@@ -247,9 +251,9 @@ def _ratios(figures: dict[str, Any]) -> dict[str, float]:
 
 def _speedup(comparison: dict[str, Any], ours: str, theirs: str, prefix: str = "transformers ") -> float:
     """Against transformers at its faster batch size."""
-    taken = {contender["name"]: contender["seconds"] for contender in comparison["contenders"]}
-    best = min(value for name, value in taken.items() if name.startswith(f"{prefix}{theirs}"))
-    return float(best / taken[f"rookery {ours}"])
+    times = {contender["name"]: contender["seconds"] for contender in comparison["contenders"]}
+    best = min(value for name, value in times.items() if name.startswith(f"{prefix}{theirs}"))
+    return float(best / times[f"rookery {ours}"])
 
 
 def _say(line: str) -> None:

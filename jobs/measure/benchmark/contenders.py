@@ -23,14 +23,18 @@ LARGEST_BATCH = 256
 
 
 class Contender(Protocol):
+    """What computes the logits of windows, and is timed."""
+
     def __call__(self, windows: Sequence[TokenWindow]) -> _Logits:
-        """logits_WL."""
+        """Computes logits_WL, in the order of the windows."""
 
     def padding(self, windows: Sequence[TokenWindow]) -> float:
-        """The share of what is computed that is padding."""
+        """Gives the share of what is computed that is padding, from 0 to 1."""
 
 
 class Rookery:
+    """The predictor as labelling uses it, in packs of the device's default budget."""
+
     def __init__(self, checkpoint: Path, device: DeviceKind, dtype: Dtype) -> None:
         self.predictor = Predictor.load(checkpoint, device=device, dtype=dtype, threads=None)
         self.budget = default_budget(device)
@@ -41,6 +45,7 @@ class Rookery:
         return in_order(np.concatenate(list(self.predictor.predict_all(in_packs))), order)
 
     def padding(self, windows: Sequence[TokenWindow]) -> float:
+        """Counts that each window is rounded up to whole blocks."""
         return 1 - tokens(windows) / sum(_whole_blocks(len(window)) for window in windows)
 
 
@@ -92,7 +97,7 @@ def _whole_blocks(length: int) -> int:
 
 
 def random_model() -> Any:
-    """BigBird-base, as transformers makes it, with random weights."""
+    """Makes BigBird-base, as transformers does, with random weights. Raises ConfigError where it is not installed."""
     try:
         from transformers import BigBirdConfig, BigBirdForSequenceClassification
         from transformers.utils import logging

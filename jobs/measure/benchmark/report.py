@@ -17,7 +17,7 @@ class Section:
 
 
 def text(figures: dict[str, Any]) -> str:
-    """Every table, for a terminal of 110 columns."""
+    """Writes every table, for a terminal of 110 columns."""
     parts = [[section.title, _table(section.rows), section.note] for section in _sections(figures)]
     return "\n\n".join([machine_line(figures), *("\n".join(filter(None, part)) for part in parts)])
 

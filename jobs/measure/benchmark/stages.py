@@ -28,6 +28,8 @@ GLOBAL_BLOCKS, SEEN_BLOCKS = 2, 5
 
 @dataclass(frozen=True, slots=True)
 class Stage:
+    """A part of the encoder's pass over a pack, in all layers that have it."""
+
     name: str
     seconds: float
     floor_seconds: float
@@ -35,6 +37,11 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Stages:
+    """Figures of one pass over `tokens` tokens; rates in FLOP/s, bandwidth in bytes per second.
+
+    The shares compare the pass with its products alone: of all layers whole, and of what a head on [CLS] needs.
+    """
+
     tokens: int
     stages: list[Stage]
     pass_seconds: float
@@ -46,6 +53,7 @@ class Stages:
 
 @torch.inference_mode()
 def measure_stages(predictor: Predictor, windows: int, device: str) -> Stages:
+    """Measures a pass over a pack of full windows, each of its parts, and what the machine allows."""
     keep_freed_memory()
     encoder, config = predictor.classifier.encoder, predictor.classifier.encoder_config
     lengths = np.full(windows, MAX_TOKENS)
@@ -82,18 +90,18 @@ def measure_stages(predictor: Predictor, windows: int, device: str) -> Stages:
     counts = {"embeddings + norm": 1, "add + norm": 2 * layers, "last layer, first rows": 1}
     floors = _floors(products, rates, mean_rate, bandwidth, config, layout.rows, hidden_TD.element_size())
     stages = [
-        Stage(name, taken * counts.get(name, layers), floors[name] * counts.get(name, layers))
-        for name, taken in times.items()
+        Stage(name, once * counts.get(name, layers), floors[name] * counts.get(name, layers))
+        for name, once in times.items()
     ]
     every, needed = _flops(products, config, layout.rows)
     return Stages(
-        layout.rows,
-        stages,
-        whole,
-        rates,
-        bandwidth,
-        every / mean_rate / whole,
-        needed / mean_rate / whole,
+        tokens=layout.rows,
+        stages=stages,
+        pass_seconds=whole,
+        gemm_rates=rates,
+        bandwidth=bandwidth,
+        share_of_gemm_floor=every / mean_rate / whole,
+        share_of_gemm_floor_first_rows_only=needed / mean_rate / whole,
     )
 
 

@@ -10,6 +10,7 @@ MICRO_SECONDS = 0.3  # what a small work is repeated for
 
 
 def seconds(work: Callable[[], object], device: str) -> float:
+    """Times one run of `work`, to the end of what it started on the device."""
     _wait(device)
     started = time.perf_counter()
     work()
@@ -18,16 +19,16 @@ def seconds(work: Callable[[], object], device: str) -> float:
 
 
 def medians(works: Mapping[str, Callable[[], object]], rounds: int, device: str) -> dict[str, float]:
-    """Runs all of them in turn, `rounds` times."""
-    taken: dict[str, list[float]] = {name: [] for name in works}
+    """Runs all of them in turn, `rounds` times; gives each one's median, in seconds."""
+    times: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds):
         for name, work in works.items():
-            taken[name].append(seconds(work, device))
-    return {name: statistics.median(times) for name, times in taken.items()}
+            times[name].append(seconds(work, device))
+    return {name: statistics.median(of_one) for name, of_one in times.items()}
 
 
 def micro_medians(works: Mapping[str, Callable[[], object]], device: str) -> dict[str, float]:
-    """For works of milliseconds: warmed up, and as many rounds as fit the time."""
+    """Times works of milliseconds: warmed up, and as many rounds as fit MICRO_SECONDS each; medians in seconds."""
     first = {name: (seconds(work, device), seconds(work, device))[1] for name, work in works.items()}
     rounds = max(3, int(MICRO_SECONDS * len(works) / sum(first.values())))
     return medians(works, rounds, device)

@@ -28,19 +28,20 @@ REAL_LENGTHS = (
 
 
 def real_mix(count: int) -> list[TokenWindow]:
-    """`count` windows of random tokens whose lengths are spread as those of real documents."""
+    """Makes `count` windows of random tokens whose lengths are spread as those of real documents."""
     shares = (np.arange(count) + 0.5) / count
     lengths = np.interp(shares, np.linspace(0, 1, len(REAL_LENGTHS)), REAL_LENGTHS).astype(int)
     return _shuffled([_random(length) for length in lengths])
 
 
 def of_texts(texts: Sequence[str], count: int) -> list[TokenWindow]:
-    """The first window of `count` of the texts, evenly spaced."""
-    chosen = np.linspace(0, len(texts) - 1, min(count, len(texts))).astype(int)
-    return _shuffled(tokenized([texts[i] for i in chosen]))
+    """Takes the first window of `count` of the texts, evenly spaced."""
+    indices = np.linspace(0, len(texts) - 1, min(count, len(texts))).astype(int)
+    return _shuffled(tokenized([texts[i] for i in indices]))
 
 
 def tokenized(texts: Sequence[str]) -> list[TokenWindow]:
+    """Makes the first window of each text, with the sample's vocabulary."""
     tokenizer = Tokenizer.load(CHECKPOINT / SPIECE, None)
     body = WindowPolicy(MAX_TOKENS).body
     return [
@@ -50,11 +51,12 @@ def tokenized(texts: Sequence[str]) -> list[TokenWindow]:
 
 
 def of_length(length: int, tokens: int) -> list[TokenWindow]:
+    """Makes windows of `length` random tokens each, `tokens` in all, and at least one."""
     return [_random(length) for _ in range(max(1, tokens // length))]
 
 
 def read_texts(corpus: str) -> list[str]:
-    """The column `text` of a Parquet file, or of all below a folder."""
+    """Reads the column `text` of a Parquet file, or of all below a folder; blank texts are left out."""
     import pyarrow.dataset  # only here: what has no corpus has no need of it
 
     texts = pyarrow.dataset.dataset(corpus, format="parquet").to_table(columns=["text"])["text"]
@@ -62,7 +64,7 @@ def read_texts(corpus: str) -> list[str]:
 
 
 def packs(windows: Sequence[TokenWindow], budget: int) -> tuple[list[int], list[Pack]]:
-    """The order in which the packs take the windows, and the packs."""
+    """Packs windows; gives the order in which the packs take them, and the packs."""
     groups = pack([len(window) for window in windows], budget=budget, block_size=BLOCK_SIZE)
     return [i for group in groups for i in group], [
         (np.concatenate([windows[i] for i in group]), np.array([len(windows[i]) for i in group])) for group in groups
@@ -71,12 +73,13 @@ def packs(windows: Sequence[TokenWindow], budget: int) -> tuple[list[int], list[
 
 def in_order(rows: npt.NDArray[np.float32], order: Sequence[int]) -> npt.NDArray[np.float32]:
     """Undoes `order`: the row computed for window i becomes row i."""
-    result = np.empty_like(rows)
-    result[np.asarray(order)] = rows
-    return result
+    ordered = np.empty_like(rows)
+    ordered[np.asarray(order)] = rows
+    return ordered
 
 
 def tokens(windows: Sequence[TokenWindow]) -> int:
+    """Counts the tokens of windows, [CLS] and [SEP] included."""
     return sum(map(len, windows))
 
 
