@@ -92,6 +92,7 @@ def wait(rayjobs: RayJobs, name: str, poll_seconds: float = POLL_SECONDS) -> int
 
 
 def main() -> int:
+    """Creates tonight's RayJob and follows it to its end; gives the exit code for this pod."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
     if ":" in host:
