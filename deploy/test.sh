@@ -2,8 +2,8 @@
 # Every test, those against a real S3 server too. Installs what it needs; arguments go to pytest.
 # --quick, first, leaves out what takes longest: Ray, the S3 server, whole commands, injected faults and documents that
 # end processes.
-# --coverage, first, adds a line with the share of lines that ran. Not those of Ray's workers and of commands in processes
-# of their own, which are not counted.
+# --coverage, first, adds a line with the share of the project's lines that ran: of all of them, however few tests are
+# named. Processes that tests start and Ray's workers are counted; what is killed is not, for it writes nothing down.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,4 +17,5 @@ fi
 bash deploy/s3_server.sh install || echo "no Ceph here: the S3 tests run against moto"
 [[ ${1:-} == --coverage ]] || exec "${test[@]}" "$@"
 "${test[@]}" --cov --cov-report= "${@:2}"
+rm -f .coverage.*  # what killed processes had begun to write
 echo "Coverage: $(.venv/bin/python -m coverage report --format=total) % of the lines"
