@@ -52,10 +52,12 @@ class AddedToken:
 
     @property
     def is_control(self) -> bool:
+        """Whether it stays text where a document has it written out."""
         return self.content in CONTROL_TOKENS
 
     @property
     def flags(self) -> dict[str, bool]:
+        """How it is found, by the names that transformers gives."""
         return {name: getattr(self, name) for name in FLAGS}
 
 

@@ -68,6 +68,7 @@ class Splits:
 
     @property
     def all(self) -> list[Split]:
+        """Both, or the only one."""
         return [self.measured, *([self.fitted] if self.fitted else [])]
 
 

@@ -31,6 +31,7 @@ class Windows:
 
     @classmethod
     def of(cls, row: pa.Table) -> Self:
+        """Takes them from a unit's LOGITS row, without a copy."""
         return cls(*(only_list(row, f"window_{n}") for n in ("tokens", "documents", "ordinals")))
 
 
@@ -51,6 +52,7 @@ class Tokens:
 
     @classmethod
     def of(cls, row: pa.Table) -> Self:
+        """Takes them from a unit's LOGITS row, which has LOCATED_FIELDS."""
         windows, count_N = Windows.of(row), _document_tokens(row)
         return cls(
             windows=windows,

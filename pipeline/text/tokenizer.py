@@ -358,7 +358,7 @@ def _added(tree: Tree, path: Path) -> list[AddedToken]:
 
 
 def _with_declared(tree: Tree, path: Path, additions: Declared) -> Tree:
-    """The same, with the pieces of its vocabulary that other files of the folder make added tokens."""
+    """Adds the pieces of its vocabulary that other files of the folder make added tokens."""
     tokens_of_tree = _added(tree, path)
     listed = {token.content for token in tokens_of_tree}
     tokens = agreed({path: tokens_of_tree, **additions.lists}, additions.specials, _vocabulary(tree), path)

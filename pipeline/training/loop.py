@@ -200,9 +200,11 @@ class EpochMeter:
 
     @property
     def mean_loss(self) -> float:
+        """The mean of the steps' losses; 0 before the first."""
         return sum(self.losses) / max(1, len(self.losses))
 
     def add(self, n_tokens: int, loss: float, place: TrainingProgress, steps: int, epochs: int) -> None:
+        """Counts a step; reports the mean of the last 20 losses and tokens per second, if it is time."""
         self.losses.append(loss)
         self.tokens += n_tokens
         now = time.monotonic()
