@@ -19,7 +19,7 @@ PACKAGES = ("torch", "transformers", "numpy")
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Of a layer's four products with weights."""
+    """One of a layer's four products with weights: [T, inputs] times [inputs, outputs]."""
 
     name: str
     inputs: int
@@ -27,11 +27,12 @@ class Shape:
 
     @property
     def flops(self) -> int:
-        """For one row."""
+        """Floating point operations for one row."""
         return 2 * self.inputs * self.outputs
 
 
 def shapes(hidden: int, intermediate: int) -> tuple[Shape, ...]:
+    """Lists a layer's products with weights, in their order."""
     return (
         Shape("queries, keys, values", hidden, 3 * hidden),
         Shape("attention output", hidden, hidden),
@@ -41,7 +42,7 @@ def shapes(hidden: int, intermediate: int) -> tuple[Shape, ...]:
 
 
 def gemm_rate(shape: Shape, rows: int, dtype: torch.dtype, device: str, ours: Operators) -> float:
-    """FLOP/s of a bare product: of torch's way and ours the faster, so that the floor is a floor."""
+    """Measures a bare product, in FLOP/s: of torch's way and ours the faster, so that the floor is a floor."""
     x_RI = torch.randn(rows, shape.inputs, device=device).to(dtype)
     linear = Linear(shape.inputs, shape.outputs, device=device, dtype=dtype)
     product = ours.product(linear, (None,))
@@ -55,13 +56,14 @@ def gemm_rate(shape: Shape, rows: int, dtype: torch.dtype, device: str, ours: Op
 
 
 def copy_bandwidth(device: str) -> float:
-    """Bytes per second, read and written ones counted."""
+    """Measures a copy, in bytes per second, read and written ones counted."""
     source = torch.zeros(COPIED_BYTES, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     return 2 * COPIED_BYTES / micro_medians({"copy": lambda: target.copy_(source)}, device)["copy"]
 
 
 def facts(device: str) -> dict[str, object]:
+    """Says what the figures were measured on: device, threads, cores, versions."""
     return {
         "device": torch.cuda.get_device_name() if device == "cuda" else cpu_name(),
         "threads": torch.get_num_threads(),
