@@ -11,7 +11,7 @@ from contextlib import closing
 from typing import BinaryIO
 
 from pipeline.corpus.formats import FORMATS
-from pipeline.corpus.rows import Row, unreadable_row, with_python_text
+from pipeline.corpus.rows import DAMAGED, Row, unreadable_row, with_python_text
 from pipeline.corpus.slices import Unit, Unreadable
 from pipeline.storage.objects import Storage
 
@@ -51,15 +51,19 @@ def _unreadable_rows(unit: Unit, slice_: Unreadable) -> Generator[Row]:
         yield unreadable_row(unit, position, slice_.reason, slice_.message)
 
 
-def first_records_problem(storage: Storage, unit: Unit) -> str | None:
-    """What is wrong with a unit's first records and what to do, if its columns are in none of them.
+def first_record_problems(storage: Storage, unit: Unit) -> list[str | None]:
+    """Look at a unit's first records, before anything starts, for whether the columns are those that the job names.
 
-    Asked before anything starts.
+    Returns what is wrong with each and what to do, or None alone as soon as one has the columns. What is damaged says
+    nothing of columns and is left out, so a file of nothing else, or of nothing, gives an empty list.
     """
-    problem = None
+    problems: list[str | None] = []
     with closing(rows(storage, unit)) as records:
         for row in itertools.islice(records, FIRST_RECORDS):
-            if row.get("reason") not in USELESS:
-                return None
-            problem = problem or row["message"] + USELESS[row["reason"]]
-    return problem
+            reason = row.get("reason")
+            if reason == DAMAGED:
+                continue
+            if reason not in USELESS:
+                return [None]
+            problems.append(row["message"] + USELESS[reason])
+    return problems

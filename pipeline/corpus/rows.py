@@ -5,7 +5,7 @@ UTF-8, where rows can't be counted without reading what lies before. Without an 
 URI>#<position>`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import groupby
 from typing import Any
 
@@ -35,13 +35,20 @@ def _bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
-def record_row(unit: Unit, position: int, record: Row) -> Row:
-    """The row of a record, whose names are its columns."""
+def record_row(unit: Unit, position: int, record: Row, repeated: Collection[str] = ()) -> Row:
+    """The row of a record, whose names are its columns; `repeated` are those that it has more than once.
+
+    That is an error for the columns that are read, and nothing for the others.
+    """
     reading = unit.reading
+    if repeated and (twice := sorted(set(repeated).intersection(reading.columns))):
+        message = f"the record has {twice[0]!r} more than once; expected one"
+        return unreadable_row(unit, position, "repeated_name", message)
     for column in filter(None, (reading.text_column, reading.id_column)):
         if column not in record:
             names = ", ".join(repr(name[:NAME_LENGTH]) for name in sorted(record)[:NAMES_SHOWN])
-            message = f"no column {column!r}; the record has {names}{almost(column, record)}"
+            has = f"has {names}" if names else "is empty"
+            message = f"no column {column!r}; the record {has}{almost(column, record)}"
             return unreadable_row(unit, position, "no_column", message)
     id_ = record[reading.id_column] if reading.id_column else None
     row = identified_row(unit, position, id_, record[reading.text_column])
@@ -65,21 +72,26 @@ def text_row(unit: Unit, position: int, id_: str | None, text: object) -> Row:
     if not isinstance(text, TEXTS):
         message = f"column {reading.text_column!r}: expected a string, found {type(text).__name__}"
         return unreadable_row(unit, position, "not_a_string", message, id_)
-    if text is not None and len(text) > reading.max_document_bytes:
-        return too_large_row(unit, position, id_)
     try:
+        if _n_bytes(text) > reading.max_document_bytes:
+            return too_large_row(unit, position, id_)
         return _row(unit, position, id_, text=_decoded(text))
     except UnicodeError as error:
         message = f"at {error.args[2]}: {error.args[4]}"
         return unreadable_row(unit, position, "invalid_utf8", message, id_)
 
 
+def _n_bytes(text: str | bytes | pa.Buffer | None) -> int:
+    """Raises UnicodeError for a lone surrogate: JSON and CSV can bring them."""
+    if isinstance(text, str):
+        return _bytes(text)
+    return 0 if text is None else len(text)
+
+
 def _decoded(text: str | bytes | pa.Buffer | None) -> str | pa.StringArray | None:
-    """Raises UnicodeError, for a lone surrogate too: JSON and CSV can bring them."""
+    """Raises UnicodeError."""
     if isinstance(text, bytes):
         return text.decode()
-    if isinstance(text, str):
-        text.encode()
     return large_text(text) if isinstance(text, pa.Buffer) else text
 
 
@@ -91,7 +103,8 @@ def too_large_row(unit: Unit, position: int, id_: str | None = None) -> Row:
 
 def damaged_row(unit: Unit, position: int, error: CorpusError, id_: str | None = None) -> Row:
     """The row that stands for a file's rest, from `position` on."""
-    return unreadable_row(unit, position, DAMAGED, f"from here on: {error}", id_)
+    message = f"from here on: {error}" if position else str(error)
+    return unreadable_row(unit, position, DAMAGED, message, id_)
 
 
 def unreadable_row(unit: Unit, position: int, reason: str, message: str, id_: str | None = None) -> Row:

@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeline.checkpoints.folder import CheckpointFolder
 from pipeline.config.label import Job
 from pipeline.corpus.corpus_file import CorpusFile
-from pipeline.corpus.documents import first_records_problem
+from pipeline.corpus.documents import first_record_problems
 from pipeline.corpus.files import Corpus, discover, partition_keys
 from pipeline.corpus.formats import FORMATS
 from pipeline.corpus.overlaps import check_apart
@@ -217,9 +217,11 @@ def _check_first_records(storage: Storage, units: list[Unit]) -> None:
     first = {unit.file: unit for unit in reversed(units)}
     for name in (name for name, format_ in FORMATS.items() if format_.has_columns_in_records):
         sample = [unit for file, unit in first.items() if file.format == name][-FIRST_FILES:]
-        problems = [first_records_problem(storage, unit) for unit in reversed(sample)]
-        if problems and all(problems):
-            raise CorpusError(f"{sample[-1].file.uri}: {problems[0]}")
+        problems = {unit: first_record_problems(storage, unit) for unit in reversed(sample)}
+        wrong = [(unit, problem) for unit, of_unit in problems.items() for problem in of_unit]
+        if wrong and all(problem for _, problem in wrong):
+            unit, problem = wrong[0]
+            raise CorpusError(f"{unit.file.uri}: {problem}")
 
 
 def _cut_streams(units: Iterable[Unit], stream_lengths: StreamLengths) -> Iterator[Unit]:

@@ -50,7 +50,7 @@ def test_text_settings_default_to_the_checkpoints_own() -> None:
         ("corpus.uris=[a, 1]", "  corpus.uris.1: Input should be a valid string (got 1)"),
         ("corpus.uris=''", "  corpus.uris.0: String should have at least 1 character (got '')"),
         ("table.uri=''", "  table.uri: String should have at least 1 character (got '')"),
-        ("corpus.format=xml", "  corpus.format: Input should be 'auto', 'parquet', 'jsonl', "),
+        ("corpus.format=unknown", "  corpus.format: Input should be 'auto', 'parquet', 'jsonl', "),
         ("corpus.id_column=7", "  corpus.id_column: Input should be a valid string (got 7)"),
         ("text.max_tokens=8", "  text.max_tokens: Input should be greater than or equal to 16 "),
         ("text.max_tokens='512'", "  text.max_tokens: Input should be a valid integer (got '512')"),

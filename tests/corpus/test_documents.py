@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 import zstandard
 
-from pipeline.corpus.documents import FIRST_RECORDS, first_records_problem, rows
+from pipeline.corpus.documents import FIRST_RECORDS, first_record_problems, rows
 from pipeline.errors import SourceChangedError, StorageError
 from pipeline.schema import DOCUMENTS
 from tests.corpus.files import (
@@ -112,7 +112,8 @@ def test_damaged_compression_leaves_as_one_row(tmp_path: Path, name: str, data: 
     *whole, last = rows_of(path)
     assert [row["text"] for row in whole] == TEXTS[: len(whole)]
     assert (last["stage"], last["reason"], last["position"]) == ("read", "damaged_file", len(whole))
-    assert re.match(rf"from here on: file://{path}: not readable as (gzip|zstd) \(", last["message"])
+    assert re.match(rf"(from here on: )?file://{path}: not readable as (gzip|zstd) \(", last["message"])
+    assert last["message"].startswith("from here on") == bool(whole)
     assert last["message"].endswith("; repair it or leave it out of corpus.uris")
 
 
@@ -256,9 +257,10 @@ def test_a_file_that_is_gone_is_not_read(tmp_path: Path) -> None:
         ("a.jsonl", b"[1]\n" * FIRST_RECORDS + jsonl(["a"]), "expected a JSON object, found list"),
         ("a.csv", b"text\n", None),
         ("a.csv", b"", None),
+        ("a.jsonl", b"{}", "no column 'text'; the record is empty"),
     ],
     ids=[
-        "jsonl", "no object", "one bad text", "csv", "latin-1 header", "one of two", "all of the first", "no row", "empty",
+        "jsonl", "no object", "one bad text", "csv", "latin-1 header", "one of two", "all of the first", "no row", "empty", "empty record",
     ],
 )  # fmt: skip
 def test_the_first_records_tell_of_a_missing_column(
@@ -266,15 +268,37 @@ def test_the_first_records_tell_of_a_missing_column(
 ) -> None:
     (unit,) = units_of(put(tmp_path / name, data))
     advice = "; set corpus.text_column and corpus.id_column"
-    assert first_records_problem(STORAGE, unit) == (problem and problem + advice)
+    problems = first_record_problems(STORAGE, unit)
+    assert {*problems} == ({problem and problem + advice} if data not in (b"", b"text\n") else set())
 
 
 def test_the_first_records_tell_of_what_is_no_text(tmp_path: Path) -> None:
     (unit,) = units_of(put(tmp_path / "a.jsonl", gzip.compress(jsonl(["a"]))))
-    problem = first_records_problem(STORAGE, unit)
+    (problem,) = first_record_problems(STORAGE, unit)
     assert problem is not None
     assert problem.startswith("by its first bytes the file is gzip; name it by what it is")
     assert "text_column" not in problem
+
+
+def test_what_is_damaged_says_nothing_of_columns(tmp_path: Path) -> None:
+    lines = b'[{"body": "a"}, {"body": "b"}'
+    (unit,) = units_of(put(tmp_path / "a.json", lines + b", [1"))
+    assert [problem and problem[:17] for problem in first_record_problems(STORAGE, unit)] == ["no column 'text';"] * 2
+    put(tmp_path / "a.json", lines.replace(b"body", b"text") + b", [1")
+    (unit,) = units_of(tmp_path / "a.json")
+    assert first_record_problems(STORAGE, unit) == [None]
+    (unit,) = units_of(put(tmp_path / "a.csv.gz", b"no gzip"))
+    assert first_record_problems(STORAGE, unit) == []
+
+
+@pytest.mark.parametrize("text", ["ä" * 60, "\U0001f600" * 30], ids=["two bytes", "four bytes"])
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+def test_a_text_is_measured_in_bytes_of_utf8(tmp_path: Path, name: str, text: str) -> None:
+    escaped = json.dumps({"text": text}, ensure_ascii=False).encode() + b"\n"
+    data = {"a.csv": csv_of([text]), "a.jsonl": escaped, "a.parquet": parquet_of([text])}[name]
+    (unit,) = units_of(put(tmp_path / name, data))
+    assert [row["reason"] for row in read_units([limited(unit, 119)])] == ["too_large"]
+    assert [row["text"] for row in read_units([limited(unit, 200)])] == [text]
 
 
 @pytest.mark.parametrize("column", ["text_column", "id_column"])

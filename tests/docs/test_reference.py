@@ -95,12 +95,14 @@ def test_every_exit_code_is_on_the_page():
     assert {int(code) for row in rows for code in row.split(",")} == codes
 
 
-def test_every_reason_on_the_page_is_one_that_the_code_gives():
+def test_the_reasons_on_the_page_are_those_that_the_code_gives():
     part = page("faults.md").partition("## Reasons")[2].partition("\n## ")[0]
     reasons = re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`[^|]+) \|", part, re.M)))
     code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "pipeline").rglob("*.py"))
-    assert len(reasons) == 19
     assert not [reason for reason in reasons if f'"{reason}"' not in code]
+    given = re.findall(r'(?:unreadable_row\(unit, \w+,|nreadable\((?:whole, )?|NoId\(|"reason":) ?"(\w+)"', code)
+    assert {*given} <= {*reasons}
+    assert len(reasons) - len({*given}) < 6  # or the pattern doesn't find how the code gives them any more
 
 
 def test_what_nobody_generates_is_an_error():

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator
 from typing import BinaryIO
 
 from pipeline.corpus.corpus_file import damage_explained
-from pipeline.corpus.formats.encodings import Utf8, decompressed
+from pipeline.corpus.formats.encodings import BUFFER, Utf8, decompressed
 from pipeline.corpus.formats.format import Format
 from pipeline.corpus.rows import Row, damaged_row, unreadable_row
 from pipeline.corpus.slices import Unit
@@ -44,3 +44,21 @@ class CharacterFormat(Format):
     def file_id(self, unit: Unit) -> str | None:
         """Id of an error that is the whole file's; None for its pointer."""
         return None
+
+
+def bounded_lines(stream: io.BufferedIOBase, limit: int) -> Iterator[bytes]:
+    """Yield the lines with their ends; of one of more than `limit` bytes, which may be the whole file, `limit` + 1."""
+    while line := stream.readline(limit + 1):
+        yield line
+        if len(line) > limit and not line.endswith(b"\n"):
+            skip_line(stream)
+
+
+def skip_line(stream: io.BufferedIOBase, most: int | None = None) -> int:
+    """Reads to the end of the line, or no further than about `most` bytes; returns how many they were."""
+    skipped = 0
+    while (most is None or skipped < most) and (part := stream.readline(BUFFER)):
+        skipped += len(part)
+        if part.endswith(b"\n"):
+            break
+    return skipped

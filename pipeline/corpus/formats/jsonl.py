@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from pipeline.corpus.formats.characters import CharacterFormat
+from pipeline.corpus.formats.characters import CharacterFormat, skip_line
 from pipeline.corpus.formats.encodings import BUFFER, FIRST_BYTES, Utf8, decompressed
 from pipeline.corpus.formats.json_objects import Repeating, parse
 from pipeline.corpus.formats.json_values import BLANK, holds_lines, split
@@ -102,24 +102,14 @@ def _lines(stream: io.BufferedIOBase, unit: Unit, is_transcoded: bool = False) -
     if start:
         stream.seek(start - 1)
         most = None if stop is None else stop - start + 1
-        at += _skip_line(stream, most) - 1  # the rest of a line that began before this range
+        at += skip_line(stream, most) - 1  # the rest of a line that began before this range
     number = 0
     while (stop is None or at < stop) and (line := stream.readline(unit.reading.max_document_bytes + 1)):
         fits = len(line) <= unit.reading.max_document_bytes
         if not fits or line.strip(BLANK):
             yield number if stop is None else at, line if fits else None
-        at += len(line) if fits or line.endswith(b"\n") else len(line) + _skip_line(stream)
+        at += len(line) if fits or line.endswith(b"\n") else len(line) + skip_line(stream)
         number += 1
-
-
-def _skip_line(stream: io.BufferedIOBase, most: int | None = None) -> int:
-    """Reads to the end of the line, or no further than about `most` bytes; returns how many they were."""
-    skipped = 0
-    while (most is None or skipped < most) and (part := stream.readline(BUFFER)):
-        skipped += len(part)
-        if part.endswith(b"\n"):
-            break
-    return skipped
 
 
 def _document(unit: Unit, position: int, value: bytes) -> Row:
@@ -132,7 +122,4 @@ def _document(unit: Unit, position: int, value: bytes) -> Row:
     if not isinstance(record, dict):
         message = f"expected a JSON object, found {type(record).__name__}"
         return unreadable_row(unit, position, "not_an_object", message)
-    if isinstance(record, Repeating) and (twice := record.repeated.intersection(unit.reading.columns)):
-        message = f"the object has {min(twice)!r} more than once; expected one"
-        return unreadable_row(unit, position, "repeated_name", message)
-    return record_row(unit, position, record)
+    return record_row(unit, position, record, record.repeated if isinstance(record, Repeating) else ())
