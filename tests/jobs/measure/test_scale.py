@@ -7,18 +7,8 @@ from typing import Any
 import pytest
 import s3fs
 
-from jobs.measure.scale import (
-    CHANGED,
-    UNITS_PER_FILE,
-    Cost,
-    SimulatedStore,
-    World,
-    corpus_file,
-    cost_table,
-    fragment_bytes,
-    measure_scale,
-    simulate_labelling,
-)
+from jobs.measure.scale import CHANGED, Cost, cost_table, measure_scale, simulate_labelling
+from jobs.measure.simulated_store import UNITS_PER_FILE, SimulatedStore, World, corpus_file, fragment_bytes
 from jobs.sample import CHECKPOINT
 from pipeline.config.label import parse_job
 from pipeline.planning.plan import Plan, make_plan
