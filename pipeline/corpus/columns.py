@@ -34,5 +34,5 @@ def other_delimiter(header: Sequence[str], column: str) -> str | None:
     """What is between the names of a header that is one name to us."""
     if len(header) != 1:
         return None
-    split = ((said, header[0].split(delimiter)) for delimiter, said in DELIMITERS.items())
-    return next((said for said, names in split if len(names) > 1 and column in names), None)
+    split = ((title, header[0].split(delimiter)) for delimiter, title in DELIMITERS.items())
+    return next((title for title, names in split if len(names) > 1 and column in names), None)

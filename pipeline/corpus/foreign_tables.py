@@ -27,6 +27,8 @@ TABLE_MARKS = {
 
 @dataclass(frozen=True, slots=True)
 class ForeignTable:
+    """A folder that is a table of another system."""
+
     system: str
     root: str  # URI of its folder
 

@@ -29,6 +29,8 @@ TEXT_BYTES = 16_000_000  # of a unit: no more lies in memory at once
 
 @dataclass(frozen=True, slots=True)
 class LabelledDocument:
+    """A document with its label, and the split that its column or path says."""
+
     id: str
     text: str
     label: Label
@@ -122,10 +124,10 @@ def truths(storage: Storage, settings: LabelledCorpusSettings, units: Iterable[U
     extra = tuple(filter(None, (settings.label_column, settings.split_column)))
     for together in passes(units):
         with_labels = tuple(_with_columns(unit, extra) for unit in together)
-        with closing(unit_rows(storage, with_labels)) as found:
-            for unit, own_rows in found:
+        with closing(unit_rows(storage, with_labels)) as units_with_rows:
+            for unit, unit_rows_ in units_with_rows:
                 planned = _with_columns(unit, ())
-                for row in own_rows:
+                for row in unit_rows_:
                     yield planned, _truth(settings, planned, with_python_text(row))
 
 
@@ -155,9 +157,9 @@ def is_missing(label: Label | None, settings: LabelledCorpusSettings) -> bool:
 
 def _values(unit: Unit, row: Row, where: str) -> dict[str, object]:
     """What the document's own columns and its path say. Raises CorpusError: not the same, or what is no value."""
-    own: dict[str, object] = row.get("values", {})
+    columns: dict[str, object] = row.get("values", {})
     path: dict[str, object] = dict(unit.file.partitions)
-    for name, value in own.items():
+    for name, value in columns.items():
         value = _not_encodable(value) or value
         if isinstance(value, Exception):
             raise CorpusError(f"{where}: column {name!r} can't be read ({value}); correct it")
@@ -165,7 +167,7 @@ def _values(unit: Unit, row: Row, where: str) -> dict[str, object]:
             raise CorpusError(
                 f"{where}: column {name!r} is {value!r}, and the file's path says {path[name]!r}; correct one of them"
             )
-    return path | own
+    return path | columns
 
 
 def _not_encodable(value: object) -> UnicodeError | None:

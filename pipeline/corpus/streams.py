@@ -87,8 +87,8 @@ def unit_rows(storage: Storage, units: Pass) -> Generator[tuple[Unit, Iterator[R
         return
     whole = replace(first, slice=first.slice.up_to(units[-1].slice), limit=None, documents=None)
     with closing(arrow_rows(storage, whole)) as rows:
-        for unit, own in _of_parts(rows, units, stream) if stream else _of_rows(rows, units):
-            yield unit, islice(own, unit.limit)
+        for unit, documents in _of_parts(rows, units, stream) if stream else _of_rows(rows, units):
+            yield unit, islice(documents, unit.limit)
 
 
 def _of_parts(rows: Iterator[Row], units: Pass, stream: Stream) -> Iterator[tuple[Unit, Iterator[Row]]]:
@@ -117,7 +117,7 @@ def _of_rows(rows: Iterator[Row], units: Pass) -> Iterator[tuple[Unit, Iterator[
     for unit in units:
         start, stop = unit.slice.row_range
         deque(islice(rows, 0 if at is None else start - at), maxlen=0)  # of units that are done
-        own = islice(rows, stop - start)
-        yield unit, own
-        deque(own, maxlen=0)
+        documents = islice(rows, stop - start)
+        yield unit, documents
+        deque(documents, maxlen=0)
         at = stop

@@ -74,8 +74,7 @@ class TrainingDocuments:
         by_use: dict[Use, pa.Array] = {}
         uses: tuple[Use, ...] = ("train", "validation")
         for use in uses:
-            own = table.filter(pc.equal(table["split"], use))
-            by_use[use] = own["digest"].combine_chunks()
+            by_use[use] = table.filter(pc.equal(table["split"], use))["digest"].combine_chunks()
         metadata = table.schema.metadata or {}
         return cls(by_use, metadata.get(COMPLETE) != b"false")
 
@@ -90,9 +89,9 @@ class TrainingDocuments:
 
     def uses(self, documents: Iterable[bytes]) -> dict[bytes, Use]:
         """Those of some digests that are known, each with what its document was for."""
-        asked = digests(b"".join(documents))
+        wanted = digests(b"".join(documents))
         return {
             digest: use
             for use, held in self.by_use.items()
-            for digest in asked.filter(pc.is_in(asked, held)).to_pylist()
+            for digest in wanted.filter(pc.is_in(wanted, held)).to_pylist()
         }

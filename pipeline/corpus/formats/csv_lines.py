@@ -12,7 +12,7 @@ MARK = "\ufeff"  # of an encoding
 
 
 class RowTooLargeError(csv.Error):
-    pass
+    """Raised for a row above the limit, which has been read to its end and not kept."""
 
 
 def text_of(stream: io.BufferedIOBase) -> io.TextIOWrapper:

@@ -134,11 +134,11 @@ class Utf8(io.RawIOBase):
 
 def _problem(first: bytes) -> str | None:
     signs = SIGNATURES_OF_CHARACTERS if _has_characters(first) else SIGNATURES | SIGNATURES_OF_CHARACTERS
-    found = next((name for sign, name in signs.items() if first.startswith(sign)), None)
+    kind = next((name for sign, name in signs.items() if first.startswith(sign)), None)
     if first[TAR_AT:].startswith(b"ustar"):
-        found = "a tar archive"
-    if found:
-        return f"by its first bytes the file is {found}; name it by what it is, or leave it out of corpus.uris"
+        kind = "a tar archive"
+    if kind:
+        return f"by its first bytes the file is {kind}; name it by what it is, or leave it out of corpus.uris"
     return NUL_BYTES if b"\0" in first[:4] else None
 
 

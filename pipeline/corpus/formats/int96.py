@@ -37,16 +37,16 @@ class ExactParquetFile(pq.ParquetFile):  # type: ignore[misc]
         seconds = self._in_seconds.read_row_groups(list(row_groups), columns=[self._name]).column(0)
         at = 0
         for batch in batches:
-            own = seconds.slice(at, len(batch)).cast(pa.int64()).to_pylist()
+            in_seconds = seconds.slice(at, len(batch)).cast(pa.int64()).to_pylist()
             column = batch.schema.get_field_index(self._name)
-            kept = batch.column(column).cast(pa.int64()).to_pylist()
-            texts = [_text(*both) for both in zip(own, kept, strict=True)]
+            remainders = batch.column(column).cast(pa.int64()).to_pylist()
+            texts = [_text(*both) for both in zip(in_seconds, remainders, strict=True)]
             yield batch.set_column(column, self._name, pa.array(texts, pa.string()))
             at += len(batch)
 
 
-def _text(seconds: int | None, kept: int | None) -> str | None:
-    if seconds is None or kept is None:
+def _text(seconds: int | None, remainder: int | None) -> str | None:
+    if seconds is None or remainder is None:
         return None
     whole = seconds * SECOND
-    return moment(whole + (kept - whole) % KEPT, "ns")
+    return moment(whole + (remainder - whole) % KEPT, "ns")

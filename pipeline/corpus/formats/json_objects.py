@@ -21,19 +21,20 @@ def parse(data: bytes, id_name: str | None) -> object:
     text = data.decode().lstrip("\ufeff")  # files that were joined have a mark at the seam
     value = DECODER.decode(text)
     if isinstance(value, dict) and id_name in value:
-        own = value[id_name]
-        if isinstance(own, float) and math.isfinite(own):
+        id_value = value[id_name]
+        if isinstance(id_value, float) and math.isfinite(id_value):
             value[id_name] = EXACT_DECODER.decode(text)[id_name]
     return value
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        found = Repeating(found)
-        times = Counter(name for name, _ in pairs)
-        found.repeated = frozenset(name for name, n in times.items() if n > 1)
-    return found
+    record = dict(pairs)
+    if len(record) == len(pairs):
+        return record
+    repeating = Repeating(record)
+    times = Counter(name for name, _ in pairs)
+    repeating.repeated = frozenset(name for name, n in times.items() if n > 1)
+    return repeating
 
 
 def _exact(digits: str) -> Decimal | float:

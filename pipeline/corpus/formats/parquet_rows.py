@@ -99,10 +99,10 @@ def _batch_rows(unit: Unit, batch: pa.RecordBatch, position: int) -> Iterator[Ro
     ids = id_values(batch.column(unit.reading.id_column)) if unit.reading.id_column else itertools.repeat(None)
     extra = [name for name in unit.reading.extra_columns if name in batch.schema.names]
     values = zip(*(_values(batch.column(name)) for name in extra), strict=True)
-    for text, id_, own in zip(texts, ids, values if extra else itertools.repeat(()), strict=False):
+    for text, id_, extra_values in zip(texts, ids, values if extra else itertools.repeat(()), strict=False):
         row = identified_row(unit, position, id_, text)
         if extra:
-            row["values"] = dict(zip(extra, own, strict=True))
+            row["values"] = dict(zip(extra, extra_values, strict=True))
         yield row
         position += 1
 
