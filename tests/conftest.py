@@ -45,6 +45,15 @@ def ray() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def ray_address(ray: None) -> str:
+    """Where commands in processes of their own find it: one of their own takes most of them longer than their work."""
+    from ray import get_runtime_context
+
+    address: str = get_runtime_context().gcs_address
+    return address
+
+
 @pytest.fixture
 def killing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], Path]:
     """Makes documents deadly to the processes that are started from now on: see tests/hooks.

@@ -1,5 +1,9 @@
-"""What processes listen on and how much memory they took, read from /proc: `ss` is not on every machine."""
+"""What processes are given, what they listen on and how much memory they took.
 
+The latter two are read from /proc: `ss` is not on every machine.
+"""
+
+import json
 from pathlib import Path
 
 LISTENING = "0A"
@@ -8,6 +12,12 @@ LOOPBACK = {  # as /proc/net writes addresses
     "0000000000000000FFFF00000100007F",  # ::ffff:127.0.0.1
     "00000000000000000000000001000000",  # ::1
 }
+
+
+def on_ray(address: str, environment: dict[str, str]) -> dict[str, str]:
+    """Adds that a command runs on the Ray at this address, and that its workers there get the environment too."""
+    job_config = json.dumps({"runtime_env": {"env_vars": environment}})
+    return environment | {"RAY_ADDRESS": address, "RAY_JOB_CONFIG_JSON_ENV_VAR": job_config}
 
 
 def listening_addresses(processes: list[int]) -> list[str]:

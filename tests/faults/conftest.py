@@ -21,12 +21,20 @@ def shared_world(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fixtu
 
 
 @pytest.fixture
-def world(shared_world: World) -> Iterator[World]:
-    """Whatever a test started has ended when the next one begins."""
+def world(shared_world: World, ray_address: str) -> Iterator[World]:
+    """Runs share a Ray, which takes longer to start than they do; whatever a test started has ended when it has."""
+    shared_world.ray_address = ray_address
     yield shared_world
     for run in shared_world.runs:
         run.clean_up()
     shared_world.runs.clear()
+
+
+@pytest.fixture
+def own_ray(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """Each run starts a Ray of its own, and ends it."""
+    monkeypatch.setattr(world, "ray_address", "")
+    return world
 
 
 @pytest.fixture

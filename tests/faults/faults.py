@@ -12,6 +12,7 @@ import json
 import random
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -311,7 +312,7 @@ def corpus_changes(world: World, dice: random.Random, change: str = "", when: st
     store = store or dice.choice(world.stores)
     folder = world.folder / f"changing-{random.getrandbits(64):x}"
     corpus = Path(shutil.copytree(world.corpus, folder))
-    own = World(world.folder, world.server, corpus, world.settings, world.runs)
+    own = replace(world, corpus=corpus)
     target = own.s3() if store == "s3" else own.local()
     planned_ids = own.ids
     file = sorted(corpus.rglob("*.parquet"))[-1]
@@ -333,7 +334,7 @@ def corpus_changes(world: World, dice: random.Random, change: str = "", when: st
     assert "run again: finished units are kept" in said, output
     assert not target.table.manifests(), "a snapshot of a corpus that never was"
     target.finish()
-    now = World(world.folder, world.server, corpus, world.settings).ids
+    now = replace(own).ids  # read again
     assert (now == planned_ids) == (change == "replaced")
     (manifest,) = target.table.manifests().values()
     check_whole(target.table, manifest, [now])

@@ -9,7 +9,7 @@ from tests.faults.world import World
 
 
 @pytest.mark.ray
-def test_the_same_job_twice_at_once_and_another_checkpoint(local: World):
+def test_the_same_job_twice_at_once_and_another_checkpoint(local: World, own_ray: World):
     faults.at_once(local, random.Random(1))
 
 

@@ -1,6 +1,7 @@
 """Documents that end the process which computes them: found by halving, told as errors, at the price of one unit."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 from sentencepiece import SentencePieceProcessor
 
 from jobs.sample import CHECKPOINT, CORPUS
+from tests.processes import on_ray
 
 ROOT = Path(__file__).parent.parent.parent
 KILLER = "3"  # the id of a document, in the first of two units
@@ -19,7 +21,7 @@ KILLER = "3"  # the id of a document, in the first of two units
 
 @pytest.mark.parametrize("stage", ["read", "tokenize", "predict"])
 def test_killers_leave_as_errors_and_take_nobody_with_them(
-    stage: str, killing: Callable[[str, str], Path], tmp_path: Path
+    stage: str, killing: Callable[[str, str], Path], ray_address: str, tmp_path: Path
 ) -> None:
     texts = pq.read_table(CORPUS / "train.parquet")["text"].to_pylist()[:16]
     documents = {str(i): text[:3000] for i, text in enumerate(texts)}
@@ -30,7 +32,7 @@ def test_killers_leave_as_errors_and_take_nobody_with_them(
     (tmp_path / "b.jsonl").write_text("\n".join(lines[8:]))
     by_token = ("TOKENS", str(token))
     list_of_deaths = killing(*(by_token if stage == "predict" else ("TEXT", f"{stage} {word}")))
-    label(tmp_path)
+    label(tmp_path, ray_address)
     query = "SELECT id FROM '{}/table/data/*/*.parquet' ORDER BY id::int"
     found = [id_ for (id_,) in duckdb.sql(query.format(tmp_path)).fetchall()]
     assert found == [str(i) for i in range(16) if str(i) != KILLER]
@@ -48,15 +50,17 @@ def test_killers_leave_as_errors_and_take_nobody_with_them(
     assert not list(tmp_path.rglob("*.begun"))
 
 
-def label(folder: Path) -> None:
+def label(folder: Path, ray_address: str) -> None:
     job = folder / "job.yaml"
     job.write_text(
         f"corpus: {{uris: '{folder}/*.jsonl', id_column: id}}\ncheckpoint: {{uri: {CHECKPOINT}}}\n"
         f"table: {{uri: {folder}/table}}\ncompute: {{dtype: fp32}}\nmax_errors: 1\n"
     )
+    killer = {key: value for key, value in os.environ.items() if key.startswith(("ROOKERY_TEST_", "PYTHONPATH"))}
     done = subprocess.run(
         [sys.executable, "-m", "jobs.cli", "label", "--config", str(job)],
         cwd=ROOT,
+        env=os.environ | on_ray(ray_address, killer),
         capture_output=True,
         text=True,
         timeout=400,

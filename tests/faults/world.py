@@ -24,6 +24,7 @@ import zstandard
 
 from jobs.sample import CHECKPOINT, CORPUS
 from tests.faults.judge import Reader, Table
+from tests.processes import on_ray
 from tests.s3 import S3Server
 
 P = ParamSpec("P")
@@ -83,7 +84,7 @@ class Run:
         return self.process.returncode, output
 
     def processes(self) -> list[int]:
-        """Its driver, and Ray's daemons and workers that it started."""
+        """Its driver, and daemons and workers of a Ray that it started: a shared Ray ends a driver's workers itself."""
         mark = f"{RUN_VARIABLE}={self.name}".encode()
         found = []
         for environ in Path("/proc").glob("[0-9]*/environ"):
@@ -144,17 +145,20 @@ class Target:
         name = uuid.uuid4().hex
         command = [sys.executable, "-m", "jobs.cli", "label", "--config", os.devnull]
         every = ("corpus.id_column=id", f"checkpoint.uri={CHECKPOINT}", *self.settings, *settings)
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
-        environment |= self.environment | {
-            RUN_VARIABLE: name,
+        environment = self.environment | {
             "FAULTS": json.dumps(faults),
             "FAULTS_LOG": log,
             "PYTHONPATH": f"{HOOKS}{os.pathsep}{ROOT}",
         }
+        inherited = dict(os.environ)
+        if address := self.world.ray_address:
+            environment = on_ray(address, environment)
+        else:
+            inherited = {key: value for key, value in inherited.items() if not key.startswith("RAY_")}
         process = subprocess.Popen(
             [*command, *(part for setting in every for part in ("--set", setting))],
             cwd=ROOT,
-            env=environment,
+            env=inherited | environment | {RUN_VARIABLE: name},
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -205,6 +209,7 @@ class World:
     settings: tuple[str, ...] = SMALL
     runs: list[Run] = field(default_factory=list)  # to be cleaned up after
     stores: tuple[str, ...] = ("local", "s3")  # those that the dice choose from
+    ray_address: str = ""  # of a Ray that the runs share; each starts its own without one
 
     @cached_property
     def ids(self) -> set[str]:
