@@ -19,15 +19,12 @@ from safetensors.torch import load_file, save_file
 
 from jobs.label import run_job
 from jobs.sample import CHECKPOINT
-from pipeline.cluster.encode_stage import EncodeStage
-from pipeline.cluster.fragment_stage import FragmentStage
-from pipeline.cluster.read_stage import ReadStage
 from pipeline.config.label import Job, parse_job
 from pipeline.errors import CheckpointError, ErrorBudgetError
 from pipeline.planning.plan import Plan, make_plan
-from pipeline.tables.attempts import Attempts
 from pipeline.tables.publish import publish
 from pipeline.text.tokenizer import Tokenizer
+from tests.labelling import label_here
 
 ROOT = Path(__file__).parent.parent.parent
 GOOD = "A proposal to let the scheduler assign pods to nodes."
@@ -67,18 +64,8 @@ def line(id_: object, text: object) -> bytes:
     return json.dumps({"id": id_, "text": text}).encode() + b"\n"
 
 
-def label_here(planned: Plan) -> None:
-    """What Ray's tasks and actors do with each unit, one after the other in this process."""
-    reader = ReadStage(planned.storage, planned.scoring, planned.fragments, planned.stream_lengths)
-    encoder = EncodeStage(Attempts(planned.fragments, "predict"), planned.scoring, "cpu", 2)
-    keeper = FragmentStage(planned.fragments, planned.task)
-    for units in planned.passes:
-        for packs in reader(units):
-            keeper(encoder(packs))
-
-
 def fragment_rows(planned: Plan) -> dict[str, dict[str, Any]]:
-    label_here(planned)
+    label_here(planned, threads=2)
     tables = planned.fragments.read(list(planned.cut_streams().unit_ids))
     return {row["id"]: row for table in tables for row in table.to_pylist()}
 
@@ -179,7 +166,7 @@ def test_a_file_that_was_repaired_is_labelled_by_the_next_run(tmp_path: Path):
     put(tmp_path / "corpus" / "cut.jsonl.gz", whole[:-10])
     put(tmp_path / "corpus" / "good.jsonl", line("c", GOOD))
     broken = make_plan(job(tmp_path))
-    label_here(broken)
+    label_here(broken, threads=2)
     broken = broken.cut_streams()
     first = publish(broken.snapshots, broken.fragments, broken.publication, {})
     assert first.counts["errors"] > 0
@@ -187,7 +174,7 @@ def test_a_file_that_was_repaired_is_labelled_by_the_next_run(tmp_path: Path):
     put(tmp_path / "corpus" / "cut.jsonl.gz", whole)
     repaired = make_plan(job(tmp_path))
     assert [unit.file.uri.rpartition("/")[2] for _, unit in repaired.missing] == ["cut.jsonl.gz"]
-    label_here(repaired)
+    label_here(repaired, threads=2)
     repaired = repaired.cut_streams()
     second = publish(repaired.snapshots, repaired.fragments, repaired.publication, {})
     assert (second.counts["predictions"], second.counts["errors"]) == (3, 0)

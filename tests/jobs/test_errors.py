@@ -16,7 +16,10 @@ from jobs.label import run_job
 from jobs.sample import CHECKPOINT
 from pipeline.config.label import Job
 from pipeline.errors import CorpusError, ErrorBudgetError
+from pipeline.planning.plan import make_plan
+from pipeline.tables.snapshots import Manifest
 from tests.jobs.test_label import job, job_file, rookery, tree
+from tests.labelling import label_here
 
 
 def write_corpus(folder: Path, *others: dict[str, object]) -> None:
@@ -58,11 +61,17 @@ def published_reasons(folder: Path, snapshot: int) -> list[tuple[str, str]]:
     return rows
 
 
+def run_labelled_here(settings: Job) -> Manifest | None:
+    """The job, when all its units are done."""
+    label_here(make_plan(settings))
+    return run_job(settings)
+
+
 @pytest.mark.ray
-def test_too_many_errors_end_the_job_with_exit_code_4_and_publish_nothing(tmp_path: Path):
+def test_too_many_errors_end_the_job_with_exit_code_4_and_publish_nothing(ray_address: str, tmp_path: Path):
     write_corpus(tmp_path, null("three"), document("four", " "), null("five"))
     path = job_file(tmp_path / "job.yaml", job(tmp_path, "max_errors=50%"))
-    stopped = rookery("label", "--config", path, "--set", "compute.dtype=fp32")
+    stopped = rookery("label", "--config", path, "--set", "compute.dtype=fp32", RAY_ADDRESS=ray_address)
     assert stopped.returncode == 4, stopped.stderr
     assert "3 of 5 documents could not be labelled, max_errors allows 50% of them" in stopped.stderr
     other = f"in file://{tmp_path}/corpus/other.jsonl"
@@ -82,7 +91,7 @@ def test_too_many_errors_end_the_job_with_exit_code_4_and_publish_nothing(tmp_pa
 def test_a_raised_budget_publishes_what_is_there(ray: None, tmp_path: Path):
     write_corpus(tmp_path, null("three"))
     with pytest.raises(ErrorBudgetError, match=r"1 of 3 documents .* allows 0\."):
-        run_job(job(tmp_path, "max_errors=0"))
+        run_labelled_here(job(tmp_path, "max_errors=0"))
     before = tree(tmp_path / "table")
     with pytest.raises(ErrorBudgetError):  # of units that an earlier run did
         run_job(job(tmp_path, "max_errors=0"))
@@ -97,7 +106,7 @@ def test_a_raised_budget_publishes_what_is_there(ray: None, tmp_path: Path):
 @pytest.mark.ray
 def test_a_fixed_document_is_labelled_by_the_next_run(ray: None, tmp_path: Path):
     write_corpus(tmp_path, null("three"), null("four"))
-    run_job(tolerant(tmp_path))
+    run_labelled_here(tolerant(tmp_path))
     assert published_reasons(tmp_path, 1) == [("four", "null_text"), ("three", "null_text")]
     before = errors(tmp_path)
     assert "errors of snapshot 1" in before
@@ -108,7 +117,7 @@ def test_a_fixed_document_is_labelled_by_the_next_run(ray: None, tmp_path: Path)
     assert "errors of snapshot 1" in changed
     assert "1 of 2 units are not labelled yet" in changed
 
-    manifest = run_job(tolerant(tmp_path))
+    manifest = run_labelled_here(tolerant(tmp_path))
     assert manifest is not None
     assert manifest.counts == {
         "documents": 4,
@@ -127,7 +136,7 @@ def test_a_fixed_document_is_labelled_by_the_next_run(ray: None, tmp_path: Path)
     assert "id three" not in after
 
     write_corpus(tmp_path, document("three", "fixed"), document("four", "fixed"))
-    run_job(job(tmp_path))
+    run_labelled_here(job(tmp_path))
     assert published_reasons(tmp_path, 3) == []
     assert "errors of snapshot 3, 4 documents\nNo errors." in errors(tmp_path)
 
@@ -135,10 +144,10 @@ def test_a_fixed_document_is_labelled_by_the_next_run(ray: None, tmp_path: Path)
 @pytest.mark.ray
 def test_errors_of_a_run_that_a_budget_stopped_are_shown_before_those_of_the_snapshot(ray: None, tmp_path: Path):
     write_corpus(tmp_path, document("three", "fine"))
-    run_job(job(tmp_path))
+    run_labelled_here(job(tmp_path))
     write_corpus(tmp_path, null("three"))
     with pytest.raises(ErrorBudgetError):
-        run_job(job(tmp_path))
+        run_labelled_here(job(tmp_path))
     shown = errors(tmp_path)
     assert "errors of 2 finished units, which no snapshot holds yet" in shown
     assert "id three" in shown
@@ -148,7 +157,7 @@ def test_errors_of_a_run_that_a_budget_stopped_are_shown_before_those_of_the_sna
 def test_errors_are_counted_first_then_listed_and_chosen(ray: None, tmp_path: Path):
     blank = document("\x1b[2J\u202e[red]x", " ")
     write_corpus(tmp_path, *(null(f"null-{number}") for number in range(25)), blank)
-    run_job(tolerant(tmp_path))
+    run_labelled_here(tolerant(tmp_path))
     shown = errors(tmp_path)
     counts, _, listed = shown.partition("The first 20 of 26 (--all lists every one):\n")
     assert "null_text read 25\n" in counts
@@ -205,7 +214,7 @@ def test_labels_below_their_thresholds_and_what_was_done_before_are_told(
     labels = list(json.loads((checkpoint / "config.json").read_text())["id2label"].values())
     write_corpus(tmp_path, document("three", "a proposal"))
     own = f"checkpoint.uri={checkpoint}"
-    first = run_job(job(tmp_path, own))
+    first = run_labelled_here(job(tmp_path, own))
     assert first is not None
     (checkpoint / "rookery.json").write_text(json.dumps({"thresholds": dict.fromkeys(labels, 1.0)}))
     capsys.readouterr()
@@ -226,9 +235,9 @@ def test_duplicate_ids_are_refused_or_kept(ray: None, tmp_path: Path, capsys: py
     write_corpus(tmp_path, document("one", "the same id as in the other file"))
     corpus = f"file://{tmp_path}/corpus"
     refused = rf"1 id is on more .*\n  'one' in {corpus}/good.jsonl at 0 and in {corpus}/other.jsonl at 0\n"
-    for _ in range(2):
+    for run in (run_labelled_here, run_job):
         with pytest.raises(CorpusError, match=refused):
-            run_job(job(tmp_path))
+            run(job(tmp_path))
     assert {path.name for path in (tmp_path / "table").iterdir()} == {"_units"}
     capsys.readouterr()
     manifest = run_job(job(tmp_path, "corpus.duplicate_ids=keep"))

@@ -24,16 +24,13 @@ from transformers import (
 
 from jobs.label import run_job
 from jobs.sample import CHECKPOINT
-from pipeline.cluster.encode_stage import EncodeStage
-from pipeline.cluster.fragment_stage import FragmentStage
-from pipeline.cluster.read_stage import ReadStage
 from pipeline.config.label import Job, parse_job
 from pipeline.planning.plan import make_plan
-from pipeline.tables.attempts import Attempts
 from pipeline.tables.publish import publish
 from pipeline.text.tokenizer import Tokenizer
 from pipeline.text.windows import WindowPolicy
 from tests.checkpoint_folders import random_transformers_model, save_folder
+from tests.labelling import label_here
 
 SPIECE = CHECKPOINT / "spiece.model"
 CLS, SEP = 4, 5
@@ -71,14 +68,9 @@ def job(folder: Path, *overrides: str) -> Job:
     return parse_job("", [*settings, *overrides])
 
 
-def label_here(settings: Job) -> None:
-    """What Ray's tasks and actors do, one after the other in this process."""
+def label_and_publish_here(settings: Job) -> None:
     plan = make_plan(settings)
-    encoder = EncodeStage(Attempts(plan.fragments, "predict"), plan.scoring, "cpu", 1)
-    reader = ReadStage(plan.storage, plan.scoring, plan.fragments, plan.stream_lengths)
-    for units in plan.passes:
-        for packs in reader(units):
-            FragmentStage(plan.fragments, plan.task)(encoder(packs))
+    label_here(plan)
     publish(plan.snapshots, plan.fragments, plan.publication, {})
 
 
@@ -228,7 +220,7 @@ def mean_logit(model: Any, text: str) -> float:
 )
 def test_a_head_with_one_output(rookery: Any, column: str, expected: Callable[[float], Any], tmp_path: Path) -> None:
     model = checkpoint(tmp_path, BigBirdForSequenceClassification, rookery, id2label={0: "price"})
-    label_here(job(tmp_path))
+    label_and_publish_here(job(tmp_path))
     found, _ = published(tmp_path, column)
     for id_, text in TEXTS.items():
         value = expected(mean_logit(model, text))
