@@ -19,6 +19,7 @@ from pipeline.errors import RetryableError
 from pipeline.planning.plan import Plan, make_plan
 from pipeline.tables.publish import publish
 from tests.corpus.files import units_of
+from tests.labelling import label_here
 
 TEXTS = [f"{number} " + "a proposal " * 20 for number in range(40)]
 
@@ -74,7 +75,7 @@ def test_a_stream_is_labelled_and_cut_in_one_reading(ray: None, tmp_path: Path):
 @pytest.mark.parametrize("cut", [True, False], ids=["parts known", "parts unknown"])
 def test_parts_that_are_done_are_not_done_again(ray: None, tmp_path: Path, cut: bool):
     planned = make_plan(job(tmp_path))
-    list(label_units(planned, "run", print))
+    label_here(planned)
     whole = planned.cut_streams()
     undisturbed = {path.stem: path.read_bytes() for path in Path(planned.fragments.folder).rglob("*.parquet")}
     lost = {whole.unit_ids[number] for number in (0, 2, 3, len(whole.units) - 1)}

@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM on a real run: what is said, what is left, and that the next run goes on."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.ray
 
 
-def label(folder: Path, table: str) -> subprocess.Popen[str]:
+def label(folder: Path, table: str, **environment: str) -> subprocess.Popen[str]:
     command = [
         sys.executable,
         "-m",
@@ -34,7 +35,13 @@ def label(folder: Path, table: str) -> subprocess.Popen[str]:
         "units.text_bytes=20000",
     ]
     return subprocess.Popen(
-        command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        command,
+        cwd=ROOT,
+        env=os.environ | environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
     )
 
 
@@ -72,7 +79,7 @@ def interrupted(tmp_path: Path, signals: list[int]) -> tuple[int, str, set[Path]
     return run.returncode, output, fragments(table)
 
 
-def test_sigterm_ends_in_order_and_the_next_run_goes_on(tmp_path: Path) -> None:
+def test_sigterm_ends_in_order_and_the_next_run_goes_on(ray_address: str, tmp_path: Path) -> None:
     code, output, done = interrupted(tmp_path, [signal.SIGTERM])
     assert code == 128 + signal.SIGTERM
     assert "stopping: units that are not finished are given up" in output
@@ -81,8 +88,8 @@ def test_sigterm_ends_in_order_and_the_next_run_goes_on(tmp_path: Path) -> None:
 
     assert not list((tmp_path / "table").glob("_units/**/*.predict.begun"))  # nothing is suspect
     before = {path: path.stat().st_ino for path in done}
-    again = label(tmp_path, "table")
-    told, _ = again.communicate(timeout=100)
+    again = label(tmp_path, "table", RAY_ADDRESS=ray_address)
+    told, _ = again.communicate(timeout=240)
     assert again.returncode == 0, told
     assert {path: path.stat().st_ino for path in done} == before
     glob = f"{tmp_path}/table/data/snapshot=00000000000000000001/**/*.parquet"

@@ -19,8 +19,11 @@ from jobs.label import run_job
 from jobs.sample import CHECKPOINT, CORPUS
 from pipeline.config.label import Job, parse_job
 from pipeline.errors import ConfigError
+from pipeline.planning.plan import make_plan
 from pipeline.tasks.classification import softmax
 from tests.jobs.corpora import documents, plain_logits, write_every_format
+from tests.labelling import label_here
+from tests.processes import on_ray
 from tests.s3 import S3Server
 
 ROOT = Path(__file__).parent.parent.parent
@@ -106,6 +109,7 @@ def test_every_document_once_with_the_label_that_the_plain_predictor_gives(ray: 
 @pytest.mark.ray
 def test_a_second_run_publishes_nothing_and_loads_nothing_large(ray: None, tmp_path: Path):
     write_every_format(tmp_path / "corpus", documents(10))
+    label_here(make_plan(job(tmp_path)))
     first = run_job(job(tmp_path))
     before = tree(tmp_path / "table")
     assert run_job(job(tmp_path)) == first
@@ -121,6 +125,7 @@ def test_a_second_run_publishes_nothing_and_loads_nothing_large(ray: None, tmp_p
 def test_only_what_is_new_is_labelled(ray: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     found = documents(12)
     write_every_format(tmp_path / "corpus", found[:10])
+    label_here(make_plan(job(tmp_path)))
     run_job(job(tmp_path))
     fragments = {path.name for path in (tmp_path / "table").glob("_units/*/*/*.parquet")}
     (tmp_path / "corpus" / "new.jsonl").write_text(
@@ -194,7 +199,7 @@ def test_dry_run_shows_the_plan_and_writes_nothing(tmp_path: Path, capsys: pytes
 
 
 @pytest.mark.ray
-def test_killed_and_run_again_gives_the_bytes_of_an_undisturbed_run(tmp_path: Path):
+def test_killed_and_run_again_gives_the_bytes_of_an_undisturbed_run(ray_address: str, tmp_path: Path):
     """kill -9 of the driver in the middle: units that were done are not done again, rows or parts of a stream."""
     (tmp_path / "corpus").mkdir()
     found = pq.read_table(CORPUS / "test.parquet").slice(0, 16)
@@ -214,18 +219,19 @@ def test_killed_and_run_again_gives_the_bytes_of_an_undisturbed_run(tmp_path: Pa
     before = {file: file.stat().st_ino for file in done}
     assert not (table / "_snapshots").exists()
 
-    again = rookery("label", "--config", path)
+    again = rookery("label", "--config", path, RAY_ADDRESS=ray_address)
     assert again.returncode == 0, again.stderr
     assert {file: file.stat().st_ino for file in done} == before
 
-    undisturbed = rookery("label", "--config", path, "--set", f"table.uri={tmp_path}/undisturbed")
+    elsewhere = ("--set", f"table.uri={tmp_path}/undisturbed")
+    undisturbed = rookery("label", "--config", path, *elsewhere, RAY_ADDRESS=ray_address)
     assert undisturbed.returncode == 0, undisturbed.stderr
     assert published(table) == published(tmp_path / "undisturbed")
 
 
 @pytest.mark.ray
 @pytest.mark.s3
-def test_on_s3(s3: S3Server, tmp_path: Path):
+def test_on_s3(ray_address: str, s3: S3Server, tmp_path: Path):
     """Corpus, checkpoint and table in buckets; run twice."""
     found = write_every_format(tmp_path / "corpus", documents(15))
     filesystem, bucket = s3.filesystem(), s3.new_bucket()
@@ -240,7 +246,7 @@ def test_on_s3(s3: S3Server, tmp_path: Path):
         "table.partition_by=[collection]",
     )
     path = job_file(tmp_path / "job.yaml", settings)
-    first = rookery("label", "--config", path, **s3.environment())
+    first = rookery("label", "--config", path, **on_ray(ray_address, s3.environment()))
     assert first.returncode == 0, first.stderr
     second = rookery("label", "--config", path, **s3.environment())
     assert "Nothing was published" in second.stdout, second.stderr
