@@ -8,7 +8,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 bash deploy/setup.sh test
-test=(.venv/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder)
+# three on two cores: the tests on Ray and on stores wait for most of their time
+test=(.venv/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder)
 if [[ ${1:-} == --quick ]]; then
   exec "${test[@]}" -m "not ray and not s3" \
     --ignore=tests/faults --ignore=tests/jobs --ignore-glob="*/test_isolated_*.py" "${@:2}"
