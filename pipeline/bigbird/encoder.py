@@ -54,14 +54,19 @@ class Encoder(nn.Module):
         return last.first_rows(hidden_TD, layout)
 
 
+def _embedding(rows: int, size: int) -> nn.Embedding:
+    """Leaves the weights as they are: to draw them, torch would import its compiler in every process of a job."""
+    return nn.Embedding(rows, size, _weight=torch.empty(rows, size))
+
+
 class Embeddings(nn.Module):
     """Word, position and token type, which is 0 unless given, normalised. Positions restart in each window."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        self.word = nn.Embedding(config.vocab_size, config.hidden_size)
-        self.position = nn.Embedding(config.max_positions, config.hidden_size)
-        self.token_type = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        self.word = _embedding(config.vocab_size, config.hidden_size)
+        self.position = _embedding(config.max_positions, config.hidden_size)
+        self.token_type = _embedding(config.type_vocab_size, config.hidden_size)
         self.operators = Operators()
         self.norm = nn.LayerNorm(config.hidden_size, config.norm_eps)
         self.dropout = nn.Dropout(0.0)
