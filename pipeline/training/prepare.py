@@ -235,6 +235,11 @@ def _head(job: TrainJob, folder: CheckpointFolder | None, labels: Mapping[SplitN
     A rare label may have fallen to the test documents alone: it can't be learned, but the others can.
     """
     if job.head is None and folder is not None:
+        if folder.head.task != "classification":
+            raise ConfigError(
+                f"head: the checkpoint's own, which a job without one goes on with, is for {folder.head.task}, and "
+                "labels of documents can't train it; name a new one with head.pooling and head.kind"
+            )
         return folder.head
     settings = job.head or HeadSettings()
     found_labels(settings.problem_type, labels["train"])  # or there is nothing to learn

@@ -12,7 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import torch.nn.functional as F
-from transformers import BigBirdForMaskedLM
+from transformers import (
+    BigBirdForMaskedLM,
+    BigBirdForQuestionAnswering,
+    BigBirdForTokenClassification,
+    BigBirdModel,
+)
 
 from pipeline.checkpoints.folder import CheckpointFolder
 from pipeline.cluster.trainer import make_run
@@ -182,6 +187,27 @@ def test_a_checkpoint_is_trained_on_with_its_own_head(corpus: Path, trained: Pat
         "validation": digests(corpus, "validation"),
     }
     assert CheckpointFolder.open(tmp_path / "model").windows.max_tokens == 64
+
+
+@pytest.mark.parametrize(
+    ("model_class", "task"),
+    [
+        (BigBirdForQuestionAnswering, "question_answering"),
+        (BigBirdForTokenClassification, "token_classification"),
+        (BigBirdForMaskedLM, "masked_lm"),
+        (BigBirdModel, "embedding"),
+    ],
+)
+def test_a_head_that_labels_of_documents_can_not_train_is_refused(
+    model_class: Any, task: str, corpus: Path, trained: Path, tmp_path: Path
+):
+    model = random_transformers_model(
+        model_class=model_class, hidden_size=16, num_attention_heads=2, num_hidden_layers=1, vocab_size=60
+    )
+    start = save_folder(model, tmp_path / "start", spiece=trained / "spiece.model")
+    made = job(corpus, tmp_path / "model", init=None, head=None, checkpoint={"uri": str(start)})
+    with pytest.raises(ConfigError, match=rf"head: the checkpoint's own, .* is for {task}, .* head\.pooling"):
+        prepare(made)
 
 
 def test_transformers_checkpoints_get_a_new_head(corpus: Path, trained: Path, tmp_path: Path):
