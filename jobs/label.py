@@ -25,6 +25,7 @@ from pipeline.planning.plan import Plan, check_table_writable, make_plan
 from pipeline.tables.attempts import remove_marks_of_run
 from pipeline.tables.heartbeats import Heartbeats
 from pipeline.tables.publish import check_current, is_current, publish
+from pipeline.tables.rollback import check_not_held_back
 from pipeline.tables.snapshots import Manifest
 
 
@@ -77,6 +78,8 @@ def _connecting_first(job: Job, stack: contextlib.ExitStack) -> Mapped:
 
 def _make_true(plan: Plan, started: float, *, dry_run: bool, listing: str) -> Manifest | None:
     current = is_current(plan.snapshots, plan.publication)
+    if not (current or plan.job.table.undo_rollback):
+        check_not_held_back(plan.snapshots.latest(), plan.publication)
     label_output.print_plan(plan, current)
     if dry_run:
         return None

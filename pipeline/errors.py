@@ -9,6 +9,7 @@ RookeryError                 1   a fault of ours: report it
 │   └── AccessError              a store refuses: credentials or permissions
 ├── ErrorBudgetError         4   too many documents could not be labelled: look at them
 ├── ConflictError            5   another run holds what this one wants
+├── HeldBackError            6   a person has undone what this run would publish: decide
 └── RetryableError          75   run again: nothing is lost
     ├── SourceChangedError       a corpus file is no longer the one that was planned
     └── StorageError             the store failed: no space, a request that it can't serve
@@ -80,6 +81,15 @@ class ConflictError(RookeryError):
     """Raised where another run holds or has published what this one wants; let it end, then run again. Exit code 5."""
 
     exit_code = 5
+
+
+class HeldBackError(RookeryError):
+    """Raised before anything is computed where a person has undone what this run would publish; decide which is right.
+
+    Exit code 6. The message says what was undone, and which setting publishes it all the same.
+    """
+
+    exit_code = 6
 
 
 class RetryableError(RookeryError):

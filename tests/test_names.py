@@ -22,6 +22,8 @@ SEVERAL_MODULES = {
     "train": "a command, and its job file in config/",
     "config": "the command that shows a job file, and a checkpoint's config.json",
     "errors": "the command that lists documents without a prediction, and the exceptions",
+    "rollback": "a command, and what it does to a table",
+    "snapshots": "the command that lists them, and a table's versions",
     "memory": "the command that measures it, and what a computation needs of it",
 }
 

@@ -110,6 +110,12 @@ class TableSettings(Settings):
         "most, which bounds the memory of a publishing task.",
         examples=[16],
     )
+    undo_rollback: bool = Field(
+        default=False,
+        description="Whether a run may publish again what `rookery rollback` has undone: the same content, or anything "
+        "under the scoring and decision keys of the snapshots that were undone. If not, it ends with exit code 6 "
+        "before it computes anything.",
+    )
 
 
 class UnitSettings(Settings):

@@ -313,6 +313,8 @@ def test_the_command_line_names_what_is_wrong(tmp_path: Path):
         "evaluate --config evaluation",
         "evaluate --fit --config evaluation",
         "config --config job",
+        "snapshots table",
+        "rollback table 1",
         "version",
     ],
 )
@@ -325,7 +327,8 @@ def test_a_command_that_computes_no_window_imports_neither_ray_nor_torch(folder:
         "app(sys.argv[1:], standalone_mode=False); "
         "print('heavy:', sorted({'ray', 'torch', 'transformers'} & set(sys.modules)))"
     )
-    arguments = [str(tmp_path / part) if part in ("job", "evaluation") else part for part in command.split()]
+    paths = {"job": tmp_path / "job", "evaluation": tmp_path / "evaluation", "table": folder / "table"}
+    arguments = [str(paths.get(part, part)) for part in command.split()]
     ended = subprocess.run([sys.executable, "-c", program, *arguments], cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines()[-1] == "heavy: []"

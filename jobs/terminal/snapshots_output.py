@@ -1,0 +1,90 @@
+"""What `rookery snapshots` and `rookery rollback` show."""
+
+from datetime import datetime
+
+from rich import box
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from jobs.terminal.console import byte_count, console, printable
+from pipeline.tables.rollback import ROLLBACK
+from pipeline.tables.snapshots import Manifest
+
+WIDTH = 120  # of the list of snapshots, at least
+
+
+def print_snapshots(table_uri: str, manifests: list[Manifest]) -> None:
+    """Prints a line for each snapshot, oldest first; `newest` is what readers see."""
+    newest = max((manifest.snapshot for manifest in manifests if not manifest.partial), default=None)
+    lines = Table(
+        Column("snapshot", justify="right"),
+        Column("published (UTC)", no_wrap=True),
+        Column("checkpoint", no_wrap=True),
+        Column("predictions", justify="right"),
+        Column("errors", justify="right"),
+        Column("files", justify="right"),
+        Column("size", justify="right"),
+        "",
+        box=box.SIMPLE,
+    )
+    for manifest in manifests:
+        lines.add_row(
+            str(manifest.snapshot),
+            _published(manifest),
+            printable(_checkpoint(manifest)),
+            f"{manifest.counts['predictions']:,}",
+            f"{manifest.counts['errors']:,}",
+            _files(manifest),
+            byte_count(sum(file.bytes for file in manifest.files)),
+            _state(manifest, newest),
+        )
+    console.print(Text(printable(table_uri), "bold"), soft_wrap=True)
+    # in a narrow terminal a line goes on in the next row, rather than lose half of its columns
+    Console(highlight=False, soft_wrap=True, width=max(WIDTH, console.width)).print(lines)
+
+
+def print_rollback(table_uri: str, number: int, before: Manifest | None, manifest: Manifest) -> None:
+    """Prints what a rollback has done. `before` was the newest snapshot."""
+    if before and before.snapshot == manifest.snapshot:
+        console.print(f"Nothing to do: snapshot {manifest.snapshot}, the newest, holds what snapshot {number} does.")
+        return
+    undone = [str(snapshot["snapshot"]) for snapshot in manifest.run[ROLLBACK]["undone"]]
+    console.print(f"[bold green]Published[/] {printable(table_uri)}", soft_wrap=True)
+    console.print(
+        f"Snapshot {manifest.snapshot} is snapshot {number} again: {manifest.counts['predictions']:,} predictions, "
+        f"{manifest.counts['errors']:,} errors. Nothing was deleted: snapshot{'' if len(undone) == 1 else 's'} "
+        f"{', '.join(undone)} can still be read, and rolled back to.",
+        soft_wrap=True,
+    )
+    console.print(
+        "`rookery label` publishes none of that again (exit code 6) as long as this snapshot is the newest, unless its "
+        "job says `table.undo_rollback: true`.",
+        soft_wrap=True,
+    )
+
+
+def _published(manifest: Manifest) -> str:
+    when = manifest.run.get("published_at")
+    return f"{datetime.fromisoformat(when):%Y-%m-%d %H:%M}" if when else ""
+
+
+def _checkpoint(manifest: Manifest) -> str:
+    uri, digest = manifest.checkpoint.get("uri", ""), manifest.checkpoint.get("weights_digest", "")
+    return f"{uri.rstrip('/').rpartition('/')[2]} {digest[:8]}".strip()
+
+
+def _files(manifest: Manifest) -> str:
+    added = sum(file.state == "added" for file in manifest.files)
+    changes = [f"+{added:,}" if added else "", f"−{len(manifest.removed):,}" if manifest.removed else ""]
+    return " ".join([f"{len(manifest.files):,}", *filter(None, changes)])
+
+
+def _state(manifest: Manifest, newest: int | None) -> str:
+    rollback = manifest.run.get(ROLLBACK)
+    notes = [
+        "newest" if manifest.snapshot == newest else "",
+        "partial" if manifest.partial else "",
+        f"{rollback['to']} again" if rollback else "",
+    ]
+    return ", ".join(filter(None, notes))

@@ -1,0 +1,87 @@
+"""`rookery snapshots` and `rookery rollback`, and what the next nights' `rookery label` makes of them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from jobs.cli import app
+from jobs.label import run_job
+from jobs.sample import CHECKPOINT
+from pipeline.errors import ConfigError, HeldBackError
+from pipeline.planning.plan import make_plan
+from pipeline.storage.objects import Storage
+from pipeline.tables.snapshots import Snapshots
+from tests.jobs.corpora import documents, write_every_format
+from tests.jobs.test_label import job
+from tests.labelling import label_here
+from tests.tables.test_publish import Table
+
+
+def shown(*arguments: str) -> str:
+    result = CliRunner(env={"COLUMNS": "150"}).invoke(app, arguments)
+    if result.exception:
+        raise result.exception
+    return " ".join(result.stdout.split())
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Table:
+    table = Table(tmp_path / "table")
+    table.publish(table.unit(1), table.unit(2, "b", failed=True))
+    table.publish(table.unit(1), table.unit(3))
+    table.publish(table.unit(1), partial=True)
+    return table
+
+
+def test_snapshots_are_listed_with_what_changed(table: Table):
+    lines = shown("snapshots", str(table.folder))
+    columns = "snapshot published (UTC) checkpoint predictions errors files size"
+    assert columns in lines
+    assert " 1 model 3 1 3 +3 " in lines
+    assert " 2 model 4 0 2 +1 −2 " in lines
+    assert " kB newest 3 model 2 0 1 " in lines
+    assert lines.endswith("partial")
+
+
+def test_a_rollback_says_what_it_did_and_what_follows(table: Table):
+    lines = shown("rollback", str(table.folder), "1")
+    assert "Snapshot 4 is snapshot 1 again: 3 predictions, 1 error" in lines
+    assert "Nothing was deleted: snapshot 2 can still be read, and rolled back to." in lines
+    assert "table.undo_rollback: true" in lines
+    assert shown("rollback", str(table.folder), "1").startswith("Nothing to do: snapshot 4, the newest, holds what")
+    assert shown("snapshots", str(table.folder)).endswith("newest, 1 again")
+
+
+def test_a_folder_that_is_no_table_is_refused(tmp_path: Path):
+    for command in (["snapshots", str(tmp_path)], ["rollback", str(tmp_path), "1"]):
+        with pytest.raises(ConfigError, match=f"{tmp_path}: has no snapshot"):
+            shown(*command)
+
+
+@pytest.mark.ray
+def test_the_nights_after_a_rollback(ray: None, tmp_path: Path):
+    """The good job goes on, the bad one is held back until somebody says that it is right."""
+    found = documents(12)
+    write_every_format(tmp_path / "corpus", found[:6])
+    checkpoint = shutil.copytree(CHECKPOINT, tmp_path / "recalibrated")
+    settings = json.loads((checkpoint / "rookery.json").read_text())
+    (checkpoint / "rookery.json").write_text(json.dumps(settings | {"temperature": 9.0}))
+    recalibrated = f"checkpoint.uri={checkpoint}"
+    good, bad = job(tmp_path), job(tmp_path, recalibrated)
+    label_here(make_plan(good))
+    run_job(good)
+    run_job(bad)
+    shown("rollback", str(tmp_path / "table"), "1")
+    before = {path for path in (tmp_path / "table").rglob("*") if "_units" not in path.parts}
+    for dry_run in (True, False):
+        with pytest.raises(HeldBackError, match="snapshot 3 is snapshot 1 again, by a rollback at 20"):
+            run_job(bad, dry_run=dry_run)
+    assert {path for path in (tmp_path / "table").rglob("*") if "_units" not in path.parts} == before
+    assert run_job(good) == Snapshots(Storage(), str(tmp_path / "table")).read(3)
+    undone = run_job(job(tmp_path, recalibrated, "table.undo_rollback=true"))
+    assert undone is not None
+    assert (undone.snapshot, undone.parent, undone.decision_key) == (4, 3, make_plan(bad).task.key)
+    assert "rollback" not in undone.run
