@@ -21,12 +21,15 @@ from pipeline.cluster.connection import cluster_address, is_connected, ray_clust
 from pipeline.config.label import Job, load_job
 from pipeline.errors import ErrorBudgetError
 from pipeline.mapped import Mapped
-from pipeline.planning.plan import Plan, check_table_writable, make_plan
+from pipeline.planning.plan import Plan, check_table_writable, plan_of, publication_rules
+from pipeline.planning.survey import Survey, make_survey, unchanged_snapshot
 from pipeline.tables.attempts import remove_marks_of_run
 from pipeline.tables.heartbeats import Heartbeats
-from pipeline.tables.publish import check_current, is_current, publish
+from pipeline.tables.last_survey import LastSurvey
+from pipeline.tables.publication_rules import Totals
+from pipeline.tables.publish import check_current, check_published, is_current, publish
 from pipeline.tables.rollback import check_not_held_back
-from pipeline.tables.snapshots import Manifest
+from pipeline.tables.snapshots import Manifest, Snapshots
 
 
 def label(
@@ -58,10 +61,26 @@ def run_job(
     `listing`: the command that lists what could not be labelled.
     """
     started = time.time()
+    survey = make_survey(job, limit)
+    if current := unchanged_snapshot(survey):
+        label_output.print_unchanged(survey, current)
+        return None if dry_run else _left_as_it_is(survey, current, listing)
     with contextlib.ExitStack() as stack:
         # a dry run takes longer over many files rather than start a cluster to look at them
-        plan = make_plan(job, limit, map if dry_run else _connecting_first(job, stack))
-        return _make_true(plan, started, dry_run=dry_run, listing=listing)
+        plan = plan_of(survey, map if dry_run else _connecting_first(job, stack))
+        manifest = _make_true(plan, started, dry_run=dry_run, listing=listing)
+        if manifest:
+            LastSurvey(plan.storage, job.table.uri).write(survey.digest, manifest.content)
+        return manifest
+
+
+def _left_as_it_is(survey: Survey, current: Manifest, listing: str) -> Manifest:
+    uri = survey.job.table.uri
+    with _listed_by(listing):
+        check_published(uri, publication_rules(survey.job), Totals.of(current), current)
+    Snapshots(survey.storage, uri).point_to_latest()
+    label_output.print_up_to_date(current, listing)
+    return current
 
 
 def _connecting_first(job: Job, stack: contextlib.ExitStack) -> Mapped:

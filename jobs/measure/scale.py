@@ -23,18 +23,21 @@ from jobs.measure.figures import as_markdown
 from jobs.measure.page import Page, made_by
 from jobs.measure.simulated_store import DOCUMENTS_PER_UNIT, SimulatedStore, corpus_file, fragment_bytes, tally
 from jobs.sample import CHECKPOINT
-from pipeline.config.label import parse_job
+from pipeline.config.label import Job, parse_job
 from pipeline.planning.plan import Plan, make_plan
+from pipeline.planning.survey import make_survey, unchanged_snapshot
 from pipeline.tables.group_tallies import GroupTallies, GroupTally
 from pipeline.tables.groups import Group
+from pipeline.tables.last_survey import LastSurvey
 from pipeline.tables.publish import GroupWriter, is_current, publish
-from pipeline.tables.snapshots import SnapshotFile
+from pipeline.tables.snapshots import Manifest, SnapshotFile
 
 CHANGED = 1000  # one file in as many is replaced before the table is published again
 WIDTH = 250  # the table needs less: in a file too it is whole
 REQUESTS = ("LIST", "HEAD", "GET", "PUT", "COPY")
 A = TypeVar("A")
 B = TypeVar("B")
+Work = TypeVar("Work", Plan, Manifest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +62,15 @@ class Meter:
     files: int
     costs: list[Cost] = field(default_factory=list)
 
-    def measure(self, phase: str, work: Callable[[], Plan]) -> Plan:
-        """Runs a phase and keeps what it cost; gives its plan."""
+    def measure(self, phase: str, work: Callable[[], Work]) -> Work:
+        """Runs a phase and keeps what it cost; gives what it made."""
         SimulatedStore.world.requests.clear()
         forget_peak()
         started, cpu = time.perf_counter(), time.process_time()
-        plan = work()
+        made = work()
         seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu
         requests, peak = Counter(SimulatedStore.world.requests), peak_megabytes()
-        units, groups = len(plan.units), len(plan.publication.groups)
+        units, groups = _units_and_groups(made)
         manifests = [
             len(data)
             for name, data in sorted(SimulatedStore.world.objects.items())
@@ -86,7 +89,13 @@ class Meter:
                 manifest_bytes=manifests[-1] if manifests else 0,
             )
         )
-        return plan
+        return made
+
+
+def _units_and_groups(made: Plan | Manifest) -> tuple[int, int]:
+    if isinstance(made, Manifest):
+        return made.counts["units"], len(made.files)
+    return len(made.units), len(made.publication.groups)
 
 
 def measure_scale(files: int) -> list[Cost]:
@@ -95,20 +104,34 @@ def measure_scale(files: int) -> list[Cost]:
     world.files, world.file = files, corpus_file()
     simulate_labelling(meter.measure("plan, nothing is labelled", planned))
     plan = meter.measure("plan, all is labelled", planned)
-    plan = meter.measure("publish the first snapshot", lambda: published(plan))
+    seen = make_survey(job()).digest
+    plan = meter.measure("publish the first snapshot", lambda: published(plan, seen))
     del plan
-    meter.measure("plan, nothing to do", planned)
+    meter.measure("nothing has changed", unchanged)
     world.replaced = CHANGED
     plan = planned()
     simulate_labelling(plan)
-    meter.measure("publish with 0.1% of the files replaced", lambda: published(plan))
+    seen = make_survey(job()).digest
+    meter.measure("publish with 0.1% of the files replaced", lambda: published(plan, seen))
     return meter.costs
+
+
+def job() -> Job:
+    """Gives the job file of all phases."""
+    required = ["corpus.uris=simulated://corpus", "corpus.id_column=id", f"checkpoint.uri={CHECKPOINT}"]
+    return parse_job("", [*required, "table.uri=simulated://table"])
+
+
+def unchanged() -> Manifest:
+    """Looks for changes, as `rookery label` does before it plans."""
+    snapshot = unchanged_snapshot(make_survey(job()))
+    assert snapshot is not None
+    return snapshot
 
 
 def planned() -> Plan:
     """Plans, as `rookery label` does before it labels."""
-    required = ["corpus.uris=simulated://corpus", "corpus.id_column=id", f"checkpoint.uri={CHECKPOINT}"]
-    plan = make_plan(parse_job("", [*required, "table.uri=simulated://table"]))
+    plan = make_plan(job())
     assert len(plan.missing) <= len(plan.units)
     is_current(plan.snapshots, plan.publication)
     return plan
@@ -122,9 +145,10 @@ def simulate_labelling(plan: Plan) -> None:
     SimulatedStore.world.fragments = dict(folders)
 
 
-def published(plan: Plan) -> Plan:
+def published(plan: Plan, seen: str) -> Plan:
     """Publishes, as `rookery label` does after it has labelled."""
-    publish(plan.snapshots, plan.fragments, plan.publication, {}, mapped)
+    manifest = publish(plan.snapshots, plan.fragments, plan.publication, {}, mapped)
+    LastSurvey(plan.storage, plan.job.table.uri).write(seen, manifest.content)
     return plan
 
 

@@ -17,6 +17,7 @@ from jobs.terminal.console import (
 )
 from jobs.terminal.label_progress import LabelledWork
 from pipeline.planning.plan import Plan
+from pipeline.planning.survey import Survey
 from pipeline.tables.publication_rules import failure_lines
 from pipeline.tables.snapshots import Manifest
 
@@ -33,10 +34,8 @@ def print_plan(plan: Plan, current: Manifest | None) -> None:
         "corpus",
         Text("; ".join([f"{size}, {_documents(plan)}", *corpus_notes(corpus)])),
     )
-    grid.add_row(
-        "checkpoint",
-        f"{plan.job.checkpoint.uri}  ({plan.checkpoint.head.task.replace('_', ' ')}, {plan.scoring.dtype})",
-    )
+    task = plan.checkpoint.head.task.replace("_", " ")
+    grid.add_row("checkpoint", f"{plan.job.checkpoint.uri}  ({task}, {plan.scoring.dtype})")
     grid.add_row("table", plan.job.table.uri)
     grid.add_row("units", _units(plan))
     grid.add_row("keys", f"scoring {plan.scoring.key}, decision {plan.task.key}")
@@ -44,6 +43,20 @@ def print_plan(plan: Plan, current: Manifest | None) -> None:
         grid.add_row("limit", f"first {plan.limit:,} documents: the snapshot will be marked as partial")
     state = f"snapshot {current.snapshot} is current" if current else "a new snapshot will be published"
     grid.add_row("table state", state)
+    console.print(grid)
+
+
+def print_unchanged(survey: Survey, current: Manifest) -> None:
+    """Prints what a run looked at that found nothing changed: no file of the corpus was opened."""
+    files = survey.corpus.files
+    size = f"{file_count(len(files))}, {byte_count(sum(file.stored.size for file in files))}"
+    notes = [size, f"{current.counts['documents']:,} documents", *corpus_notes(survey.corpus)]
+    grid = new_grid()
+    grid.add_row("corpus", Text("; ".join(notes)))
+    task = survey.scorer.checkpoint.head.task.replace("_", " ")
+    grid.add_row("checkpoint", f"{survey.job.checkpoint.uri}  ({task}, {survey.scorer.scoring.dtype})")
+    grid.add_row("table", survey.job.table.uri)
+    grid.add_row("table state", f"snapshot {current.snapshot} is current: nothing has changed since it was published")
     console.print(grid)
 
 

@@ -11,31 +11,27 @@ from pathlib import Path
 
 from pipeline.checkpoints.folder import CheckpointFolder
 from pipeline.config.label import Job
-from pipeline.corpus.corpus_file import CorpusFile
 from pipeline.corpus.documents import first_record_problems
-from pipeline.corpus.files import Corpus, discover, partition_keys
+from pipeline.corpus.files import Corpus
 from pipeline.corpus.formats import FORMATS
-from pipeline.corpus.overlaps import check_apart
 from pipeline.corpus.slices import Unit
 from pipeline.corpus.streams import Pass, passes, read_pass
 from pipeline.corpus.units import cut
 from pipeline.errors import ConfigError, CorpusError, NoBucketError
 from pipeline.mapped import Mapped
-from pipeline.planning.scoring import Scoring, open_scorer
-from pipeline.schema import predictions_schema
+from pipeline.planning.scoring import Scoring
+from pipeline.planning.survey import Survey, make_survey
 from pipeline.storage.objects import Storage
 from pipeline.tables.attempts import sweep_marks
 from pipeline.tables.error_budget import ErrorBudget
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.groups import SourceUnit, TableLayout
-from pipeline.tables.hive_paths import partition_path
 from pipeline.tables.publication_rules import PublicationRules
 from pipeline.tables.publish import Publication
 from pipeline.tables.snapshots import Snapshots
 from pipeline.tables.stream_lengths import StreamLengths
 from pipeline.tasks.task import Task
 
-LONGEST_NAME = 255  # bytes, of a folder on a disk; percent signs triple what is not ASCII
 FIRST_FILES = 5  # of a format, asked whether they have the columns that the job names
 
 
@@ -110,7 +106,7 @@ class Plan:
             task=self.task,
             scoring_key=self.scoring.key,
             partial=self.limit is not None,
-            rules=PublicationRules(ErrorBudget(self.job.max_errors), self.job.corpus.duplicate_ids),
+            rules=publication_rules(self.job),
             checkpoint={
                 "uri": _absolute(self.storage, self.job.checkpoint.uri, self.checkpoint.path),
                 "weights_digest": self.scoring.weights_digest,
@@ -127,13 +123,17 @@ def make_plan(job: Job, limit: int | None = None, mapped: Mapped = map) -> Plan:
 
     Raises ConfigError, InputError, StorageError.
     """
-    storage = Storage(job.storage)
-    check_apart(storage, {"corpus.uris": job.corpus}, {"table.uri": job.table.uri}, job.checkpoint)
-    scorer = open_scorer(storage, job)
-    task, scoring = scorer.task, scorer.scoring
-    corpus = discover(storage, job.corpus)
-    layout = _layout(job, corpus.files, task)
-    units = cut(storage, corpus.files, job.corpus, job.units.text_bytes, mapped)
+    return plan_of(make_survey(job, limit), mapped)
+
+
+def plan_of(survey: Survey, mapped: Mapped = map) -> Plan:
+    """Cuts what a survey has found into units, and asks the table which of them are finished.
+
+    Raises ConfigError, InputError, StorageError.
+    """
+    job, storage, limit = survey.job, survey.storage, survey.limit
+    task, scoring = survey.scorer.task, survey.scorer.scoring
+    units = cut(storage, survey.corpus.files, job.corpus, job.units.text_bytes, mapped)
     _check_first_records(storage, units)
     with _table_s_bucket(job):
         units = list(_cut_streams(units, StreamLengths(storage, job.table.uri)))
@@ -143,16 +143,21 @@ def make_plan(job: Job, limit: int | None = None, mapped: Mapped = map) -> Plan:
     return Plan(
         job=job,
         storage=storage,
-        checkpoint=scorer.checkpoint,
+        checkpoint=survey.scorer.checkpoint,
         scoring=scoring,
         task=task,
-        layout=layout,
-        corpus=corpus,
+        layout=survey.layout,
+        corpus=survey.corpus,
         units=tuple(units),
         finished=frozenset(listing.finished),
         others=tuple(listing.others),
         limit=limit,
     )
+
+
+def publication_rules(job: Job) -> PublicationRules:
+    """Gives the job's rules for what may be published."""
+    return PublicationRules(ErrorBudget(job.max_errors), job.corpus.duplicate_ids)
 
 
 def _absolute(storage: Storage, uri: str, folder: Path) -> str:
@@ -173,43 +178,6 @@ def check_table_writable(plan: Plan) -> None:
     """Raises ConfigError or AccessError where this run could compute, but not keep what it computes; StorageError."""
     uri = plan.job.table.uri
     plan.storage.check_writable(f"{uri.rstrip('/')}/_units", f"table.uri {uri}")
-
-
-def _layout(job: Job, files: tuple[CorpusFile, ...], task: Task) -> TableLayout:
-    keys = partition_keys(files)
-    for key in job.table.partition_by:
-        if key not in keys:
-            raise ConfigError(
-                f"table.partition_by {key!r}: the corpus has no such hive key; found {list(keys) or 'none'}"
-            )
-    _check_partition_names(files, job.table.partition_by)
-    columns = [key for key in keys if job.corpus.carry is None or key in job.corpus.carry]
-    carried = tuple(key for key in columns if key not in job.table.partition_by)
-    _check_names_differ({key: keys[key] for key in (*job.table.partition_by, *carried)}, task)
-    return TableLayout(job.table.partition_by, carried, job.table.buckets)
-
-
-def _check_names_differ(keys: dict[str, str], task: Task) -> None:
-    """DuckDB, Snowflake, BigQuery and Spark know no case in the names of columns."""
-    columns = ("snapshot", "stage", "reason", "message", *predictions_schema(task.fields, []).names)
-    named = {name.casefold(): f"{name!r}, which is one of the columns of the table" for name in columns}
-    for key, uri in keys.items():
-        other = named.setdefault(key.casefold(), f"{key!r} of {uri}")
-        if other != f"{key!r} of {uri}":
-            raise ConfigError(
-                f"corpus.carry: the hive key {key!r} of {uri} can't be told from {other}: engines know no case in the "
-                "names of columns; list the keys to carry without it, or rename its folders"
-            )
-
-
-def _check_partition_names(files: Iterable[CorpusFile], partition_by: tuple[str, ...]) -> None:
-    for key, value, uri in {(*pair, file.uri) for file in files for pair in file.partitions}:
-        folder = partition_path([(key, value)]).rstrip("/")
-        if key in partition_by and len(folder) > LONGEST_NAME:
-            raise CorpusError(
-                f"{uri}: as a folder of the table the value of {key!r} has {len(folder)} bytes; expected at most "
-                f"{LONGEST_NAME}: leave {key!r} out of table.partition_by, and it becomes a column"
-            )
 
 
 def _check_first_records(storage: Storage, units: list[Unit]) -> None:

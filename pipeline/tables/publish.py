@@ -77,8 +77,13 @@ def check_current(snapshots: Snapshots, fragments: Fragments, publication: Publi
     rules, totals = publication.rules, Totals.of(current)
     if totals.duplicates.ids and rules.duplicate_ids == "refuse":
         totals = count_totals(fragments, publication.groups)  # the manifest knows no examples
+    check_published(snapshots.table_uri, rules, totals, current)
+
+
+def check_published(table_uri: str, rules: PublicationRules, totals: Totals, current: Manifest) -> None:
+    """Judges what a published snapshot's documents come to. Raises as `publish`, and says that the snapshot stays."""
     state = f"Snapshot {current.snapshot}, which other settings published, stays as it is"
-    check_rules(rules, snapshots.table_uri, totals, state)
+    check_rules(rules, table_uri, totals, state)
 
 
 def publish(

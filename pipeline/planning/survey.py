@@ -1,0 +1,124 @@
+"""What a run sees before it opens any file of the corpus: the listing, the checkpoint, the table's layout.
+
+It tells whether anything has changed since the newest snapshot was published: if not, no footer is read, and no Ray
+starts.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+
+from pipeline.config.label import Job
+from pipeline.corpus.corpus_file import CorpusFile
+from pipeline.corpus.files import Corpus, discover, partition_keys
+from pipeline.corpus.overlaps import check_apart
+from pipeline.errors import ConfigError, CorpusError
+from pipeline.identity import digest
+from pipeline.planning.scoring import Scorer, open_scorer
+from pipeline.schema import predictions_schema
+from pipeline.storage.objects import Storage
+from pipeline.tables.groups import LAYOUT_VERSION, TableLayout
+from pipeline.tables.hive_paths import partition_path
+from pipeline.tables.last_survey import LastSurvey
+from pipeline.tables.snapshots import MANIFEST_VERSION, Manifest, Snapshots
+from pipeline.tasks.task import Task
+
+LONGEST_NAME = 255  # bytes, of a folder on a disk; percent signs triple what is not ASCII
+
+
+@dataclass(frozen=True)
+class Survey:
+    """All that decides what a run will publish, but for what the corpus's files hold: their versions stand for that."""
+
+    job: Job
+    storage: Storage
+    scorer: Scorer
+    layout: TableLayout
+    corpus: Corpus
+    limit: int | None
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of it: two runs with one digest plan the same units and publish the same content.
+
+        This Rookery's version is in it: another one may cut files otherwise.
+        """
+        corpus, layout = self.job.corpus, self.layout
+        return digest(
+            "survey/1",
+            [version("rookery"), MANIFEST_VERSION, LAYOUT_VERSION],
+            [_identity(file) for file in self.corpus.files],
+            [corpus.id_column, corpus.text_column, corpus.max_document_bytes, self.job.units.text_bytes, self.limit],
+            [layout.partition_by, layout.carried, layout.buckets],
+            [self.scorer.scoring.key, self.scorer.task.key],
+        )
+
+
+def make_survey(job: Job, limit: int | None = None) -> Survey:
+    """Lists the corpus and opens the checkpoint. Raises ConfigError, InputError, StorageError."""
+    storage = Storage(job.storage)
+    check_apart(storage, {"corpus.uris": job.corpus}, {"table.uri": job.table.uri}, job.checkpoint)
+    scorer = open_scorer(storage, job)
+    corpus = discover(storage, job.corpus)
+    layout = _layout(job, corpus.files, scorer.task)
+    return Survey(job=job, storage=storage, scorer=scorer, layout=layout, corpus=corpus, limit=limit)
+
+
+def unchanged_snapshot(survey: Survey) -> Manifest | None:
+    """Gives the newest snapshot where it was published from what this survey sees; None where a plan has to tell.
+
+    That is also where ids may have to be counted again: a manifest knows no examples of those that several documents
+    have.
+    """
+    uri = survey.job.table.uri
+    last = LastSurvey(survey.storage, uri).read()
+    if last is None or last.digest != survey.digest:
+        return None
+    newest = Snapshots(survey.storage, uri).latest(partial=survey.limit is not None)
+    if newest is None or newest.content != last.content:
+        return None
+    is_refused = newest.counts["duplicate_ids"] and survey.job.corpus.duplicate_ids == "refuse"
+    return None if is_refused else newest
+
+
+def _identity(file: CorpusFile) -> tuple[object, ...]:
+    stored = file.stored
+    return stored.uri, stored.size, stored.version, file.format, file.compression, file.partitions
+
+
+def _layout(job: Job, files: tuple[CorpusFile, ...], task: Task) -> TableLayout:
+    keys = partition_keys(files)
+    for key in job.table.partition_by:
+        if key not in keys:
+            raise ConfigError(
+                f"table.partition_by {key!r}: the corpus has no such hive key; found {list(keys) or 'none'}"
+            )
+    _check_partition_names(files, job.table.partition_by)
+    columns = [key for key in keys if job.corpus.carry is None or key in job.corpus.carry]
+    carried = tuple(key for key in columns if key not in job.table.partition_by)
+    _check_names_differ({key: keys[key] for key in (*job.table.partition_by, *carried)}, task)
+    return TableLayout(job.table.partition_by, carried, job.table.buckets)
+
+
+def _check_names_differ(keys: dict[str, str], task: Task) -> None:
+    """DuckDB, Snowflake, BigQuery and Spark know no case in the names of columns."""
+    columns = ("snapshot", "stage", "reason", "message", *predictions_schema(task.fields, []).names)
+    named = {name.casefold(): f"{name!r}, which is one of the columns of the table" for name in columns}
+    for key, uri in keys.items():
+        other = named.setdefault(key.casefold(), f"{key!r} of {uri}")
+        if other != f"{key!r} of {uri}":
+            raise ConfigError(
+                f"corpus.carry: the hive key {key!r} of {uri} can't be told from {other}: engines know no case in the "
+                "names of columns; list the keys to carry without it, or rename its folders"
+            )
+
+
+def _check_partition_names(files: Iterable[CorpusFile], partition_by: tuple[str, ...]) -> None:
+    for key, value, uri in {(*pair, file.uri) for file in files for pair in file.partitions}:
+        folder = partition_path([(key, value)]).rstrip("/")
+        if key in partition_by and len(folder) > LONGEST_NAME:
+            raise CorpusError(
+                f"{uri}: as a folder of the table the value of {key!r} has {len(folder)} bytes; expected at most "
+                f"{LONGEST_NAME}: leave {key!r} out of table.partition_by, and it becomes a column"
+            )
