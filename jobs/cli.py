@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from jobs import config, errors, evaluate, import_checkpoint, label, rollback, snapshots, train
+from jobs import compare, config, errors, evaluate, import_checkpoint, label, rollback, snapshots, train
 from jobs.exits import run
 from jobs.version import print_version
 
@@ -20,6 +20,7 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("errors")(errors.errors)
 app.command("snapshots")(snapshots.snapshots)
+app.command("compare")(compare.compare)
 app.command("rollback")(rollback.rollback)
 app.command("import")(import_checkpoint.import_checkpoint)
 app.command("config")(config.config)

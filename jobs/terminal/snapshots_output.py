@@ -11,7 +11,7 @@ from jobs.terminal.console import byte_count, console, printable
 from pipeline.tables.rollback import ROLLBACK
 from pipeline.tables.snapshots import Manifest
 
-WIDTH = 120  # of the list of snapshots, at least
+LIST_WIDTH = 120  # of the list of snapshots, at least
 
 
 def print_snapshots(table_uri: str, manifests: list[Manifest]) -> None:
@@ -41,7 +41,7 @@ def print_snapshots(table_uri: str, manifests: list[Manifest]) -> None:
         )
     console.print(Text(printable(table_uri), "bold"), soft_wrap=True)
     # in a narrow terminal a line goes on in the next row, rather than lose half of its columns
-    Console(highlight=False, soft_wrap=True, width=max(WIDTH, console.width)).print(lines)
+    Console(highlight=False, soft_wrap=True, width=max(LIST_WIDTH, console.width)).print(lines)
 
 
 def print_rollback(table_uri: str, number: int, before: Manifest | None, manifest: Manifest) -> None:

@@ -314,6 +314,7 @@ def test_the_command_line_names_what_is_wrong(tmp_path: Path):
         "evaluate --fit --config evaluation",
         "config --config job",
         "snapshots table",
+        "compare table table",
         "rollback table 1",
         "version",
     ],

@@ -1,0 +1,45 @@
+"""`rookery compare`: two snapshots, document by document."""
+
+import json
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobs.terminal.compare_output import print_comparison
+from pipeline.errors import ConfigError
+from pipeline.storage.objects import Storage
+from pipeline.tables.comparison import compare_snapshots
+from pipeline.tables.snapshots import Manifest, Snapshots
+
+NUMBERED = re.compile(r"(.+)@(\d+)")
+A_SNAPSHOT = "A table's folder, whose newest snapshot is meant, or FOLDER@NUMBER."
+
+
+def compare(
+    before: Annotated[str, typer.Argument(help=A_SNAPSHOT)],
+    after: Annotated[str, typer.Argument(help=A_SNAPSHOT)],
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write every figure to this file too.")] = None,
+) -> None:
+    """Compare the labels of two snapshots: agreement, flips with examples, labels' shares, scores."""
+    comparison = compare_snapshots(_opened(before), _opened(after))
+    print_comparison(comparison)
+    if json_path:
+        figures = asdict(comparison) | {"coverage": comparison.coverage}
+        json_path.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _opened(named: str) -> tuple[Snapshots, Manifest]:
+    match = NUMBERED.fullmatch(named)
+    uri, number = (match[1], int(match[2])) if match else (named, None)
+    snapshots = Snapshots(Storage(), uri)
+    published = snapshots.published()
+    numbered = snapshots.read(number) if number is not None and number in published else None
+    manifest = snapshots.latest() if number is None else numbered
+    if manifest is None:
+        expected = f"snapshot {number}" if number is not None else "complete snapshot"
+        there = ", ".join(map(str, published)) or "none"
+        raise ConfigError(f"{named}: has no {expected}; it has {there}: `rookery snapshots` lists them")
+    return snapshots, manifest

@@ -1,0 +1,297 @@
+"""Two snapshots, document by document: whose label is another one, whose score has moved.
+
+Documents are joined by id, in DuckDB, which puts on disk what memory doesn't hold. Of ids that several documents have,
+the first of one is compared with the first of the other, by file and position.
+
+Kappa is Cohen's (1960): agreement beyond that of two who give the same labels as often, but by chance. PSI, the
+population stability index, is the sum over bins of (after - before) * ln(after / before), of shares that are FLOOR at
+least, for an empty bin would make it infinite. It sees shares alone: labels that two groups of documents have swapped
+leave it at 0.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import duckdb
+import pyarrow as pa
+import pyarrow.dataset as pa_dataset
+
+from pipeline.errors import ConfigError
+from pipeline.tables.snapshots import Manifest, Snapshots
+
+FLOOR = 1e-4  # of a bin's share
+SCORE_BINS = 10  # of equal width, from 0 to 1
+EXAMPLES = 3  # ids of each flip
+VERDICTS = {  # what a document's label is, by the column that a table has
+    "label": "label",
+    "labels": "array_to_string(list_sort(labels), ', ')",  # several at once: all of them, or it is a flip
+}
+Pairs = Mapping[tuple[str | None, str | None], int]  # documents by their label before and after
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two snapshots."""
+
+    table_uri: str
+    snapshot: int
+    predictions: int
+    errors: int
+    checkpoint: str
+    scoring_key: str
+    decision_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """Documents that have one label in one snapshot and another in the other; None for no label."""
+
+    before: str | None
+    after: str | None
+    documents: int
+    examples: list[str]  # the first ids
+
+
+@dataclass(frozen=True, slots=True)
+class LabelShare:
+    """Documents that have a label, of all predictions of each snapshot."""
+
+    label: str
+    before: int
+    after: int
+    share_before: float
+    share_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreDrift:
+    """Scores of the documents that both snapshots have: means, mean absolute change, and PSI over SCORE_BINS."""
+
+    mean_before: float
+    mean_after: float
+    mean_absolute_change: float
+    psi: float
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionChange:
+    """What has changed in one partition."""
+
+    partition: dict[str, str | None]
+    documents: int  # in both
+    agreement: float
+    label_psi: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two snapshots of one corpus. Shares are of documents that both have a prediction for, but where it says else."""
+
+    before: Side
+    after: Side
+    both: int
+    only_before: int
+    only_after: int
+    agreement: float | None  # None where no document is in both
+    kappa: float | None  # None where chance alone would agree always
+    label_psi: float
+    flips: list[Flip] = field(default_factory=list)  # most frequent first
+    labels: list[LabelShare] = field(default_factory=list)  # largest change first
+    scores: ScoreDrift | None = None  # None where the tables have no column `score`
+    partitions: list[PartitionChange] = field(default_factory=list)  # least agreement first
+
+    @property
+    def coverage(self) -> float:
+        """Share of the documents of either snapshot that both have a prediction for."""
+        return self.both / max(1, self.both + self.only_before + self.only_after)
+
+
+def compare_snapshots(before: tuple[Snapshots, Manifest], after: tuple[Snapshots, Manifest]) -> Comparison:
+    """Compares the predictions of two snapshots, each with its table.
+
+    Raises ConfigError for tables without labels, or of different tasks; StorageError.
+    """
+    column = _label_column(before[1], after[1])
+    keys = [key for key in after[1].partition_by if key in before[1].partition_by]
+    with duckdb.connect() as connection:
+        connection.register("before_rows", _predictions(*before))
+        connection.register("after_rows", _predictions(*after))
+        has_score = all("score" in _names(manifest) for _, manifest in (before, after))
+        repeats = any(manifest.counts["duplicate_ids"] for _, manifest in (before, after))
+        connection.execute(_joined(column, keys, has_score=has_score, repeats=repeats))
+        return _measured(connection, _side(*before), _side(*after), keys, has_score=has_score)
+
+
+def _label_column(before: Manifest, after: Manifest) -> str:
+    columns = [next((name for name in VERDICTS if name in _names(manifest)), None) for manifest in (before, after)]
+    if columns[0] is None or columns[0] != columns[1]:
+        found = " and ".join(repr(column or "no labels") for column in columns)
+        raise ConfigError(
+            f"snapshots {before.snapshot} and {after.snapshot}: expected two tables with the column 'label', or two "
+            f"with 'labels'; found {found}"
+        )
+    return columns[0]
+
+
+def _names(manifest: Manifest) -> set[str]:
+    return {column["name"] for column in manifest.columns}
+
+
+def _predictions(snapshots: Snapshots, manifest: Manifest) -> pa_dataset.Dataset:
+    filesystem, root = snapshots.storage.filesystem(snapshots.table_uri)
+    return pa_dataset.dataset(
+        [f"{root}/{file.path}" for file in manifest.files if file.kind == "data"],
+        filesystem=filesystem,
+        format="parquet",
+        partitioning=pa_dataset.partitioning(
+            pa.schema([(key, pa.string()) for key in manifest.partition_by]), flavor="hive"
+        ),
+    )
+
+
+def _side(snapshots: Snapshots, manifest: Manifest) -> Side:
+    return Side(
+        table_uri=snapshots.table_uri,
+        snapshot=manifest.snapshot,
+        predictions=manifest.counts["predictions"],
+        errors=manifest.counts["errors"],
+        checkpoint=str(manifest.checkpoint.get("uri", "")),
+        scoring_key=manifest.scoring_key,
+        decision_key=manifest.decision_key,
+    )
+
+
+def _joined(column: str, keys: list[str], *, has_score: bool, repeats: bool) -> str:
+    """The statement that makes the table `joined`: a row for each document of either snapshot."""
+    number = "row_number() over (partition by id order by source_uri, source_position)" if repeats else "1"
+    score = "score" if has_score else "null::double"
+    partition = "".join(f', "{key}" as "{key}"' for key in keys)
+    labels = "labels" if column == "labels" else "[label]"
+    rows = f"select id, {number} as n, {VERDICTS[column]} as verdict, {labels} as labels, {score} as score{partition}"
+    partitions = "".join(f', coalesce(a."{key}", b."{key}") as "{key}"' for key in keys)
+    return f"""
+        create temp table joined as
+        select coalesce(b.id, a.id) as id, b.id is not null as is_before, a.id is not null as is_after,
+               b.verdict as before, a.verdict as after, b.labels as labels_before, a.labels as labels_after,
+               b.score as score_before, a.score as score_after{partitions}
+        from ({rows} from before_rows) b full outer join ({rows} from after_rows) a on b.id = a.id and b.n = a.n
+    """
+
+
+def _measured(
+    connection: duckdb.DuckDBPyConnection, before: Side, after: Side, keys: list[str], *, has_score: bool
+) -> Comparison:
+    both, only_before, only_after = connection.execute(
+        "select count_if(is_before and is_after), count_if(not is_after), count_if(not is_before) from joined"
+    ).fetchone() or (0, 0, 0)
+    pairs = connection.execute(
+        f"select before, after, count(*), min(id, {EXAMPLES}) from joined where is_before and is_after group by all"
+    ).fetchall()
+    counts = {(one, other): n for one, other, n, _ in pairs}
+    flips = [Flip(one, other, n, list(ids)) for one, other, n, ids in pairs if one != other]
+    labels = _label_shares(connection, before, after)
+    return Comparison(
+        before=before,
+        after=after,
+        both=both,
+        only_before=only_before,
+        only_after=only_after,
+        agreement=(both - sum(flip.documents for flip in flips)) / both if both else None,
+        kappa=kappa(counts),
+        label_psi=psi((share.share_before, share.share_after) for share in labels),
+        flips=sorted(flips, key=lambda flip: (-flip.documents, flip.before or "", flip.after or "")),
+        labels=labels,
+        scores=_score_drift(connection) if has_score and both else None,
+        partitions=_partitions(connection, keys) if keys else [],
+    )
+
+
+def _label_shares(connection: duckdb.DuckDBPyConnection, before: Side, after: Side) -> list[LabelShare]:
+    rows = connection.execute("""
+        select label, count_if(side = 'before'), count_if(side = 'after')
+        from (select unnest(labels_before) as label, 'before' as side from joined where is_before
+              union all select unnest(labels_after), 'after' from joined where is_after)
+        where label is not null group by label
+    """).fetchall()
+    shares = [
+        LabelShare(label, b, a, b / max(1, before.predictions), a / max(1, after.predictions)) for label, b, a in rows
+    ]
+    return sorted(shares, key=lambda share: (-abs(share.share_after - share.share_before), share.label))
+
+
+def _score_drift(connection: duckdb.DuckDBPyConnection) -> ScoreDrift | None:
+    before, after, change = connection.execute("""
+        select avg(score_before), avg(score_after), avg(abs(score_after - score_before)) from joined
+        where is_before and is_after
+    """).fetchall()[0]
+    if change is None:
+        return None
+    bins = connection.execute(f"""
+        select bin, count_if(side = 'before'), count_if(side = 'after')
+        from (select {_bin("score_before")} as bin, 'before' as side from joined where is_before and is_after
+              union all select {_bin("score_after")}, 'after' from joined where is_before and is_after)
+        where bin is not null group by bin
+    """).fetchall()
+    n_before, n_after = sum(b for _, b, _ in bins), sum(a for _, _, a in bins)
+    return ScoreDrift(before, after, change, psi((b / max(1, n_before), a / max(1, n_after)) for _, b, a in bins))
+
+
+def _bin(score: str) -> str:
+    return f"least(floor({score} * {SCORE_BINS}), {SCORE_BINS - 1})"
+
+
+def _partitions(connection: duckdb.DuckDBPyConnection, keys: list[str]) -> list[PartitionChange]:
+    names = ", ".join(f'"{key}"' for key in keys)
+    rows = connection.execute(f"""
+        select {names}, before, after, count(*) from joined where is_before and is_after group by all
+    """).fetchall()
+    counts: dict[tuple[str | None, ...], dict[tuple[str | None, str | None], int]] = {}
+    for *values, one, other, n in rows:
+        counts.setdefault(tuple(values), {})[one, other] = n
+    changes = [
+        PartitionChange(
+            partition=dict(zip(keys, values, strict=True)),
+            documents=sum(pairs.values()),
+            agreement=sum(n for (one, other), n in pairs.items() if one == other) / sum(pairs.values()),
+            label_psi=_psi_of_pairs(pairs),
+        )
+        for values, pairs in counts.items()
+    ]
+    return sorted(changes, key=lambda change: (change.agreement, sorted(map(str, change.partition.values()))))
+
+
+def _psi_of_pairs(pairs: Pairs) -> float:
+    before, after = _given(pairs)
+    total = sum(pairs.values())
+    return psi((before[verdict] / total, after[verdict] / total) for verdict in before | after)
+
+
+def psi(shares: Iterable[tuple[float, float]]) -> float:
+    """Computes the population stability index of bins, each a share before and a share after."""
+    floored = [(max(before, FLOOR), max(after, FLOOR)) for before, after in shares]
+    return math.fsum((after - before) * math.log(after / before) for before, after in floored)
+
+
+def kappa(pairs: Pairs) -> float | None:
+    """Computes Cohen's kappa from the number of documents of each pair of labels.
+
+    None for no documents, and where both have given one and the same label only.
+    """
+    total = sum(pairs.values())
+    if not total:
+        return None
+    before, after = _given(pairs)
+    observed = sum(n for (one, other), n in pairs.items() if one == other) / total
+    chance = sum(before[verdict] * after[verdict] for verdict in before) / total**2
+    return None if chance == 1 else (observed - chance) / (1 - chance)
+
+
+def _given(pairs: Pairs) -> tuple[Counter[str | None], Counter[str | None]]:
+    """How often each label was given before, and after."""
+    before, after = Counter[str | None](), Counter[str | None]()
+    for (one, other), n in pairs.items():
+        before[one] += n
+        after[other] += n
+    return before, after
