@@ -181,7 +181,8 @@ class Field:
         _say(f"{name}: {self.options.rounds} rounds of {len(contenders)} contenders")
         logits: dict[str, Any] = {}
         works = {key: _keeping(logits, key, contender, windows) for key, contender in contenders.items()}
-        times = medians(works, self.options.rounds, self.options.device)
+        passes = medians(works, self.options.rounds, self.options.device)
+        times = {key: passes[key] / contender.repeats for key, contender in contenders.items()}
         expected = logits["transformers fp32, one at a time"]
         return {
             "documents": len(windows),

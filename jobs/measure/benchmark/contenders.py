@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from jobs.measure.benchmark.token_windows import BLOCK_SIZE, TokenWindow, in_order, packs, tokens
+from pipeline.cores import available_cores
 from pipeline.errors import ConfigError
 from pipeline.inference.budget import default_budget
 from pipeline.inference.memory import give_freed_memory_back, keep_freed_memory
@@ -25,6 +26,8 @@ LARGEST_BATCH = 256
 class Contender(Protocol):
     """What computes the logits of windows, and is timed."""
 
+    repeats: int  # how many times one call computes them
+
     def __call__(self, windows: Sequence[TokenWindow]) -> _Logits:
         """Computes logits_WL, in the order of the windows."""
 
@@ -33,16 +36,22 @@ class Contender(Protocol):
 
 
 class Rookery:
-    """The predictor as labelling uses it, in packs of the device's default budget."""
+    """The predictor as labelling uses it, in packs of the device's default budget.
+
+    On a CPU each thread has a pack of its own, and a corpus keeps all of them busy; windows that fill one pack would
+    leave the others idle. So the windows are computed once for each thread, as if the corpus went on: `repeats` times.
+    """
 
     def __init__(self, checkpoint: Path, device: DeviceKind, dtype: Dtype) -> None:
         self.predictor = Predictor.load(checkpoint, device=device, dtype=dtype, threads=None)
         self.budget = default_budget(device)
+        self.repeats = available_cores() if device == "cpu" else 1
 
     def __call__(self, windows: Sequence[TokenWindow]) -> _Logits:
         keep_freed_memory()
         order, in_packs = packs(windows, self.budget)
-        return in_order(np.concatenate(list(self.predictor.predict_all(in_packs))), order)
+        logits = list(self.predictor.predict_all(in_packs * self.repeats))
+        return in_order(np.concatenate(logits[: len(in_packs)]), order)
 
     def padding(self, windows: Sequence[TokenWindow]) -> float:
         """Counts that each window is rounded up to whole blocks."""
@@ -53,7 +62,10 @@ class Transformers:
     """Length-sorted batches of `batch` documents; a batch of 1 is a document alone.
 
     It runs with malloc's own limits, as in a process of its own, or with ours, which nearly double its speed on a CPU.
+    Its threads share each batch, so one pass keeps all of them busy.
     """
+
+    repeats = 1
 
     def __init__(self, model: Any, device: DeviceKind, batch: int, *, our_malloc: bool = False) -> None:
         self.model, self.device, self.batch = model, device, batch
