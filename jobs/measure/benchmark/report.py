@@ -24,7 +24,7 @@ def text(figures: dict[str, Any]) -> str:
 
 def markdown(figures: dict[str, Any]) -> list[str]:
     """Every table, for a page of docs/measurements."""
-    return [f"### {s.title}\n\n{markdown_table(s.rows)}\n\n{s.note}".rstrip() for s in _sections(figures)]
+    return [f"## {s.title}\n\n{markdown_table(s.rows)}\n\n{s.note}".rstrip() for s in _sections(figures)]
 
 
 def machine_line(figures: dict[str, Any]) -> str:

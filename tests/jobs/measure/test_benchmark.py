@@ -48,7 +48,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str]:
     page = path.with_suffix(".md").read_text()
     for section in (
         f"# The encoder's speed\n\n{BEGIN}\n\nBy `rookery benchmark --device cpu ",
-        "\n### Real mix of lengths: 4 documents",
+        "\n## Real mix of lengths: 4 documents",
     ):
         assert section in page
     assert page.count("| --- | ---: |") == 6
