@@ -16,6 +16,7 @@ commands exit with its `exit_code`::
     │   ├── CorpusError, NoBucketError, CheckpointError, AccessError
     ├── ErrorBudgetError         4   too many documents could not be labelled
     ├── ConflictError            5   another run holds what this one wants
+    ├── HeldBackError            6   a rollback has undone what this run would publish
     └── RetryableError          75   run again: nothing is lost
         └── SourceChangedError, StorageError, UnavailableError
 
@@ -42,6 +43,7 @@ from pipeline.errors import (
     ConflictError,
     CorpusError,
     ErrorBudgetError,
+    HeldBackError,
     InputError,
     NoBucketError,
     RetryableError,
@@ -58,6 +60,7 @@ __all__ = [
     "ConflictError",
     "CorpusError",
     "ErrorBudgetError",
+    "HeldBackError",
     "InputError",
     "LabelSummary",
     "NoBucketError",
@@ -181,6 +184,7 @@ def label(job: JobSource, overrides: Sequence[str] = (), *, limit: int | None = 
         InputError: corpus or checkpoint can't be used as they are.
         ErrorBudgetError: more documents failed than `max_errors` allows; nothing was published.
         ConflictError: other runs kept publishing meanwhile.
+        HeldBackError: a rollback has undone what this run would publish; nothing was computed.
         RetryableError: a store or Ray failed; run again, finished units are kept.
 
     Example:

@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from pipeline.errors import InputError, StorageError, UnavailableError
 from pipeline.storage.objects import Storage
 
 
@@ -28,11 +29,16 @@ class LastSurvey:
     table_uri: str
 
     def read(self) -> Seen | None:
-        """Reads the hint; None where there is none, or nothing that can be read."""
+        """Reads the hint; None where there is none, or nothing that can be read: the plan says what is wrong.
+
+        Raises UnavailableError, for the store has been waited for.
+        """
         try:
             tree = json.loads(self.storage.read(self._uri))
             return Seen(tree["digest"], tree["content"])
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+        except UnavailableError:
+            raise
+        except (FileNotFoundError, InputError, StorageError, ValueError, KeyError, TypeError):
             return None
 
     def write(self, digest: str, content: str) -> None:

@@ -19,7 +19,7 @@ def test_schema_is_json_schema():
 def test_a_job_file_with_every_default_filled_in():
     result = CliRunner().invoke(app, ["config", "--config", JOB_FILE, "--set", "table.buckets=3"])
     shown = yaml.safe_load(result.stdout)
-    assert shown["table"] == {"uri": "out/sample", "partition_by": [], "buckets": 3}
+    assert shown["table"] == {"uri": "out/sample", "partition_by": [], "buckets": 3, "undo_rollback": False}
     assert shown["compute"]["dtype"] == "auto"
 
 
