@@ -12,7 +12,6 @@ import numpy.typing as npt
 import torch
 
 from jobs.measure.benchmark.token_windows import BLOCK_SIZE, TokenWindow, in_order, packs, tokens
-from pipeline.cores import available_cores
 from pipeline.errors import ConfigError
 from pipeline.inference.budget import default_budget
 from pipeline.inference.memory import give_freed_memory_back, keep_freed_memory
@@ -45,7 +44,7 @@ class Rookery:
     def __init__(self, checkpoint: Path, device: DeviceKind, dtype: Dtype) -> None:
         self.predictor = Predictor.load(checkpoint, device=device, dtype=dtype, threads=None)
         self.budget = default_budget(device)
-        self.repeats = available_cores() if device == "cpu" else 1
+        self.repeats = torch.get_num_threads() if device == "cpu" else 1  # as many as compute
 
     def __call__(self, windows: Sequence[TokenWindow]) -> _Logits:
         keep_freed_memory()
