@@ -236,24 +236,18 @@ def open_table(
         >>> rookery.open_table("out/table").to_table(columns=["id", "label"])  # doctest: +SKIP
     """
     from pipeline.storage.objects import Storage
+    from pipeline.tables.predictions import open_predictions
     from pipeline.tables.snapshots import Snapshots
 
     settings = parse_settings(StorageSettings, yaml.safe_dump(dict(storage or {})), [], "storage")
     snapshots = Snapshots(Storage(settings), uri)
-    numbers = snapshots.published()
-    numbered = snapshots.read(snapshot) if snapshot is not None and snapshot in numbers else None
-    manifest = snapshots.latest() if snapshot is None else numbered
+    manifest = snapshots.find(snapshot)
     if manifest is None:
         expected = "complete snapshot" if snapshot is None else f"snapshot {snapshot}"
-        raise InputError(f"{uri}: has no {expected}; found {numbers or 'none'}: check the URI, or run `rookery label`")
-    filesystem, root = snapshots.storage.filesystem(uri)
-    keys = pa.schema([(key, pa.string()) for key in manifest.partition_by])
-    return pa_dataset.dataset(
-        [f"{root}/{file.path}" for file in manifest.files if file.kind == "data"],
-        filesystem=filesystem,
-        format="parquet",
-        partitioning=pa_dataset.partitioning(keys, flavor="hive"),
-    )
+        raise InputError(
+            f"{uri}: has no {expected}; found {snapshots.published() or 'none'}: check the URI, or run `rookery label`"
+        )
+    return open_predictions(snapshots, manifest)
 
 
 def score(checkpoint: str | Path, texts: Sequence[str | None], overrides: Sequence[str] = ()) -> pa.Table:

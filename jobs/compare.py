@@ -35,11 +35,9 @@ def _opened(named: str) -> tuple[Snapshots, Manifest]:
     match = NUMBERED.fullmatch(named)
     uri, number = (match[1], int(match[2])) if match else (named, None)
     snapshots = Snapshots(Storage(), uri)
-    published = snapshots.published()
-    numbered = snapshots.read(number) if number is not None and number in published else None
-    manifest = snapshots.latest() if number is None else numbered
+    manifest = snapshots.find(number)
     if manifest is None:
         expected = f"snapshot {number}" if number is not None else "complete snapshot"
-        there = ", ".join(map(str, published)) or "none"
+        there = ", ".join(map(str, snapshots.published())) or "none"
         raise ConfigError(f"{named}: has no {expected}; it has {there}: `rookery snapshots` lists them")
     return snapshots, manifest

@@ -15,10 +15,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import duckdb
-import pyarrow as pa
-import pyarrow.dataset as pa_dataset
 
 from pipeline.errors import ConfigError
+from pipeline.tables.predictions import open_predictions
 from pipeline.tables.snapshots import Manifest, Snapshots
 
 FLOOR = 1e-4  # of a bin's share
@@ -116,12 +115,12 @@ def compare_snapshots(before: tuple[Snapshots, Manifest], after: tuple[Snapshots
     column = _label_column(before[1], after[1])
     keys = [key for key in after[1].partition_by if key in before[1].partition_by]
     with duckdb.connect() as connection:
-        connection.register("before_rows", _predictions(*before))
-        connection.register("after_rows", _predictions(*after))
+        connection.register("before_rows", open_predictions(*before))
+        connection.register("after_rows", open_predictions(*after))
         has_score = all("score" in _names(manifest) for _, manifest in (before, after))
         repeats = any(manifest.counts["duplicate_ids"] for _, manifest in (before, after))
         connection.execute(_joined(column, keys, has_score=has_score, repeats=repeats))
-        return _measured(connection, _side(*before), _side(*after), keys, has_score=has_score)
+        return _measured(connection, _side(*before), _side(*after), keys)
 
 
 def _label_column(before: Manifest, after: Manifest) -> str:
@@ -137,18 +136,6 @@ def _label_column(before: Manifest, after: Manifest) -> str:
 
 def _names(manifest: Manifest) -> set[str]:
     return {column["name"] for column in manifest.columns}
-
-
-def _predictions(snapshots: Snapshots, manifest: Manifest) -> pa_dataset.Dataset:
-    filesystem, root = snapshots.storage.filesystem(snapshots.table_uri)
-    return pa_dataset.dataset(
-        [f"{root}/{file.path}" for file in manifest.files if file.kind == "data"],
-        filesystem=filesystem,
-        format="parquet",
-        partitioning=pa_dataset.partitioning(
-            pa.schema([(key, pa.string()) for key in manifest.partition_by]), flavor="hive"
-        ),
-    )
 
 
 def _side(snapshots: Snapshots, manifest: Manifest) -> Side:
@@ -167,10 +154,10 @@ def _joined(column: str, keys: list[str], *, has_score: bool, repeats: bool) -> 
     """The statement that makes the table `joined`: a row for each document of either snapshot."""
     number = "row_number() over (partition by id order by source_uri, source_position)" if repeats else "1"
     score = "score" if has_score else "null::double"
-    partition = "".join(f', "{key}" as "{key}"' for key in keys)
+    partition = "".join(f", {_quoted(key)}" for key in keys)
     labels = "labels" if column == "labels" else "[label]"
     rows = f"select id, {number} as n, {VERDICTS[column]} as verdict, {labels} as labels, {score} as score{partition}"
-    partitions = "".join(f', coalesce(a."{key}", b."{key}") as "{key}"' for key in keys)
+    partitions = "".join(f", coalesce(a.{name}, b.{name}) as {name}" for name in map(_quoted, keys))
     return f"""
         create temp table joined as
         select coalesce(b.id, a.id) as id, b.id is not null as is_before, a.id is not null as is_after,
@@ -180,9 +167,12 @@ def _joined(column: str, keys: list[str], *, has_score: bool, repeats: bool) -> 
     """
 
 
-def _measured(
-    connection: duckdb.DuckDBPyConnection, before: Side, after: Side, keys: list[str], *, has_score: bool
-) -> Comparison:
+def _quoted(key: str) -> str:
+    """A hive key as SQL's name of a column: it is the corpus's, and may hold a quote."""
+    return '"' + key.replace('"', '""') + '"'
+
+
+def _measured(connection: duckdb.DuckDBPyConnection, before: Side, after: Side, keys: list[str]) -> Comparison:
     both, only_before, only_after = connection.execute(
         "select count_if(is_before and is_after), count_if(not is_after), count_if(not is_before) from joined"
     ).fetchone() or (0, 0, 0)
@@ -198,12 +188,12 @@ def _measured(
         both=both,
         only_before=only_before,
         only_after=only_after,
-        agreement=(both - sum(flip.documents for flip in flips)) / both if both else None,
+        agreement=agreement(counts) if counts else None,
         kappa=kappa(counts),
         label_psi=psi((share.share_before, share.share_after) for share in labels),
         flips=sorted(flips, key=lambda flip: (-flip.documents, flip.before or "", flip.after or "")),
         labels=labels,
-        scores=_score_drift(connection) if has_score and both else None,
+        scores=_score_drift(connection),
         partitions=_partitions(connection, keys) if keys else [],
     )
 
@@ -243,7 +233,7 @@ def _bin(score: str) -> str:
 
 
 def _partitions(connection: duckdb.DuckDBPyConnection, keys: list[str]) -> list[PartitionChange]:
-    names = ", ".join(f'"{key}"' for key in keys)
+    names = ", ".join(map(_quoted, keys))
     rows = connection.execute(f"""
         select {names}, before, after, count(*) from joined where is_before and is_after group by all
     """).fetchall()
@@ -254,7 +244,7 @@ def _partitions(connection: duckdb.DuckDBPyConnection, keys: list[str]) -> list[
         PartitionChange(
             partition=dict(zip(keys, values, strict=True)),
             documents=sum(pairs.values()),
-            agreement=sum(n for (one, other), n in pairs.items() if one == other) / sum(pairs.values()),
+            agreement=agreement(pairs),
             label_psi=_psi_of_pairs(pairs),
         )
         for values, pairs in counts.items()
@@ -274,6 +264,11 @@ def psi(shares: Iterable[tuple[float, float]]) -> float:
     return math.fsum((after - before) * math.log(after / before) for before, after in floored)
 
 
+def agreement(pairs: Pairs) -> float:
+    """Computes the share of documents whose two labels are the same; there must be some."""
+    return sum(n for (one, other), n in pairs.items() if one == other) / sum(pairs.values())
+
+
 def kappa(pairs: Pairs) -> float | None:
     """Computes Cohen's kappa from the number of documents of each pair of labels.
 
@@ -283,7 +278,7 @@ def kappa(pairs: Pairs) -> float | None:
     if not total:
         return None
     before, after = _given(pairs)
-    observed = sum(n for (one, other), n in pairs.items() if one == other) / total
+    observed = agreement(pairs)
     chance = sum(before[verdict] * after[verdict] for verdict in before) / total**2
     return None if chance == 1 else (observed - chance) / (1 - chance)
 

@@ -176,7 +176,6 @@ def _manifest(
     totals: Totals,
     run: dict[str, Any],
 ) -> Manifest:
-    now = {file.sha256 for file in files}
     rows: Counter[str] = Counter()
     labels: Counter[str] = Counter()
     for file in files:
@@ -209,7 +208,7 @@ def _manifest(
         },
         labels=dict(sorted(labels.items())),
         files=files,
-        removed=[file.path for file in parent.files if file.sha256 not in now] if parent else [],
+        removed=parent.paths_without(files) if parent else [],
         run=run,
         failures=totals.failures,
         checkpoint=publication.checkpoint | task.facts,

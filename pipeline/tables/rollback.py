@@ -3,7 +3,7 @@
 Its files are copied into a new snapshot's folder and checked as those of any publication are, so that readers who go by
 the newest number see the older rows, and those of a snapshot that was undone go on reading it. What was undone is
 written into the new manifest's `run`: what would publish it again is held back until a person says that it may
-(`held_back`). Killed at any point and run again, a rollback ends with the same snapshot.
+(`check_not_held_back`). Killed at any point and run again, a rollback ends with the same snapshot.
 """
 
 from collections.abc import Iterator
@@ -34,13 +34,12 @@ def roll_back(snapshots: Snapshots, number: int, run: dict[str, Any]) -> Manifes
             return latest
         snapshot = snapshots.claim(wanted.content)
         files = list(_copied(snapshots, wanted, snapshot, latest))
-        now = {file.sha256 for file in files}
         manifest = replace(
             wanted,
             snapshot=snapshot,
             parent=latest.snapshot,
             files=files,
-            removed=[file.path for file in latest.files if file.sha256 not in now],
+            removed=latest.paths_without(files),
             run=wanted.run | run | {ROLLBACK: {"to": number, "undone": _undone(snapshots, wanted)}},
         )
         if snapshot > max(snapshots.published()):  # else one was published meanwhile: on top of it, not underneath
@@ -72,19 +71,16 @@ def check_not_held_back(latest: Manifest | None, publication: Publication) -> No
 
 
 def _wanted(snapshots: Snapshots, number: int) -> Manifest:
-    if number not in (there := snapshots.published()):
-        raise ConfigError(f"{snapshots.table_uri}: has no snapshot {number}; it has {_listed(there)}")
-    manifest = snapshots.read(number)
+    manifest = snapshots.find(number)
+    if manifest is None:
+        there = ", ".join(map(str, snapshots.published())) or "none: nothing was published there"
+        raise ConfigError(f"{snapshots.table_uri}: has no snapshot {number}; it has {there}")
     if manifest.partial:
         raise ConfigError(
             f"{snapshots.table_uri}: snapshot {number} is partial, of a run with --limit; expected a complete one: "
             "`rookery snapshots` lists them"
         )
     return manifest
-
-
-def _listed(numbers: list[int]) -> str:
-    return ", ".join(map(str, numbers)) if numbers else "none: nothing was published there"
 
 
 def _copied(snapshots: Snapshots, wanted: Manifest, snapshot: int, latest: Manifest) -> Iterator[SnapshotFile]:

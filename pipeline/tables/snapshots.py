@@ -15,6 +15,7 @@ number, so that two never write into one folder.
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -79,6 +80,11 @@ class Manifest:
     columns: list[dict[str, str]] = field(default_factory=list)  # of predictions: name, type, meaning
     error_columns: list[dict[str, str]] = field(default_factory=list)
 
+    def paths_without(self, files: Iterable[SnapshotFile]) -> list[str]:
+        """Gives the paths of its files whose bytes are in none of `files`: what a snapshot of these has removed."""
+        digests = {file.sha256 for file in files}
+        return [file.path for file in self.files if file.sha256 not in digests]
+
     @classmethod
     def parse(cls, data: bytes) -> "Manifest":
         """Reads a manifest of this version or an older one. Raises ConfigError for a newer one."""
@@ -124,6 +130,12 @@ class Snapshots:
     def read(self, snapshot: int) -> Manifest:
         """Reads a manifest. Raises FileNotFoundError, or ConfigError for one of a newer version."""
         return Manifest.parse(self.storage.read(self.manifest_uri(snapshot)))
+
+    def find(self, snapshot: int | None = None) -> Manifest | None:
+        """Reads a snapshot by its number, or the newest complete one; None if there is none."""
+        if snapshot is None:
+            return self.latest()
+        return self.read(snapshot) if snapshot in self.published() else None
 
     def latest(self, *, partial: bool = False) -> Manifest | None:
         """Reads the newest complete snapshot, or the newest partial one; None if there is none."""

@@ -31,7 +31,7 @@ Documents = dict[str, list[float] | None]  # logits by id; None for an error
 
 
 def table(
-    folder: Path, files: dict[str, Documents], task: Task = ONE, *, keep: bool = False
+    folder: Path, files: dict[str, Documents], task: Task = ONE, *, keep: bool = False, key: str = "part"
 ) -> tuple[Snapshots, Manifest]:
     """A published table, with one file of documents in each partition."""
     fragments = Fragments(Storage(), str(folder), "key", task.output)
@@ -47,9 +47,9 @@ def table(
         records = pa.Table.from_struct_array(pa.array(rows, DOCUMENT_RECORD))
         id_ = f"{number:032d}"
         fragments.write(id_, fragment(records, logits.cast(task.output.type), task.output))
-        units.append(SourceUnit(id_, f"s3://b/{part}.jsonl", (("part", part),), len(rows)))
+        units.append(SourceUnit(id_, f"s3://b/{part}.jsonl", ((key, part),), len(rows)))
     rules = PublicationRules(ErrorBudget(1.0), duplicate_ids="keep" if keep else "refuse")
-    layout = TableLayout(partition_by=("part",), carried=(), buckets=None)
+    layout = TableLayout(partition_by=(key,), carried=(), buckets=None)
     snapshots = Snapshots(Storage(), str(folder))
     publication = Publication(tuple(units), layout, task, "key", False, rules, {"uri": f"s3://m/{folder.name}"})
     return snapshots, publish(snapshots, fragments, publication, {})
@@ -165,6 +165,13 @@ def test_ids_of_several_documents_are_paired_in_order(tmp_path: Path):
     found = compare_snapshots(*sides)
     assert (found.both, found.only_before, found.only_after) == (2, 0, 0)
     assert found.flips == [Flip("dog", "emu", 1, ["x"])]
+
+
+def test_a_hive_key_may_hold_what_sql_quotes(tmp_path: Path):
+    documents: dict[str, Documents] = {"a": {"x": logits(0)}, "b": {"y": logits(1)}}
+    one = table(tmp_path / "t", documents, key='a "b')
+    found = compare_snapshots(one, one)
+    assert [change.partition for change in found.partitions] == [{'a "b': "a"}, {'a "b': "b"}]
 
 
 def test_nothing_in_common(tmp_path: Path):

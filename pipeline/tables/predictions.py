@@ -1,0 +1,21 @@
+"""A snapshot's predictions, for whoever reads the table: by the manifest's files, never by a listing."""
+
+import pyarrow as pa
+import pyarrow.dataset as pa_dataset
+
+from pipeline.tables.snapshots import Manifest, Snapshots
+
+
+def open_predictions(snapshots: Snapshots, manifest: Manifest) -> pa_dataset.Dataset:
+    """Opens the predictions of a snapshot: a row per document, with its partition's keys as string columns.
+
+    Rows are read when the dataset is. Raises StorageError.
+    """
+    filesystem, root = snapshots.storage.filesystem(snapshots.table_uri)
+    keys = pa.schema([(key, pa.string()) for key in manifest.partition_by])
+    return pa_dataset.dataset(
+        [f"{root}/{file.path}" for file in manifest.files if file.kind == "data"],
+        filesystem=filesystem,
+        format="parquet",
+        partitioning=pa_dataset.partitioning(keys, flavor="hive"),
+    )
