@@ -16,10 +16,13 @@ from jobs.terminal.console import (
     printable,
 )
 from jobs.terminal.label_progress import LabelledWork
+from pipeline.config.label import Job
+from pipeline.corpus.files import Corpus
 from pipeline.planning.plan import Plan
 from pipeline.planning.survey import Survey
 from pipeline.tables.publication_rules import failure_lines
 from pipeline.tables.snapshots import Manifest
+from pipeline.terms import Dtype, TaskName
 
 _LABELS_SHOWN = 10
 _BAR_WIDTH = 24
@@ -27,16 +30,7 @@ _BAR_WIDTH = 24
 
 def print_plan(plan: Plan, current: Manifest | None) -> None:
     """Prints the plan: files, units, documents where known, what is done already."""
-    corpus = plan.corpus
-    size = f"{file_count(len(corpus.files))}, {byte_count(sum(file.stored.size for file in corpus.files))}"
-    grid = new_grid()
-    grid.add_row(
-        "corpus",
-        Text("; ".join([f"{size}, {_documents(plan)}", *corpus_notes(corpus)])),
-    )
-    task = plan.checkpoint.head.task.replace("_", " ")
-    grid.add_row("checkpoint", f"{plan.job.checkpoint.uri}  ({task}, {plan.scoring.dtype})")
-    grid.add_row("table", plan.job.table.uri)
+    grid = _inputs(plan.job, plan.corpus, f", {_documents(plan)}", plan.checkpoint.head.task, plan.scoring.dtype)
     grid.add_row("units", _units(plan))
     grid.add_row("keys", f"scoring {plan.scoring.key}, decision {plan.task.key}")
     if plan.limit is not None:
@@ -48,16 +42,23 @@ def print_plan(plan: Plan, current: Manifest | None) -> None:
 
 def print_unchanged(survey: Survey, current: Manifest) -> None:
     """Prints what a run looked at that found nothing changed: no file of the corpus was opened."""
-    files = survey.corpus.files
-    size = f"{file_count(len(files))}, {byte_count(sum(file.stored.size for file in files))}"
-    notes = [size, f"{current.counts['documents']:,} documents", *corpus_notes(survey.corpus)]
-    grid = new_grid()
-    grid.add_row("corpus", Text("; ".join(notes)))
-    task = survey.scorer.checkpoint.head.task.replace("_", " ")
-    grid.add_row("checkpoint", f"{survey.job.checkpoint.uri}  ({task}, {survey.scorer.scoring.dtype})")
-    grid.add_row("table", survey.job.table.uri)
+    scorer, documents = survey.scorer, f"; {current.counts['documents']:,} documents"
+    grid = _inputs(survey.job, survey.corpus, documents, scorer.checkpoint.head.task, scorer.scoring.dtype)
     grid.add_row("table state", f"snapshot {current.snapshot} is current: nothing has changed since it was published")
     console.print(grid)
+
+
+def _inputs(job: Job, corpus: Corpus, documents: str, task: TaskName, dtype: Dtype) -> Table:
+    """The first rows of what is printed before a run: what it reads, and where its table is.
+
+    `documents`: what is known of them, with what parts it from the corpus's size.
+    """
+    size = f"{file_count(len(corpus.files))}, {byte_count(sum(file.stored.size for file in corpus.files))}"
+    grid = new_grid()
+    grid.add_row("corpus", Text("; ".join([f"{size}{documents}", *corpus_notes(corpus)])))
+    grid.add_row("checkpoint", f"{job.checkpoint.uri}  ({task.replace('_', ' ')}, {dtype})")
+    grid.add_row("table", job.table.uri)
+    return grid
 
 
 def print_up_to_date(current: Manifest, listing: str, why: str = "") -> None:
