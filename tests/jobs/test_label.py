@@ -75,8 +75,9 @@ def published(folder: Path) -> dict[str, bytes]:
     rest = {
         name: data
         for name, data in files.items()
-        # but the heartbeat of a run that was killed: for a minute it may be alive
-        if name.startswith(("data/", "errors/", "_units/")) and "/runs/" not in name
+        # but the heartbeat of a run that was killed: for a minute it may be alive, and its actors, which Ray ends a
+        # moment after it, may leave marks of what they are at; the next run sweeps both
+        if name.startswith(("data/", "errors/", "_units/")) and "/runs/" not in name and not name.endswith(".begun")
     }
     return rest | {name: json.dumps(manifest).encode() for name, manifest in manifests.items()}
 
