@@ -12,14 +12,10 @@ from torch import Tensor, nn
 
 from pipeline.bigbird.cache import at_once
 from pipeline.bigbird.layout import Layout
-from pipeline.bigbird.linear import Linear, Outputs
+from pipeline.bigbird.linear import ANY_ROWS, ROWS, Linear, Outputs
 from pipeline.bigbird.model_config import EncoderConfig
 from pipeline.bigbird.norm import Tables, torch_embed_norm
 from pipeline.bigbird.operators import Operators
-
-# How many rows go from the attention to the layer's end at once (see cache.py).
-ROWS_AT_ONCE_CPU = 512
-ROWS_AT_ONCE = 2**62
 
 
 class Encoder(nn.Module):
@@ -125,7 +121,7 @@ class Layer(nn.Module):
 
     def _after_attention(self, hidden_RD: Tensor, context_RD: Tensor) -> Tensor:
         """What each row needs of itself only; R is T, or W in the last layer."""
-        rows = at_once(hidden_RD, cpu=ROWS_AT_ONCE_CPU, otherwise=ROWS_AT_ONCE)
+        rows = at_once(hidden_RD, cpu=ROWS, otherwise=ANY_ROWS)  # the last ones are filled up in each product
         parts = zip(torch.split(hidden_RD, rows), torch.split(context_RD, rows), strict=True)
         hidden_parts = [self._part_after_attention(*part) for part in parts]
         return hidden_parts[0] if len(hidden_parts) == 1 else torch.cat(hidden_parts)

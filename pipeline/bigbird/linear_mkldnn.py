@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from pipeline.bigbird.linear import Linear, Outputs
+from pipeline.bigbird.linear import Linear, Outputs, by_equal_rows
 from pipeline.terms import Activation
 
 # The name and the algorithm of oneDNN's epilogue.
@@ -44,5 +44,8 @@ def _packed(weight_OI: Tensor, bias_O: Tensor | None) -> tuple[Tensor, Tensor | 
 
 
 def _product(x_RI: Tensor, packed_OI: Tensor, bias_O: Tensor | None, epilogue: str, algorithm: str) -> Tensor:
-    y_RO: Tensor = torch.ops.mkldnn._linear_pointwise(x_RI, packed_OI, bias_O, epilogue, [], algorithm)
-    return y_RO
+    def product(x_RI: Tensor) -> Tensor:
+        y_RO: Tensor = torch.ops.mkldnn._linear_pointwise(x_RI, packed_OI, bias_O, epilogue, [], algorithm)
+        return y_RO
+
+    return by_equal_rows(product, x_RI)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.bigbird import attention, encoder
+from pipeline.bigbird import attention, encoder, linear
 from pipeline.bigbird.attention_reference import REFERENCE
 from pipeline.bigbird.classifier import Classifier
 from pipeline.bigbird.layout import Layout
@@ -132,8 +132,9 @@ def test_how_much_is_computed_at_once_does_not_change_logits(
     classifier, windows = classifier_of(random_transformers_model()), random_tokens(MIXED_PACK)
     classifier.use(operators)
     expected = logits_of(classifier, windows)
-    for rows, scores in ((7, 1), (64, 100_000), (2**62, 2**62)):
-        monkeypatch.setattr(encoder, "ROWS_AT_ONCE_CPU", rows)
+    for rows, scores in ((7, 1), (64, 100_000), (4096, 2**62)):
+        monkeypatch.setattr(encoder, "ROWS", rows)
+        monkeypatch.setattr(linear, "ROWS", rows)
         monkeypatch.setattr(attention, "SCORES_AT_ONCE_CPU", scores)
         # Products of other sizes are summed in another order. Worst measured 1.5e-6.
         assert worst(logits_of(classifier, windows), expected) < 1e-5, (rows, scores)

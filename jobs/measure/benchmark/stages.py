@@ -17,8 +17,9 @@ from jobs.measure.benchmark.machine import Shape, copy_bandwidth, gemm_rate, sha
 from jobs.measure.benchmark.timing import micro_medians
 from jobs.measure.benchmark.token_windows import MAX_TOKENS
 from pipeline.bigbird.cache import at_once
-from pipeline.bigbird.encoder import ROWS_AT_ONCE, ROWS_AT_ONCE_CPU, Layer
+from pipeline.bigbird.encoder import Layer
 from pipeline.bigbird.layout import Layout
+from pipeline.bigbird.linear import ANY_ROWS, ROWS
 from pipeline.bigbird.model_config import EncoderConfig
 from pipeline.inference.memory import keep_freed_memory
 from pipeline.inference.predictor import Predictor
@@ -107,7 +108,7 @@ def measure_stages(predictor: Predictor, windows: int, device: str) -> Stages:
 
 def _in_parts(work: Callable[[Tensor], Tensor], x_TD: Tensor) -> None:
     """As the encoder does it, so that it is measured in the cache where it runs in the cache."""
-    for x_RD in torch.split(x_TD, at_once(x_TD, cpu=ROWS_AT_ONCE_CPU, otherwise=ROWS_AT_ONCE)):
+    for x_RD in torch.split(x_TD, at_once(x_TD, cpu=ROWS, otherwise=ANY_ROWS)):
         work(x_RD)
 
 

@@ -19,7 +19,7 @@ class DenseHead(Head):
         super().__init__(encoder, config)
         inner_size = config.dense_size or encoder.hidden_size
         self.dense = Linear(encoder.hidden_size, inner_size)
-        self.out = nn.Linear(inner_size, config.outputs(encoder))
+        self.out = Linear(inner_size, config.outputs(encoder))
         self.activation: Activation = "relu"
         self.dropout = nn.Dropout(0.0)
 

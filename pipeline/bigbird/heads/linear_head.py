@@ -5,6 +5,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from pipeline.bigbird.heads.head import Head
+from pipeline.bigbird.linear import Linear
 from pipeline.bigbird.model_config import EncoderConfig, HeadConfig
 
 
@@ -15,7 +16,7 @@ class LinearHead(Head):
 
     def __init__(self, encoder: EncoderConfig, config: HeadConfig) -> None:
         super().__init__(encoder, config)
-        self.out = nn.Linear(encoder.hidden_size, config.outputs(encoder))
+        self.out = Linear(encoder.hidden_size, config.outputs(encoder))
         self.dropout = nn.Dropout(0.0)
 
     def forward(self, pooled_RD: Tensor) -> Tensor:

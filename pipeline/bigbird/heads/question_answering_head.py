@@ -25,7 +25,7 @@ class QuestionAnsweringHead(Head):
         self.up = Linear(size, encoder.intermediate_size)
         self.down = Linear(encoder.intermediate_size, size)
         self.norm = nn.LayerNorm(size, encoder.norm_eps)
-        self.out = nn.Linear(size, config.outputs(encoder))
+        self.out = Linear(size, config.outputs(encoder))
         self.activation = encoder.activation
         self.dropout = nn.Dropout(0.0)
 
