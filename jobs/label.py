@@ -172,10 +172,10 @@ def label_missing(plan: Plan, run: str) -> LabelledWork:
     if not plan.missing:
         return LabelledWork()
     with LabelProgress(plan) as progress:
-        from pipeline.cluster.graph import label_units
+        from pipeline.cluster.waves import label_units
 
         for unit in label_units(plan, run, progress.tell):
-            progress.add(unit.documents, unit.errors, unit.windows, unit.tokens)
+            progress.add(unit)
     return progress.work
 
 

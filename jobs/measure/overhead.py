@@ -55,7 +55,7 @@ def overhead(
         )
         plan = make_plan(job, documents)
         reader = ReadStage(plan.storage, plan.scoring, plan.fragments, plan.stream_lengths)
-        packs = [unit for units in plan.passes for unit in reader(units)]
+        packs = [unit for units in plan.passes for unit in reader(units, {})]
         tokens = sum(len(unit["tokens"][0]) for unit in packs)
         console.print(f"{documents} documents, {tokens:,} tokens, {len(packs)} units, {plan.scoring.dtype}")
         bare, labelled = [], []
@@ -99,7 +99,7 @@ def job_seconds(job: Job, documents: int) -> tuple[float, float]:
     plan = make_plan(job, documents)
     started = time.perf_counter()
     with ray_cluster(job):
-        from pipeline.cluster.graph import label_units  # imports ray, which the cluster has prepared
+        from pipeline.cluster.waves import label_units  # imports ray, which the cluster has prepared
 
         ready = time.perf_counter()
         labelled = sum(unit.documents for unit in label_units(plan, "overhead", console.print))

@@ -137,6 +137,8 @@ def _this_run(work: LabelledWork, documents: int) -> str:
     """What this run computed and, if that is not all of the table's documents, how many others there are."""
     units = f"{work.units:,} unit{'' if work.units == 1 else 's'}"
     outcome = outcome_count(work.documents - work.errors, work.errors)
+    if work.taken_over:
+        outcome += f"; {work.taken_over:,} were taken over, for their texts have scores"
     others = documents - work.documents
     before = f"; the other {others:,} were done before" if others > 0 else ""
     return f"{work.documents:,} documents in {units}: {outcome}{before}"

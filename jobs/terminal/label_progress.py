@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
@@ -16,14 +16,32 @@ LOG_EVERY_S = 10  # between progress lines where there is no terminal
 
 @dataclass(slots=True)
 class LabelledWork:
-    """What this run computed."""
+    """What this run did. `taken_over`: documents of it whose text had scores."""
 
     units: int = 0
     documents: int = 0
     errors: int = 0
+    taken_over: int = 0
     windows: int = 0
     tokens: int = 0
     seconds: float = 0.0
+
+
+class DoneWork(Protocol):
+    """A unit that is done or, if `incomplete`, some of its documents."""
+
+    @property
+    def documents(self) -> int: ...
+    @property
+    def errors(self) -> int: ...
+    @property
+    def taken_over(self) -> int: ...
+    @property
+    def windows(self) -> int: ...
+    @property
+    def tokens(self) -> int: ...
+    @property
+    def incomplete(self) -> bool: ...
 
 
 class LabelProgress:
@@ -60,18 +78,19 @@ class LabelProgress:
         """Prints a line above the bar, or in the log."""
         console.print(Text(printable(line), style="yellow"), soft_wrap=True)
 
-    def add(self, documents: int, errors: int, windows: int, tokens: int) -> None:
-        """Counts one more unit that is done, and shows what all come to."""
+    def add(self, done: DoneWork) -> None:
+        """Counts what is done of one more unit, and shows what all come to."""
         work, now = self.work, time.perf_counter()
-        work.units += 1
-        work.documents += documents
-        work.errors += errors
-        work.windows += windows
-        work.tokens += tokens
+        work.units += not done.incomplete
+        work.documents += done.documents
+        work.errors += done.errors
+        work.taken_over += done.taken_over
+        work.windows += done.windows
+        work.tokens += done.tokens
         work.seconds = now - self._started
         speed = work.tokens / (now - self._started)
         rates = f"{work.documents:,} documents, {speed:,.0f} tokens/s, {error_count(work.errors)}"
-        self._bar.update(self._task, advance=1, rates=rates)
+        self._bar.update(self._task, advance=int(not done.incomplete), rates=rates)
         if not console.is_terminal and (now - self._last_line > LOG_EVERY_S or work.units == self._units):
             self._last_line = now
             units = f"{work.units:,}" + (f"/{self._units:,}" if self._units else "")

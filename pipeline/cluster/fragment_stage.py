@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from pipeline.schema import only_list
 from pipeline.tables.fragments import Fragments, fragment
+from pipeline.tables.scratch import Scratch
 from pipeline.tasks.task import Task
 
 FINISHED_UNIT = pa.schema(
@@ -20,6 +21,7 @@ class FragmentStage:
 
     fragments: Fragments
     task: Task
+    incomplete: frozenset[str] = frozenset()  # units of which only some documents come: their rows go to the scratch
 
     def __call__(self, logits: pa.Table) -> pa.Table:
         """Writes the fragment of one unit's LOGITS row; gives a FINISHED_UNIT row, or none if it was done already."""
@@ -28,7 +30,10 @@ class FragmentStage:
             return FINISHED_UNIT.empty_table()
         records = pa.Table.from_struct_array(logits["documents"].chunk(0).flatten())
         rows = fragment(records, self.task.outputs(logits), self.task.output)
-        self.fragments.write(unit, rows)
+        if unit in self.incomplete:
+            Scratch(self.fragments).write_computed(unit, rows)
+        else:
+            self.fragments.write(unit, rows)
         window_tokens = only_list(logits, "window_tokens")
         counts = {
             "unit": unit,

@@ -8,8 +8,9 @@ unit as it is done, with totals that it knows from the plan.
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import ray
 from ray.data import ActorPoolStrategy, DataContext
@@ -18,12 +19,9 @@ from ray.util.annotations import RayDeprecationWarning
 from pipeline.cluster.connection import actor_threads
 from pipeline.cluster.encode_stage import EncodeStage
 from pipeline.cluster.fragment_stage import FragmentStage
-from pipeline.cluster.needs import encoders, find_room
 from pipeline.cluster.ray_errors import ray_errors_explained
-from pipeline.cluster.read_stage import ReadStage
+from pipeline.cluster.read_stage import ReadStage, Wanted
 from pipeline.cluster.unit_source import UnitSource
-from pipeline.cluster.waiting import waiting_for
-from pipeline.cluster.watch import Watch
 from pipeline.config.label import ComputeSettings
 from pipeline.corpus.streams import Pass
 from pipeline.planning.plan import Plan
@@ -31,43 +29,39 @@ from pipeline.tables.attempts import Attempts
 
 RESTARTS = 3  # of an actor, and retries of a task: Ray's default for actors is for ever
 UNITS_IN_FLIGHT = 4  # per actor: the next unit's packs lie ready when one is done
+NOTHING_LEFT_OUT: Wanted = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class UnitDone:
-    """A unit whose fragment is in the table."""
+    """A unit whose fragment is in the table or, if `incomplete`, some rows of it are."""
 
     unit: str
     documents: int
     errors: int
     windows: int
     tokens: int
+    taken_over: int = 0  # of `documents`: rows that other units had
+    incomplete: bool = False
 
 
-def label_units(plan: Plan, run: str, tell: Callable[[str], None]) -> Iterator[UnitDone]:
-    """Labels every unit that has no fragment, in waves; yields each as it is done. Needs `ray_cluster`.
+def compute(plan: Plan, run: str, units: list[Pass], wanted: Wanted = NOTHING_LEFT_OUT) -> Iterator[UnitDone]:
+    """Computes units, in the passes in which they are read; yields each as it is done.
 
-    `run` is the id under which marks are left; `tell` gets lines that say what the run waits for, where it waits.
+    Needs `ray_cluster`, and room in it.
+
+    `run` is the id under which marks are left. `wanted`: of a unit that is not computed whole, by its id, which of its
+    documents are; their rows go to the scratch.
 
     Raises:
-        ConfigError: the cluster can never serve the job.
         RookeryError: what a stage raised, as it raised it.
         RetryableError: Ray lost a worker more often than it may.
     """
-    job, passes, wave = plan.job, plan.passes, plan.job.units.wave
-    find_room(encoders(job.compute), job.ray, job.compute.wait, tell)
-    with Watch(lambda: waiting_for(plan), tell) as watch:
-        for start in range(0, len(passes), wave):
-            for unit in _label_wave(plan, passes[start : start + wave], run):
-                watch.progress()
-                yield unit
-
-
-def _label_wave(plan: Plan, passes: list[Pass], run: str) -> Iterator[UnitDone]:
     _configure_ray_data()
     compute = plan.job.compute
+    work = [(together, _wanted_of(together, plan, wanted)) for together in units]
     reader = ReadStage(plan.storage, plan.scoring, plan.fragments, plan.stream_lengths, run)
-    packs = ray.data.read_datasource(UnitSource(passes, reader), override_num_blocks=len(passes))
+    packs = ray.data.read_datasource(UnitSource(work, reader), override_num_blocks=len(work))
     logits = packs.map_batches(
         EncodeStage,
         fn_constructor_args=(
@@ -84,10 +78,17 @@ def _label_wave(plan: Plan, passes: list[Pass], run: str) -> Iterator[UnitDone]:
         max_restarts=RESTARTS,
         max_task_retries=RESTARTS,
     )
-    units = logits.map_batches(FragmentStage(plan.fragments, plan.task), batch_size=1, batch_format="pyarrow")
+    writer = FragmentStage(plan.fragments, plan.task, frozenset(wanted))
+    rows = logits.map_batches(writer, batch_size=1, batch_format="pyarrow")
     with ray_errors_explained():
-        for row in units.iter_rows():
-            yield UnitDone(**row)
+        for row in rows.iter_rows():
+            yield UnitDone(**row, incomplete=row["unit"] in wanted)
+
+
+def _wanted_of(units: Pass, plan: Plan, wanted: Wanted) -> Wanted:
+    """Travels with each pass by itself."""
+    ids = (unit.id(plan.scoring.key) for unit in units)
+    return {id_: wanted[id_] for id_ in ids if id_ in wanted}
 
 
 def _pool(compute: ComputeSettings) -> ActorPoolStrategy:

@@ -11,14 +11,20 @@ import pyarrow as pa
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
+from pipeline.cluster.read_stage import Wanted
 from pipeline.corpus.streams import Pass
+
+PassWork = tuple[Pass, Wanted]
 
 
 class UnitSource(Datasource):  # type: ignore[misc]  # Ray's classes have no types
-    """Reads each pass with `read`, a picklable function that gives one row for each of its units."""
+    """Reads each pass with `read`, a picklable function that gives one row for each of its units.
 
-    def __init__(self, passes: list[Pass], read: Callable[[Pass], Iterable[pa.Table]]) -> None:
-        self._passes = passes
+    With each pass goes which documents of its units are wanted, as `ReadStage` takes it.
+    """
+
+    def __init__(self, work: list[PassWork], read: Callable[[Pass, Wanted], Iterable[pa.Table]]) -> None:
+        self._work = work
         self._read = read
 
     def estimate_inmemory_data_size(self) -> int | None:
@@ -27,13 +33,13 @@ class UnitSource(Datasource):  # type: ignore[misc]  # Ray's classes have no typ
     def get_read_tasks(
         self, parallelism: int, per_task_row_limit: int | None = None, data_context: Any = None
     ) -> list[ReadTask]:
-        return [self._task(units) for units in self._passes]
+        return [self._task(*work) for work in self._work]
 
-    def _task(self, units: Pass) -> ReadTask:
+    def _task(self, units: Pass, wanted: Wanted) -> ReadTask:
         read = self._read
 
         def blocks() -> Iterable[pa.Table]:
-            return read(units)
+            return read(units, wanted)
 
         files = [units[0].file.uri]
         metadata = BlockMetadata(num_rows=None, size_bytes=None, input_files=files, exec_stats=None)

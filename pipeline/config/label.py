@@ -235,6 +235,11 @@ class Job(Settings):
     compute: ComputeSettings = ComputeSettings()
     storage: StorageSettings = StorageSettings()
     ray: RaySettings = RaySettings()
+    deduplicate: bool = Field(
+        default=False,
+        description="Compute documents of one run that have the same text once. The table is the same, byte for byte; "
+        "every file is read once more before anything is computed.",
+    )
     max_errors: CountOrShare = Field(
         default=MAX_ERRORS,
         description="Publish nothing if more documents than this could not be labelled: a count such as 10, or a "

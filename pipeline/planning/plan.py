@@ -28,6 +28,7 @@ from pipeline.tables.fragments import Fragments
 from pipeline.tables.groups import SourceUnit, TableLayout
 from pipeline.tables.publication_rules import PublicationRules
 from pipeline.tables.publish import Publication
+from pipeline.tables.scratch import Scratch
 from pipeline.tables.snapshots import Snapshots
 from pipeline.tables.stream_lengths import StreamLengths
 from pipeline.tasks.task import Task
@@ -48,6 +49,7 @@ class Plan:
     corpus: Corpus
     units: tuple[Unit, ...]
     finished: frozenset[str]  # ids of the units that have a fragment
+    orphans: frozenset[str]  # of these, units that this corpus no longer has: where scores may be taken over from
     others: tuple[str, ...]  # what lies beside the fragments, of earlier runs and of those at work
     limit: int | None
 
@@ -69,6 +71,13 @@ class Plan:
     def sweep(self) -> None:
         """Removes what runs that died left in the table and nobody needs any more."""
         sweep_marks(self.fragments, self.others, {id_ for id_, _ in self.missing})
+        if self.takes_over:
+            Scratch(self.fragments).sweep(self.finished)
+
+    @property
+    def takes_over(self) -> bool:
+        """Whether scores of some documents may be there, or be computed for several of them at once."""
+        return bool(self.orphans) or self.job.deduplicate
 
     @property
     def fragments(self) -> Fragments:
@@ -140,6 +149,7 @@ def plan_of(survey: Survey, mapped: Mapped = map) -> Plan:
     if limit is not None:
         units = list(_limited(storage, units, limit))
     listing = Fragments(storage, job.table.uri, scoring.key, task.output).listing(len(units))
+    orphans = listing.finished - {unit.id(scoring.key) for unit in units}
     return Plan(
         job=job,
         storage=storage,
@@ -150,6 +160,7 @@ def plan_of(survey: Survey, mapped: Mapped = map) -> Plan:
         corpus=survey.corpus,
         units=tuple(units),
         finished=frozenset(listing.finished),
+        orphans=frozenset(orphans),
         others=tuple(listing.others),
         limit=limit,
     )

@@ -13,12 +13,10 @@ import pyarrow as pa
 from pipeline.schema import DOCUMENT_RECORD, packs_schema
 from pipeline.text.offsets import Located
 from pipeline.text.packing import pack
+from pipeline.text.records import EMPTY_TEXT, TEXTS_AT_A_TIME, failure_of
 from pipeline.text.tokenizer import Tokenizer
 from pipeline.text.utf8_text import Text, sha256, texts_of
 from pipeline.text.windows import Window, WindowPolicy
-
-TEXTS_AT_A_TIME = 256  # texts tokenized per call: bounds what sentencepiece holds, large enough to cost nothing
-
 
 _Ints = npt.NDArray[np.integer[Any]]
 NONE = np.empty(0, np.int32)
@@ -162,17 +160,10 @@ def _positions(window: Window) -> npt.NDArray[np.int32]:
     return np.concatenate([before, *body, np.full(1, -1, np.int32)])
 
 
-NULL_TEXT = {"stage": "read", "reason": "null_text", "message": "the text is null"}
-EMPTY_TEXT = {"stage": "tokenize", "reason": "empty_text", "message": "the text has no tokens"}
-
-
 def _failure(row: dict[str, Any], text: Text | None, located: Located | None) -> dict[str, Any]:
     """Why a document can't be labelled; empty if it can."""
-    if row["reason"]:
-        return {name: row[name] for name in ("stage", "reason", "message")}
-    if text is None or located is None:
-        return NULL_TEXT
-    return {} if len(located.ids) and not text.isspace() else EMPTY_TEXT
+    has_no_tokens = located is not None and not len(located.ids)
+    return failure_of(row, text) or (EMPTY_TEXT if has_no_tokens else {})
 
 
 def _one_list(values: Any, value_type: pa.DataType) -> pa.ListArray:

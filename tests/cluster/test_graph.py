@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.sample import CHECKPOINT
-from pipeline.cluster.graph import label_units
 from pipeline.cluster.ray_tasks import map_on_ray
 from pipeline.cluster.waiting import STAGES, waiting_for
+from pipeline.cluster.waves import label_units
 from pipeline.config.label import parse_job
 from pipeline.errors import ConfigError, RetryableError, SourceChangedError, StorageError
 from pipeline.planning.plan import Plan, make_plan

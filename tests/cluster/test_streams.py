@@ -11,8 +11,10 @@ import pytest
 
 from jobs.label import run_job
 from jobs.sample import CHECKPOINT
-from pipeline.cluster.graph import _configure_ray_data, label_units
+from pipeline.cluster.graph import _configure_ray_data
+from pipeline.cluster.read_stage import Wanted
 from pipeline.cluster.unit_source import UnitSource
+from pipeline.cluster.waves import label_units
 from pipeline.config.label import Job, parse_job
 from pipeline.corpus.slices import Part, Unit
 from pipeline.errors import RetryableError
@@ -115,7 +117,7 @@ def test_a_worker_that_dies_in_the_middle_of_a_stream_costs_no_block_and_doubles
     (tmp_path / "a.csv").write_text("text\n")
     died = str(tmp_path / "died")
 
-    def read(units: tuple[Unit, ...]) -> Iterator[Any]:
+    def read(units: tuple[Unit, ...], _wanted: Wanted) -> Iterator[Any]:
         for number in range(12):
             if number == 7 and not os.path.exists(died):  # noqa: PTH110
                 open(died, "w").close()  # noqa: PTH123
@@ -123,7 +125,7 @@ def test_a_worker_that_dies_in_the_middle_of_a_stream_costs_no_block_and_doubles
             yield pa.table({"number": [number]})
 
     _configure_ray_data()
-    source = UnitSource([tuple(units_of(tmp_path / "a.csv"))], read)
+    source = UnitSource([(tuple(units_of(tmp_path / "a.csv")), {})], read)
     rows = ray_.data.read_datasource(source, override_num_blocks=1).iter_rows()
     assert [row["number"] for row in rows] == list(range(12))
     assert os.path.exists(died)  # noqa: PTH110

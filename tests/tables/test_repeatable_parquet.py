@@ -3,7 +3,7 @@ import io
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.tables.repeatable_parquet import parquet_bytes
+from pipeline.tables.repeatable_parquet import parquet_bytes, read_parquet
 
 TABLE = pa.table({"id": ["a", "b"], "label": ["x", "x"]})
 
@@ -17,9 +17,15 @@ def test_no_arrow_schema_inside():
 
 
 def test_the_order_is_declared_where_it_holds():
-    def declared(**options: bool) -> list[int]:
-        metadata = pq.read_metadata(io.BytesIO(parquet_bytes(TABLE, **options)))
+    def declared(*, sorted_by_id: bool = False) -> list[int]:
+        metadata = pq.read_metadata(io.BytesIO(parquet_bytes(TABLE, sorted_by_id=sorted_by_id)))
         return [column.column_index for column in metadata.row_group(0).sorting_columns]
 
     assert declared() == []
     assert declared(sorted_by_id=True) == [0]
+
+
+def test_a_footer_is_kept_beside_the_rows():
+    data = parquet_bytes(TABLE, footer={"units": "one"})
+    assert pq.read_metadata(io.BytesIO(data)).metadata == {b"units": b"one"}
+    assert read_parquet(data).equals(read_parquet(parquet_bytes(TABLE)))

@@ -1,16 +1,15 @@
 """Rollback on tables made by hand: what readers see, what is held back afterwards, and every place where it may die."""
 
-import itertools
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.errors import ConfigError, HeldBackError
-from pipeline.storage.objects import Storage
 from pipeline.tables.rollback import ROLLBACK, check_not_held_back, roll_back
 from pipeline.tables.snapshots import Manifest, Snapshots
 from pipeline.tasks.classification import Classification
+from tests.dying_storage import DyingError, dying
 from tests.tables.test_publish import Table, tree
 
 WHO: dict[str, Any] = {"run_id": "rolled", "published_at": "2026-01-02T03:04:05+00:00"}
@@ -93,43 +92,6 @@ def test_a_file_that_is_gone_is_named(table: Table):
     latest = table.snapshots.latest()
     assert latest is not None
     assert latest.snapshot == 3
-
-
-class DyingError(BaseException):
-    pass
-
-
-class DyingStorage(Storage):
-    """Dies before, or after, its n-th change."""
-
-    changes: "itertools.count[int]"  # copies are several at a time
-    last: int
-    after: bool
-
-    def _change(self, change: Any, *arguments: Any) -> Any:
-        is_last = next(self.changes) == self.last
-        if is_last and not self.after:
-            raise DyingError
-        result = change(*arguments)
-        if is_last:
-            raise DyingError
-        return result
-
-    def put(self, uri: str, data: bytes) -> None:
-        self._change(super().put, uri, data)
-
-    def put_if_absent(self, uri: str, data: bytes) -> bool:
-        return bool(self._change(super().put_if_absent, uri, data))
-
-    def copy(self, source: str, target: str) -> None:
-        self._change(super().copy, source, target)
-
-
-def dying(step: int, *, after: bool) -> Storage:
-    storage = DyingStorage()
-    for name, value in (("changes", itertools.count(1)), ("last", step), ("after", after)):
-        object.__setattr__(storage, name, value)
-    return storage
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
