@@ -15,12 +15,14 @@ from typing import Annotated, Any
 import typer
 
 from jobs.errors import errors_command
+from jobs.explain import explain_documents
 from jobs.terminal import label_output
 from jobs.terminal.label_progress import LabelledWork, LabelProgress
 from pipeline.cluster.connection import cluster_address, is_connected, ray_cluster
 from pipeline.config.label import Job, load_job
 from pipeline.errors import ErrorBudgetError
 from pipeline.mapped import Mapped
+from pipeline.planning.new_editions import MAY_PASS, retry, store_editions
 from pipeline.planning.plan import Plan, check_table_writable, plan_of, publication_rules
 from pipeline.planning.survey import Survey, make_survey, unchanged_snapshot
 from pipeline.tables.attempts import remove_marks_of_run
@@ -43,10 +45,29 @@ def label(
         int | None,
         typer.Option("--limit", min=1, help="Label the first N documents into a snapshot marked as partial."),
     ] = None,
+    retry: Annotated[
+        str | None,
+        typer.Option(
+            "--retry",
+            help="Compute documents again that failed: `errors` for those whose reason may pass "
+            f"({', '.join(sorted(MAY_PASS))}), or any other reason by its name, as `rookery errors` lists them.",
+        ),
+    ] = None,
+    explain: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--explain",
+            help="Say of the document with this id where it is, what the table has of it, and what a run would do; "
+            "label nothing. Several: --explain A --explain B.",
+        ),
+    ] = None,
 ) -> None:
     """Make a prediction table true: label what is missing, publish one complete snapshot."""
-    listing = errors_command(job_file, overrides)
-    run_job(load_job(job_file, overrides), dry_run=dry_run, limit=limit, listing=listing)
+    job, listing = load_job(job_file, overrides), errors_command(job_file, overrides)
+    if explain:
+        explain_documents(job, explain)
+        return
+    run_job(job, dry_run=dry_run, limit=limit, retry_reason=retry, listing=listing)
 
 
 def run_job(
@@ -54,20 +75,25 @@ def run_job(
     *,
     dry_run: bool = False,
     limit: int | None = None,
+    retry_reason: str | None = None,
     listing: str = "rookery errors --config JOB_FILE",
 ) -> Manifest | None:
     """Plans, labels, publishes; shows each on the terminal. Returns what readers see now, or None after a dry run.
 
+    `retry_reason`: documents that failed for it are computed again; `errors` for every reason that may pass.
     `listing`: the command that lists what could not be labelled.
     """
     started = time.time()
     survey = make_survey(job, limit)
-    if current := unchanged_snapshot(survey):
+    if retry_reason is None and (current := unchanged_snapshot(survey)):
         label_output.print_unchanged(survey, current)
         return None if dry_run else _left_as_it_is(survey, current, listing)
     with contextlib.ExitStack() as stack:
         # a dry run takes longer over many files rather than start a cluster to look at them
-        plan = plan_of(survey, map if dry_run else _connecting_first(job, stack))
+        mapped = map if dry_run else _connecting_first(job, stack)
+        plan = plan_of(survey, mapped)
+        if retry_reason is not None:
+            plan = _retried(plan, retry_reason, mapped, dry_run=dry_run)
         manifest = _make_true(plan, started, dry_run=dry_run, listing=listing)
         if manifest:
             LastSurvey(plan.storage, job.table.uri).write(survey.digest, manifest.content)
@@ -93,6 +119,15 @@ def _connecting_first(job: Job, stack: contextlib.ExitStack) -> Mapped:
         return map_on_ray(function, items)
 
     return mapped
+
+
+def _retried(plan: Plan, reason: str, mapped: Mapped, *, dry_run: bool) -> Plan:
+    reasons = MAY_PASS if reason == "errors" else frozenset({reason})
+    again = retry(plan, reasons, mapped)
+    label_output.print_retried(sum(a != b for a, b in zip(again.units, plan.units, strict=True)), sorted(reasons))
+    if not dry_run:
+        store_editions(again)
+    return again
 
 
 def _make_true(plan: Plan, started: float, *, dry_run: bool, listing: str) -> Manifest | None:

@@ -76,6 +76,14 @@ def test_the_id_of_a_unit_is_that_of_its_canonical_form() -> None:
     assert unit.id("scoring key") == hashlib.sha256(form.encode()).hexdigest()[:32]
 
 
+def test_the_id_of_another_edition_of_a_unit() -> None:
+    form = (
+        '["unit_edition/1",["s3://bucket/a.parquet",3,"etag","parquet",null],["key","text",null,16000000],'
+        '["whole_file"],"scoring key",2]'
+    )
+    assert replace(UNIT, edition=2).id("scoring key") == hashlib.sha256(form.encode()).hexdigest()[:32]
+
+
 def test_the_name_of_a_stream() -> None:
     assert replace(UNIT, slice=Stream(16_000_000)).stream_id == "d977ca29a5e4fd1d6c87005687211719"
 

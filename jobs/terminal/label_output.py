@@ -92,6 +92,13 @@ def print_summary(plan: Plan, manifest: Manifest, work: LabelledWork, seconds: f
         console.print(_label_bars(manifest, one_each=one_each))
 
 
+def print_retried(units: int, reasons: list[str]) -> None:
+    """Prints how many units have documents that are tried again."""
+    of = f"documents that failed for {' or '.join(reasons)}"
+    line = f"{units:,} unit{'' if units == 1 else 's'} with {of}: tried again" if units else f"no unit has {of}"
+    console.print(Text(f"retry        {line}"), soft_wrap=True)
+
+
 def print_connecting(address: str) -> None:
     """Prints where a connection goes, which may take a minute where nobody answers."""
     console.print(Text(f"connecting to the Ray cluster at {printable(address)} …"), soft_wrap=True)

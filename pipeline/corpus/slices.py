@@ -245,9 +245,12 @@ class Unit:
     reading: Reading
     documents: int | None = None  # where known without reading text
     limit: int | None = None  # read no more than this many: the last unit of a --limit run
+    edition: int = 0  # how often it was given up, to try again what had failed
 
     def id(self, scoring_key: str) -> str:
         """Digest, as 32 hex digits, of what is read, how, and what scores it: nothing of the run or the date."""
+        if self.edition:
+            return digest("unit_edition/1", *self._source(), scoring_key, self.edition)[:32]
         return digest("unit/1", *self._source(), scoring_key)[:32]
 
     @property

@@ -4,7 +4,7 @@ Everything that can be wrong with the job is found here, before the first unit.
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from pipeline.planning.scoring import Scoring
 from pipeline.planning.survey import Survey, make_survey
 from pipeline.storage.objects import Storage
 from pipeline.tables.attempts import sweep_marks
+from pipeline.tables.editions import Editions
 from pipeline.tables.error_budget import ErrorBudget
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.groups import SourceUnit, TableLayout
@@ -84,6 +85,10 @@ class Plan:
         return Fragments(self.storage, self.job.table.uri, self.scoring.key, self.task.output)
 
     @property
+    def editions(self) -> Editions:
+        return Editions(self.storage, self.job.table.uri)
+
+    @property
     def stream_lengths(self) -> StreamLengths:
         return StreamLengths(self.storage, self.job.table.uri)
 
@@ -96,7 +101,8 @@ class Plan:
         """Makes this plan anew with the parts of those streams that were read to their end by now."""
         if not self.streams:
             return self
-        return replace(self, units=tuple(_cut_streams(self.units, self.stream_lengths)))
+        units = list(_cut_streams(self.units, self.stream_lengths))
+        return replace(self, units=tuple(in_their_editions(units, self.editions.read(), self.scoring.key)))
 
     @property
     def snapshots(self) -> Snapshots:
@@ -148,6 +154,7 @@ def plan_of(survey: Survey, mapped: Mapped = map) -> Plan:
         units = list(_cut_streams(units, StreamLengths(storage, job.table.uri)))
     if limit is not None:
         units = list(_limited(storage, units, limit))
+    units = in_their_editions(units, Editions(storage, job.table.uri).read(), scoring.key)
     listing = Fragments(storage, job.table.uri, scoring.key, task.output).listing(len(units))
     orphans = listing.finished - {unit.id(scoring.key) for unit in units}
     return Plan(
@@ -164,6 +171,14 @@ def plan_of(survey: Survey, mapped: Mapped = map) -> Plan:
         others=tuple(listing.others),
         limit=limit,
     )
+
+
+def in_their_editions(units: list[Unit], editions: Mapping[str, int], scoring_key: str) -> list[Unit]:
+    """Gives each unit its newest edition, by the id of its first."""
+    if not editions:
+        return units
+    firsts = (replace(unit, edition=0) for unit in units)
+    return [replace(first, edition=editions.get(first.id(scoring_key), 0)) for first in firsts]
 
 
 def publication_rules(job: Job) -> PublicationRules:

@@ -1,4 +1,4 @@
-"""A snapshot's predictions, for whoever reads the table: by the manifest's files, never by a listing."""
+"""A snapshot's rows, for whoever reads the table: by the manifest's files, never by a listing."""
 
 import pyarrow as pa
 import pyarrow.dataset as pa_dataset
@@ -11,10 +11,19 @@ def open_predictions(snapshots: Snapshots, manifest: Manifest) -> pa_dataset.Dat
 
     Rows are read when the dataset is. Raises StorageError.
     """
+    return _open(snapshots, manifest, "data")
+
+
+def open_errors(snapshots: Snapshots, manifest: Manifest) -> pa_dataset.Dataset:
+    """Opens the errors of a snapshot, as `open_predictions` its predictions."""
+    return _open(snapshots, manifest, "errors")
+
+
+def _open(snapshots: Snapshots, manifest: Manifest, kind: str) -> pa_dataset.Dataset:
     filesystem, root = snapshots.storage.filesystem(snapshots.table_uri)
     keys = pa.schema([(key, pa.string()) for key in manifest.partition_by])
     return pa_dataset.dataset(
-        [f"{root}/{file.path}" for file in manifest.files if file.kind == "data"],
+        [f"{root}/{file.path}" for file in manifest.files if file.kind == kind],
         filesystem=filesystem,
         format="parquet",
         partitioning=pa_dataset.partitioning(keys, flavor="hive"),
