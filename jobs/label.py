@@ -22,7 +22,7 @@ from pipeline.cluster.connection import cluster_address, is_connected, ray_clust
 from pipeline.config.label import Job, load_job
 from pipeline.errors import ErrorBudgetError
 from pipeline.mapped import Mapped
-from pipeline.planning.new_editions import MAY_PASS, retry, store_editions
+from pipeline.planning.new_editions import PASSING_REASONS, retry, store_editions
 from pipeline.planning.plan import Plan, check_table_writable, plan_of, publication_rules
 from pipeline.planning.survey import Survey, make_survey, unchanged_snapshot
 from pipeline.tables.attempts import remove_marks_of_run
@@ -50,7 +50,7 @@ def label(
         typer.Option(
             "--retry",
             help="Compute documents again that failed: `errors` for those whose reason may pass "
-            f"({', '.join(sorted(MAY_PASS))}), or any other reason by its name, as `rookery errors` lists them.",
+            f"({', '.join(sorted(PASSING_REASONS))}), or any other reason by its name, as `rookery errors` lists them.",
         ),
     ] = None,
     explain: Annotated[
@@ -122,7 +122,7 @@ def _connecting_first(job: Job, stack: contextlib.ExitStack) -> Mapped:
 
 
 def _retried(plan: Plan, reason: str, mapped: Mapped, *, dry_run: bool) -> Plan:
-    reasons = MAY_PASS if reason == "errors" else frozenset({reason})
+    reasons = PASSING_REASONS if reason == "errors" else frozenset({reason})
     again = retry(plan, reasons, mapped)
     label_output.print_retried(sum(a != b for a, b in zip(again.units, plan.units, strict=True)), sorted(reasons))
     if not dry_run:

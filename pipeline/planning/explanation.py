@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from pipeline.corpus.slices import Unit
 from pipeline.corpus.streams import passes, read_pass
-from pipeline.planning.new_editions import MAY_PASS
+from pipeline.planning.new_editions import PASSING_REASONS
 from pipeline.planning.plan import Plan
 from pipeline.tables.predictions import open_errors, open_predictions
 from pipeline.tables.snapshots import Manifest
@@ -80,7 +80,7 @@ def _outlook_of_finished(plan: Plan, row: dict[str, Any], unit: str, reason: str
         decided = row.get("decision_key", plan.task.key) == plan.task.key and row["scoring_key"] == plan.scoring.key
         label = "" if decided else "; its label is decided anew, for its keys have changed"
         return f"is not computed again: unit {unit} has its scores{label}"
-    asked = "errors" if reason in MAY_PASS else reason
+    asked = "errors" if reason in PASSING_REASONS else reason
     return f"stays an error, {reason}, of unit {unit}; `--retry {asked}` computes it again"
 
 

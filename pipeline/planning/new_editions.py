@@ -15,7 +15,7 @@ from pipeline.tables.failures import failures_of_snapshot, transfer_batches
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.publish import is_current
 
-MAY_PASS = frozenset({"process_died"})  # reasons that lie in the machine, and not in the document
+PASSING_REASONS = frozenset({"process_died"})  # reasons that lie in the machine, and not in the document
 ASKED_TOGETHER = 512  # fragments that one call looks into
 
 

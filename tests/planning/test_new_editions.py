@@ -10,7 +10,7 @@ from jobs.label import run_job
 from jobs.sample import CHECKPOINT
 from pipeline.cluster.graph import UnitDone
 from pipeline.config.label import Job, parse_job
-from pipeline.planning.new_editions import MAY_PASS, retry, store_editions
+from pipeline.planning.new_editions import PASSING_REASONS, retry, store_editions
 from pipeline.planning.plan import Plan, make_plan
 from pipeline.schema import fragment_schema
 from pipeline.tables.publish import publish
@@ -55,13 +55,13 @@ def label_again(plan: Plan) -> tuple[list[UnitDone], Manifest]:
 def test_only_what_may_pass_is_computed_again(folder: Path, is_published: bool):
     if is_published:
         assert publish_here(make_plan(job(folder))).counts["errors"] == 2
-    again = retry(make_plan(job(folder)), MAY_PASS)
+    again = retry(make_plan(job(folder)), PASSING_REASONS)
     assert [unit.file.uri.rpartition("/")[2] for _, unit in again.missing] == ["a.jsonl"]
     done, manifest = label_again(again)
     assert (sum(unit.windows for unit in done), sum(unit.taken_over for unit in done)) == (1, 2)
     assert manifest.counts["errors"] == 1
     assert [failure.reason for failure in manifest.failures] == ["empty_text"]
-    assert retry(make_plan(job(folder)), MAY_PASS).missing == []
+    assert retry(make_plan(job(folder)), PASSING_REASONS).missing == []
 
 
 def test_another_reason_is_tried_again_when_it_is_named(folder: Path):
@@ -72,13 +72,13 @@ def test_another_reason_is_tried_again_when_it_is_named(folder: Path):
 
 
 def test_a_plan_writes_nothing(folder: Path):
-    retry(make_plan(job(folder)), MAY_PASS)
+    retry(make_plan(job(folder)), PASSING_REASONS)
     assert make_plan(job(folder)).missing == []
 
 
 def test_what_was_given_up_is_finished_by_any_later_run(folder: Path):
     publish_here(make_plan(job(folder)))
-    store_editions(retry(make_plan(job(folder)), MAY_PASS))
+    store_editions(retry(make_plan(job(folder)), PASSING_REASONS))
     plan = make_plan(job(folder))
     assert len(plan.missing) == 1
     label_here(plan)
