@@ -153,7 +153,7 @@ def _make_true(plan: Plan, started: float, *, dry_run: bool, listing: str) -> Ma
         work = label_missing(plan, run_id)
         plan = plan.cut_streams()
         with label_output.publishing_status(), _listed_by(listing):
-            run = run_record(plan, started)
+            run = run_record(plan, started, work)
             manifest = publish(plan.snapshots, plan.fragments, plan.publication, run, map_on_ray)
     if manifest.run == run:
         label_output.print_summary(plan, manifest, work, time.time() - started, listing)
@@ -225,8 +225,8 @@ def check_checkpoint(plan: Plan) -> None:
     load_classifier(plan.checkpoint, torch.float32)
 
 
-def run_record(plan: Plan, started: float) -> dict[str, Any]:
-    """Makes the manifest's `run`: who, when, with what. All that may differ between two runs that publish the same."""
+def run_record(plan: Plan, started: float, work: LabelledWork) -> dict[str, Any]:
+    """Makes the manifest's `run`: who, when, with what, and what it had to do: two runs that publish the same differ."""
     labelled_at = datetime.fromtimestamp(started, UTC)
     return {
         "run_id": f"{labelled_at:%Y%m%dT%H%M%SZ}-{plan.publication.content[:8]}",
@@ -234,6 +234,13 @@ def run_record(plan: Plan, started: float) -> dict[str, Any]:
         "published_at": datetime.now(UTC).isoformat(timespec="microseconds"),
         "rookery": version("rookery"),
         "job": plan.job.model_dump(mode="json"),
+        "work": {
+            "units": work.units,
+            "documents_computed": work.documents - work.taken_over,
+            "documents_taken_over": work.taken_over,
+            "windows": work.windows,
+            "tokens": work.tokens,
+        },
     }
 
 
