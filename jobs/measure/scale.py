@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, TypeVar
 
+import pyarrow as pa
 import typer
 from rich import box
 from rich.console import Console
@@ -26,6 +27,7 @@ from jobs.sample import CHECKPOINT
 from pipeline.config.label import Job, parse_job
 from pipeline.planning.plan import Plan, make_plan
 from pipeline.planning.survey import make_survey, unchanged_snapshot
+from pipeline.tables.changes import DocumentReader
 from pipeline.tables.group_tallies import GroupTallies, GroupTally
 from pipeline.tables.groups import Group
 from pipeline.tables.last_survey import LastSurvey
@@ -158,6 +160,8 @@ def mapped(function: Callable[[A], B], items: Iterable[A], /) -> Iterator[B]:
         return (unwritten(function, group) for group in items)  # type: ignore[arg-type,misc]
     if isinstance(function, GroupTallies):
         return (uncounted(function, group) for group in items)  # type: ignore[arg-type,misc]
+    if isinstance(function, DocumentReader):
+        return (unread(files) for files in items)  # type: ignore[arg-type,misc]
     return map(function, items)
 
 
@@ -182,6 +186,13 @@ def unwritten(writer: GroupWriter, group: Group) -> list[SnapshotFile]:
     return [
         SnapshotFile(path, "data", "added", dict(group.partition), group.bucket, rows, size, inputs, inputs, labels)
     ]
+
+
+def unread(files: list[SnapshotFile]) -> pa.Table:
+    """Makes up the documents of files that nobody wrote, as a task would read them."""
+    SimulatedStore.world.requests.update(GET=len(files))
+    documents = pa.array(range(sum(file.rows for file in files)), pa.uint64())
+    return pa.table({"id": documents, "content": documents})
 
 
 def real_group() -> str:

@@ -18,10 +18,10 @@ import duckdb
 
 from pipeline.errors import ConfigError
 from pipeline.tables.predictions import open_predictions
+from pipeline.tables.score_histograms import SCORE_BINS
 from pipeline.tables.snapshots import Manifest, Snapshots
 
 FLOOR = 1e-4  # of a bin's share
-SCORE_BINS = 10  # of equal width, from 0 to 1
 EXAMPLES = 3  # ids of each flip
 VERDICTS = {  # what a document's label is, by the column that a table has
     "label": "label",

@@ -27,6 +27,7 @@ from pipeline.identity import digest
 from pipeline.schema import errors_schema, predictions_schema
 from pipeline.tables.hive_paths import partition_path
 from pipeline.tables.repeatable_parquet import parquet_bytes
+from pipeline.tables.score_histograms import score_histograms
 
 LAYOUT_VERSION = 1  # raise it when the same fragments give other bytes
 BUCKET_UNITS = 64  # in a bucket at most: 64,000 documents of 16 kB are 100 MB while they are sorted and encoded
@@ -161,6 +162,8 @@ class GroupFile:
     rows: int
     labels: dict[str, int]
     unlabelled: int
+    scores: dict[str, list[int]]
+    documents_digest: str
 
 
 def build_files(
@@ -212,8 +215,27 @@ def _file(kind: str, bucket: int, rows: pa.Table) -> GroupFile:
     labels, unlabelled = label_counts(rows)
     name = f"part-{bucket:04d}-{sha256[:16]}.parquet"
     return GroupFile(
-        kind=kind, name=name, data=data, sha256=sha256, rows=len(rows), labels=labels, unlabelled=unlabelled
+        kind=kind,
+        name=name,
+        data=data,
+        sha256=sha256,
+        rows=len(rows),
+        labels=labels,
+        unlabelled=unlabelled,
+        scores=score_histograms(rows),
+        documents_digest=documents_digest(rows),
     )
+
+
+def documents_digest(rows: pa.Table) -> str:
+    """Digests ids and contents of a file's rows, in their order, whatever was predicted of them."""
+    digested = hashlib.sha256()
+    for name in ("id", "content_sha256"):
+        if name in rows.schema.names:  # errors have no content
+            values = rows[name].to_pylist()
+            digested.update(np.array([len(value) for value in values], "<i8").tobytes())
+            digested.update("".join(values).encode())
+    return digested.hexdigest()[:32]
 
 
 def label_counts(rows: pa.Table) -> tuple[dict[str, int], int]:

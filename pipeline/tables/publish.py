@@ -3,7 +3,7 @@
 1. group the units; their inputs' digests are the snapshot's content
 2. count documents, failures and duplicate ids; stop if the job's rules forbid them
 3. claim a number; nothing to do if the newest snapshot has this content by now
-4. copy the files whose inputs the parent has, write the others
+4. copy the files whose inputs the parent has, write the others; count what changed since the parent
 5. check rows and files; put the manifest
 
 Steps 2 and 4 touch documents, a group at a time and apart from each other, so `mapped` may spread them over a
@@ -23,11 +23,13 @@ from pipeline.identity import digest
 from pipeline.mapped import Mapped
 from pipeline.schema import described, errors_schema, hive_key, predictions_schema
 from pipeline.storage.objects import TRANSFERS
+from pipeline.tables.changes import count_changes
 from pipeline.tables.failures import total_failures
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.groups import Group, PublishedTask, SourceUnit, TableLayout, build_files
 from pipeline.tables.publication_rules import PublicationRules, Totals, check_rules, count_totals
-from pipeline.tables.snapshots import MANIFEST_VERSION, Manifest, SnapshotFile, Snapshots
+from pipeline.tables.score_histograms import sum_histograms
+from pipeline.tables.snapshots import MANIFEST_VERSION, Changes, Manifest, SnapshotFile, Snapshots
 
 ATTEMPTS = 20  # other runs that may publish while this one does, before it gives up
 COPIED_TOGETHER = 256  # groups whose files are copied by one call: it only waits for the store
@@ -112,7 +114,8 @@ def publish(
         if newest and newest.content == publication.content:
             return newest
         files = _put_files(snapshots, fragments, publication, snapshot, parent, mapped)
-        manifest = _manifest(publication, snapshot, parent, files, totals, run)
+        changes = None if publication.partial else count_changes(snapshots, parent, files, mapped)
+        manifest = _manifest(publication, snapshot, parent, files, totals, changes, run)
         if snapshot > max(snapshots.published(), default=0):
             return snapshots.publish(manifest)
         # a later number became visible meanwhile: publish on top of it, not underneath
@@ -174,6 +177,7 @@ def _manifest(
     parent: Manifest | None,
     files: list[SnapshotFile],
     totals: Totals,
+    changes: Changes | None,
     run: dict[str, Any],
 ) -> Manifest:
     rows: Counter[str] = Counter()
@@ -214,6 +218,8 @@ def _manifest(
         checkpoint=publication.checkpoint | task.facts,
         columns=described([*predictions, *map(hive_key, layout.partition_by)]),
         error_columns=described([*errors_schema(list(layout.carried)), *map(hive_key, layout.partition_by)]),
+        scores=sum_histograms((file.scores for file in files), labels),
+        changes=changes,
     )
 
 
@@ -284,6 +290,8 @@ class GroupWriter:
                     inputs=inputs,
                     labels=file.labels,
                     unlabelled=file.unlabelled,
+                    scores=file.scores,
+                    documents_digest=file.documents_digest,
                 )
             )
         return files

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.errors import ConfigError, ConflictError, HeldBackError
+from pipeline.tables.changes import count_changes
 from pipeline.tables.publish import ATTEMPTS, COPIED_TOGETHER, Copier, Publication
 from pipeline.tables.snapshots import Manifest, SnapshotFile, Snapshots
 
@@ -40,6 +41,7 @@ def roll_back(snapshots: Snapshots, number: int, run: dict[str, Any]) -> Manifes
             parent=latest.snapshot,
             files=files,
             removed=latest.paths_without(files),
+            changes=count_changes(snapshots, latest, files),
             run=wanted.run | run | {ROLLBACK: {"to": number, "undone": _undone(snapshots, wanted)}},
         )
         if snapshot > max(snapshots.published()):  # else one was published meanwhile: on top of it, not underneath

@@ -15,6 +15,7 @@ number, so that two never write into one folder.
 """
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -24,6 +25,7 @@ from pipeline.storage.objects import Storage
 
 MANIFEST_VERSION = 2  # 1 had no checkpoint, columns, failures, and counts of unlabelled and duplicate_ids
 DIGITS = 20
+NUMBERS = re.compile(r"\[\n\s*\d+(?:,\n\s*\d+)*\n\s*\]")  # no text is one: a line's end is escaped in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class SnapshotFile:
     inputs: str
     labels: dict[str, int]
     unlabelled: int = 0
+    scores: dict[str, list[int]] = field(default_factory=dict)  # of each label, documents by SCORE_BINS bins
+    documents_digest: str = ""  # of its ids and contents, whatever was predicted of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +58,25 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Changes:
+    """How many documents a snapshot has that its parent had not, or had with another text; and how many it has lost.
+
+    `unchanged` + `changed` + `added` are its documents, `unchanged` + `changed` + `removed` the parent's.
+    """
+
+    added: int
+    changed: int
+    removed: int
+    unchanged: int
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """One published snapshot. `content` is equal for two snapshots exactly when their files are.
 
     `counts`: documents = predictions + errors; unlabelled, the predictions without a label; duplicate_ids, the ids
     that several documents have; units; source_files. `labels`: how many documents have each, of which one may have
-    several.
+    several. `scores`: these documents by their score for the label, in SCORE_BINS bins; empty where not all files tell.
     """
 
     version: int
@@ -79,6 +96,8 @@ class Manifest:
     checkpoint: dict[str, Any] = field(default_factory=dict)  # where it was, digests, settings
     columns: list[dict[str, str]] = field(default_factory=list)  # of predictions: name, type, meaning
     error_columns: list[dict[str, str]] = field(default_factory=list)
+    scores: dict[str, list[int]] = field(default_factory=dict)
+    changes: Changes | None = None  # None where it is not known, as of a partial snapshot
 
     def paths_without(self, files: Iterable[SnapshotFile]) -> list[str]:
         """Gives the paths of its files whose bytes are in none of `files`: what a snapshot of these has removed."""
@@ -97,11 +116,13 @@ class Manifest:
         tree["counts"] = {"unlabelled": 0, "duplicate_ids": 0} | tree["counts"]
         tree["files"] = [SnapshotFile(**file) for file in tree["files"]]
         tree["failures"] = [Failure(**failure) for failure in tree.get("failures", [])]
+        tree["changes"] = Changes(**tree["changes"]) if tree.get("changes") else None
         return cls(**tree)
 
     def dump(self) -> bytes:
-        """Writes the manifest as JSON."""
-        return json.dumps(asdict(self), indent=1, ensure_ascii=False).encode() + b"\n"
+        """Writes the manifest as JSON, with each list of numbers on one line."""
+        text = json.dumps(asdict(self), indent=1, ensure_ascii=False)
+        return NUMBERS.sub(lambda numbers: "".join(numbers[0].split()), text).encode() + b"\n"
 
 
 @dataclass(frozen=True, slots=True)
