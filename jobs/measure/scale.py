@@ -161,7 +161,7 @@ def mapped(function: Callable[[A], B], items: Iterable[A], /) -> Iterator[B]:
     if isinstance(function, GroupTallies):
         return (uncounted(function, group) for group in items)  # type: ignore[arg-type,misc]
     if isinstance(function, DocumentReader):
-        return (unread(files) for files in items)  # type: ignore[arg-type,misc]
+        return (unread(files) for files in items)  # type: ignore[arg-type]
     return map(function, items)
 
 

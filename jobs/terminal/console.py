@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.corpus.files import Corpus
+from pipeline.tables.snapshots import Manifest
 
 LEFT_OUT_SHOWN = 3
 
@@ -41,6 +42,15 @@ def file_count(count: int) -> str:
 def outcome_count(predictions: int, errors: int) -> str:
     """Writes what became of documents: `99 predictions, 1 error`."""
     return f"{predictions:,} prediction{'' if predictions == 1 else 's'}, {error_count(errors)}"
+
+
+def changed_documents(manifest: Manifest) -> str:
+    """Writes what changed: `3 added, 26 changed, 1 removed, 190 unchanged since snapshot 2`."""
+    changes = manifest.changes
+    if changes is None:
+        return f"not counted against snapshot {manifest.parent}"
+    counts = f"{changes.added:,} added, {changes.changed:,} changed, {changes.removed:,} removed"
+    return f"{counts}, {changes.unchanged:,} unchanged since snapshot {manifest.parent}"
 
 
 def error_count(count: int) -> str:

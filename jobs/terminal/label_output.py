@@ -8,6 +8,7 @@ from rich.text import Text
 
 from jobs.terminal.console import (
     byte_count,
+    changed_documents,
     console,
     corpus_notes,
     file_count,
@@ -119,6 +120,8 @@ def _summary(
     yield "snapshot", f"{manifest.snapshot}{partial}: files: {files}"
     documents = outcome_count(counts["predictions"], counts["errors"])
     yield "documents", f"{counts['documents']:,}: {documents}"
+    if manifest.parent is not None:
+        yield "changes", changed_documents(manifest)  # of the table; what this run did for them is in "this run"
     for number, line in enumerate(failure_lines(manifest.failures)):
         yield "" if number else "errors", line
     if manifest.failures:

@@ -7,11 +7,11 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from jobs.terminal.console import byte_count, console, printable
+from jobs.terminal.console import byte_count, changed_documents, console, printable
 from pipeline.tables.rollback import ROLLBACK
 from pipeline.tables.snapshots import Manifest
 
-LIST_WIDTH = 120  # of the list of snapshots, at least
+LIST_WIDTH = 140  # of the list of snapshots, at least
 
 
 def print_snapshots(table_uri: str, manifests: list[Manifest]) -> None:
@@ -23,6 +23,7 @@ def print_snapshots(table_uri: str, manifests: list[Manifest]) -> None:
         Column("checkpoint", no_wrap=True),
         Column("predictions", justify="right"),
         Column("errors", justify="right"),
+        Column("documents", no_wrap=True),
         Column("files", justify="right"),
         Column("size", justify="right"),
         "",
@@ -31,15 +32,17 @@ def print_snapshots(table_uri: str, manifests: list[Manifest]) -> None:
     for manifest in manifests:
         lines.add_row(
             str(manifest.snapshot),
-            _published(manifest),
-            printable(_checkpoint(manifest)),
+            published_at(manifest),
+            printable(checkpoint_name(manifest)),
             f"{manifest.counts['predictions']:,}",
             f"{manifest.counts['errors']:,}",
+            _changes(manifest),
             _files(manifest),
             byte_count(sum(file.bytes for file in manifest.files)),
             _state(manifest, newest),
         )
     console.print(Text(printable(table_uri), "bold"), soft_wrap=True)
+    console.print("documents and files: + added, ~ changed, − removed since the snapshot before", soft_wrap=True)
     # in a narrow terminal a line goes on in the next row, rather than lose half of its columns
     Console(highlight=False, soft_wrap=True, width=max(LIST_WIDTH, console.width)).print(lines)
 
@@ -57,6 +60,8 @@ def print_rollback(table_uri: str, number: int, before: Manifest | None, manifes
         f"{', '.join(undone)} can still be read, and rolled back to.",
         soft_wrap=True,
     )
+    if manifest.changes:
+        console.print(f"Documents: {changed_documents(manifest)}.", soft_wrap=True)
     console.print(
         "`rookery label` publishes none of that again (exit code 6) as long as this snapshot is the newest, unless its "
         "job says `table.undo_rollback: true`.",
@@ -64,14 +69,24 @@ def print_rollback(table_uri: str, number: int, before: Manifest | None, manifes
     )
 
 
-def _published(manifest: Manifest) -> str:
+def published_at(manifest: Manifest) -> str:
+    """Writes when a snapshot was published, in UTC to the minute; nothing where its manifest does not tell."""
     when = manifest.run.get("published_at")
     return f"{datetime.fromisoformat(when):%Y-%m-%d %H:%M}" if when else ""
 
 
-def _checkpoint(manifest: Manifest) -> str:
+def checkpoint_name(manifest: Manifest) -> str:
+    """Writes the name of a snapshot's checkpoint and the first letters of its weights' digest."""
     uri, digest = manifest.checkpoint.get("uri", ""), manifest.checkpoint.get("weights_digest", "")
     return f"{uri.rstrip('/').rpartition('/')[2]} {digest[:8]}".strip()
+
+
+def _changes(manifest: Manifest) -> str:
+    """Documents added, changed and removed, as signs; nothing where none was, or it is not known."""
+    if manifest.changes is None:
+        return ""
+    counts = {"+": manifest.changes.added, "~": manifest.changes.changed, "−": manifest.changes.removed}
+    return " ".join(f"{sign}{count:,}" for sign, count in counts.items() if count)
 
 
 def _files(manifest: Manifest) -> str:

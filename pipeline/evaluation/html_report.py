@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 
-from jinja2 import Environment
 from markupsafe import Markup
 
 from pipeline.evaluation import charts
+from pipeline.evaluation.html_page import render_page
 from pipeline.evaluation.measure import Evaluation
 from pipeline.evaluation.metrics import LengthMetrics, Metrics, RegressionMetrics
 from pipeline.evaluation.scored_documents import ScoredDocuments
@@ -143,7 +142,4 @@ def _figure(value: float | None) -> str:
 
 
 def _render(heading: Heading, **parts: object) -> str:
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"figure": _figure, "bounds": length_name}
-    template = files("pipeline.evaluation").joinpath("report.html").read_text(encoding="utf-8")
-    return environment.from_string(template).render(heading=heading, **parts)
+    return render_page("report.html", {"figure": _figure, "bounds": length_name}, heading=heading, **parts)

@@ -38,10 +38,10 @@ def table(tmp_path: Path) -> Table:
 
 def test_snapshots_are_listed_with_what_changed(table: Table):
     lines = shown("snapshots", str(table.folder))
-    columns = "snapshot published (UTC) checkpoint predictions errors files size"
+    columns = "snapshot published (UTC) checkpoint predictions errors documents files size"
     assert columns in lines
-    assert " 1 model 3 1 3 +3 " in lines
-    assert " 2 model 4 0 2 +1 −2 " in lines
+    assert " 1 model 3 1 +4 3 +3 " in lines
+    assert " 2 model 4 0 +2 −2 2 +1 −2 " in lines
     assert " kB newest 3 model 2 0 1 " in lines
     assert lines.endswith("partial")
 
@@ -49,6 +49,7 @@ def test_snapshots_are_listed_with_what_changed(table: Table):
 def test_a_rollback_says_what_it_did_and_what_follows(table: Table):
     lines = shown("rollback", str(table.folder), "1")
     assert "Snapshot 4 is snapshot 1 again: 3 predictions, 1 error" in lines
+    assert "Documents: 2 added, 0 changed, 2 removed, 2 unchanged since snapshot 2." in lines
     assert "Nothing was deleted: snapshot 2 can still be read, and rolled back to." in lines
     assert "table.undo_rollback: true" in lines
     assert shown("rollback", str(table.folder), "1").startswith("Nothing to do: snapshot 4, the newest, holds what")
