@@ -13,6 +13,7 @@ from pipeline.evaluation.charts import tag
 
 LEFT, TOP, BELOW = 44, 10, 22
 POINTS_SHOWN = 40  # snapshots up to which each has its point, with its figure
+LARGE = 700  # width above which a small screen scrolls a chart rather than shrink it
 BAR_SHARE = 0.7  # of a snapshot's place
 A = TypeVar("A")
 Values = Sequence[float | None]  # of each snapshot; None where it is not known
@@ -64,9 +65,9 @@ class HistoryAxes:
         if len(self.names) > 1:
             frame.append(_tick(self.names[-1], self.x(len(self.names) - 1), self.bottom + 15, "middle"))
         width, height = LEFT + self.width + 14, self.bottom + BELOW
-        return tag(
-            "svg", *frame, role="img", aria_label=title, viewBox=f"0 0 {width} {height}", width=width, height=height
-        )
+        kind = "large" if width > LARGE else "small"
+        box = f"0 0 {width} {height}"
+        return tag("svg", *frame, role="img", aria_label=title, viewBox=box, width=width, height=height, class_=kind)
 
 
 def line(axes: HistoryAxes, values: Values, told: Sequence[str], top: str, title: str) -> Markup:
@@ -138,7 +139,9 @@ def _joined(points: Iterator[tuple[float, float]] | Sequence[tuple[float, float]
 
 
 def _point(axes: HistoryAxes, snapshot: int, value: float, text: str) -> Markup:
-    return tag("circle", tag("title", text), cx=axes.x(snapshot), cy=axes.y(value), r=3, class_="step")
+    return tag(
+        "circle", tag("title", text), cx=axes.x(snapshot), cy=axes.y(value), r=min(3.0, axes.place / 3), class_="step"
+    )
 
 
 def _tick(text: str, x: float, y: float, anchor: str) -> Markup:

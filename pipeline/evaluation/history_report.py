@@ -94,12 +94,12 @@ def _rank(snapshots: Sequence[SnapshotFigures], label: str) -> tuple[float, str]
     return (-snapshots[-1].share(label), label)
 
 
-def _most_moved(snapshots: Sequence[SnapshotFigures], labels: Sequence[str]) -> tuple[str, float] | None:
-    """The label whose share has changed most from the last snapshot but one, and by how much."""
+def _most_moved(snapshots: Sequence[SnapshotFigures], labels: Sequence[str]) -> tuple[str, float, float] | None:
+    """The label whose share has changed most from the last snapshot but one, and its two shares."""
     if len(snapshots) < 2 or not labels:
         return None
-    changes = [(label, snapshots[-1].share(label) - snapshots[-2].share(label)) for label in labels]
-    return max(changes, key=lambda change: abs(change[1]))
+    shares = [(label, snapshots[-2].share(label), snapshots[-1].share(label)) for label in labels]
+    return max(shares, key=lambda each: abs(each[2] - each[1]))
 
 
 def _notes(snapshots: Sequence[SnapshotFigures], partial: int) -> Iterator[str]:
@@ -187,11 +187,13 @@ def _named(snapshot: SnapshotFigures) -> str:
 
 
 def _rounded_up(value: float) -> float:
-    """The next of 1, 2, 2.5 or 5 times a power of ten; 1 for nothing."""
+    """The next of a few round numbers times a power of ten; 1 for nothing."""
     if not value:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
-    return next(power * step for step in (1, 2, 2.5, 5, 10) if power * step >= value * (1 - 1e-12))
+    return next(
+        power * step for step in (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10) if power * step >= value * (1 - 1e-12)
+    )
 
 
 def compact(value: float) -> str:

@@ -56,6 +56,24 @@ def test_a_rollback_says_what_it_did_and_what_follows(table: Table):
     assert shown("snapshots", str(table.folder)).endswith("newest, 1 again")
 
 
+def test_snapshots_are_drawn_and_written_as_json(table: Table, tmp_path: Path):
+    page, figures = tmp_path / "page.html", tmp_path / "figures.json"
+    shown("snapshots", str(table.folder), "--plot", str(page), "--json", str(figures))
+    text = page.read_text()
+    assert "2 added, 2 removed" in text
+    assert "1 partial snapshot" in text
+    listed = json.loads(figures.read_text())
+    assert [snapshot["snapshot"] for snapshot in listed] == [1, 2, 3]
+    assert [snapshot["changes"] for snapshot in listed] == [
+        {"added": 4, "changed": 0, "removed": 0, "unchanged": 0},
+        {"added": 2, "changed": 0, "removed": 2, "unchanged": 2},
+        None,
+    ]
+    for snapshot in listed:
+        assert {label: sum(bins) for label, bins in snapshot["scores"].items()} == snapshot["labels"]
+        assert not {"files", "removed"} & snapshot.keys()
+
+
 def test_a_folder_that_is_no_table_is_refused(tmp_path: Path):
     for command in (["snapshots", str(tmp_path)], ["rollback", str(tmp_path), "1"]):
         with pytest.raises(ConfigError, match=f"{tmp_path}: has no snapshot"):
