@@ -8,20 +8,23 @@ added or removed. So the figures always add up: unchanged + changed + added are 
 removed those of the parent.
 
 Files that hold the same documents on both sides are not looked at: those that were kept, and those that were written
-anew because of another threshold or checkpoint. Of the others ids and digests are read, as 64 bits each, `mapped`
-over a cluster, and joined in DuckDB on this machine's disk: 10⁹ documents on both sides are 32 GB there. Two of
-n ids have the same 64 bits with a probability of n²/2⁶⁵: of 10⁹, 0.03 pairs are expected.
+anew because of another threshold or checkpoint. Of the others ids and digests are read, `mapped` over a cluster, and
+counted here, of each 64 bits: two of n ids have the same with a probability of n²/2⁶⁵, and of 10⁹, 0.03 pairs are
+expected. Up to 8.4 million documents (134 MB) stay in memory; more are appended to 256 files on this machine's disk by
+the highest 8 bits of their ids, and each file is counted alone. 10⁹ documents on both sides are 32 GB there in files of
+125 MB.
 """
 
+import contextlib
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
-import duckdb
 import numpy as np
-import pyarrow as pa
+import numpy.typing as npt
 import pyarrow.compute as pc
 
 from pipeline.errors import StorageError
@@ -31,18 +34,10 @@ from pipeline.tables.group_tallies import id_digests
 from pipeline.tables.repeatable_parquet import read_parquet
 from pipeline.tables.snapshots import Changes, Manifest, SnapshotFile, Snapshots
 
-LIMITS = {"memory_limit": "2GB", "threads": 4}  # of DuckDB; what memory doesn't hold goes to disk
-COUNTED = """
-    with contents as (
-        select id, content, count_if(is_after) as after, count_if(not is_after) as before
-        from documents group by id, content
-    ), ids as (
-        select id, sum(after) as after, sum(before) as before, sum(least(after, before)) as unchanged
-        from contents group by id
-    )
-    select sum(greatest(after - before, 0)), sum(least(after, before) - unchanged), sum(greatest(before - after, 0))
-    from ids
-"""
+DOCUMENTS_IN_MEMORY = 2**23
+# [N, 2]: digests of id and content, 0 for an error; the lowest bit of the second says of which side a document is
+Documents = npt.NDArray[np.uint64]
+SIDE = np.uint64(1)  # set: the snapshot's; not set: its parent's
 
 
 def count_changes(
@@ -54,14 +49,18 @@ def count_changes(
     """
     documents = sum(file.rows for file in files)
     before, after = _different(parent.files if parent else [], files)
-    counts: tuple[int, int, int] | None = (sum(file.rows for file in after), 0, sum(file.rows for file in before))
+    counts = np.array([sum(file.rows for file in after), 0, sum(file.rows for file in before)])
     if before and after:
         read = DocumentReader(snapshots)
-        with tempfile.TemporaryDirectory() as folder:
-            counts = _joined(Path(folder), *(mapped(read, transfer_batches(some)) for some in (before, after)))
-    if counts is None:
-        return None
-    added, changed, removed = counts
+        with _temporary_folder() as folder:
+            counter = ChangeCounter(folder)
+            for side, some in ((0, before), (1, after)):
+                for found in mapped(read, transfer_batches(some)):
+                    if found is None:
+                        return None
+                    counter.add(found | np.array([0, side], np.uint64))
+            counts = counter.counts()
+    added, changed, removed = counts.tolist()
     return Changes(added=added, changed=changed, removed=removed, unchanged=documents - added - changed)
 
 
@@ -71,22 +70,80 @@ class DocumentReader:
 
     snapshots: Snapshots
 
-    def __call__(self, files: list[SnapshotFile]) -> pa.Table | None:
-        """Gives 64 bits of each document's `id` and of its `content`, null for an error; None if a file is gone."""
+    def __call__(self, files: list[SnapshotFile]) -> Documents | None:
+        """Gives the documents, all as the parent's; None if a file is gone."""
         try:
             blobs = self.snapshots.storage.read_all([self.snapshots.uri(file.path) for file in files])
         except FileNotFoundError:
             return None
-        return pa.concat_tables(_documents(file.kind, blob) for file, blob in zip(files, blobs, strict=True))
+        return np.concatenate([_documents(file.kind, blob) for file, blob in zip(files, blobs, strict=True)])
 
 
-def _documents(kind: str, data: bytes) -> pa.Table:
+class ChangeCounter:
+    """Takes documents of both sides, in any order; tells how many were added, changed and removed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._arrays: list[Documents] = []
+        self._held = 0
+
+    def add(self, documents: Documents) -> None:
+        """Takes some. Raises StorageError where the folder's disk is full."""
+        self._arrays.append(documents)
+        self._held += len(documents)
+        if self._held >= DOCUMENTS_IN_MEMORY:
+            self._spill()
+
+    def counts(self) -> npt.NDArray[np.int64]:
+        """Gives the numbers of documents that were added, changed and removed."""
+        files = sorted(self._folder.iterdir())
+        if not files:
+            return _counted(np.concatenate(self._arrays))
+        self._spill()
+        parts = (np.fromfile(file, np.uint64).reshape(-1, 2) for file in sorted(self._folder.iterdir()))
+        return np.asarray(np.sum([_counted(part) for part in parts], axis=0))
+
+    def _spill(self) -> None:
+        documents = np.concatenate([np.empty((0, 2), np.uint64), *self._arrays])
+        self._arrays, self._held = [], 0
+        numbers = documents[:, 0] >> np.uint64(56)
+        order = np.argsort(numbers, kind="stable")
+        bounds = np.searchsorted(numbers[order], np.arange(257))
+        for number, (start, stop) in enumerate(pairwise(bounds.tolist())):
+            if start < stop:
+                with _explained(), (self._folder / str(number)).open("ab") as file:
+                    file.write(documents[order[start:stop]].tobytes())
+
+
+def _counted(documents: Documents) -> npt.NDArray[np.int64]:
+    ascending = documents[np.lexsort((documents[:, 1], documents[:, 0]))]
+    ids, contents = ascending[:, 0], ascending[:, 1] & ~SIDE
+    is_after = (ascending[:, 1] & SIDE).astype(np.int64)
+    starts = _starts(_differs(ids) | _differs(contents))  # of the documents with one id and one content
+    after = np.add.reduceat(is_after, starts)
+    before = np.add.reduceat(1 - is_after, starts)
+    starts = _starts(_differs(ids[starts]))  # of those with one id
+    after, before, unchanged = (np.add.reduceat(n, starts) for n in (after, before, np.minimum(after, before)))
+    added, removed = np.maximum(after - before, 0), np.maximum(before - after, 0)
+    return np.array([added.sum(), (np.minimum(after, before) - unchanged).sum(), removed.sum()])
+
+
+def _differs(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    """Which differ from the one before; the first one has none."""
+    return np.asarray(values[1:] != values[:-1])
+
+
+def _starts(differs: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    return np.flatnonzero(np.concatenate([[True], differs]))
+
+
+def _documents(kind: str, data: bytes) -> Documents:
     rows = read_parquet(data, ["id", "content_sha256"] if kind == "data" else ["id"])
-    content = pa.nulls(len(rows), pa.uint64())
+    contents = np.zeros(len(rows), np.uint64)
     if kind == "data":
         starts = "".join(pc.utf8_slice_codeunits(rows["content_sha256"], 0, 16).to_pylist())  # 64 bits in hex
-        content = pa.array(np.frombuffer(bytes.fromhex(starts), ">u8").astype(np.uint64))
-    return pa.table({"id": pa.array(id_digests(rows["id"].to_pylist())), "content": content})
+        contents = np.maximum(np.frombuffer(bytes.fromhex(starts), ">u8").astype(np.uint64) & ~SIDE, 2)
+    return np.column_stack([id_digests(rows["id"].to_pylist()), contents])
 
 
 def _different(
@@ -112,23 +169,20 @@ def _contents(file: SnapshotFile) -> str:
     return file.documents_digest or file.sha256  # which an older version did not write
 
 
-def _joined(
-    folder: Path, before: Iterable[pa.Table | None], after: Iterable[pa.Table | None]
-) -> tuple[int, int, int] | None:
-    """How many documents were added, changed and removed; None where a table is missing."""
+@contextlib.contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    with _explained():
+        folder = tempfile.TemporaryDirectory(prefix="rookery-")
+    with folder as path:
+        yield Path(path)
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
     try:
-        with duckdb.connect(folder / "documents.duckdb", config=LIMITS) as connection:
-            connection.execute("create table documents (id ubigint, content ubigint, is_after boolean)")
-            for is_after, tables in ((False, before), (True, after)):
-                for documents in tables:
-                    if documents is None:
-                        return None
-                    connection.register("read", documents)
-                    connection.execute(f"insert into documents select id, content, {is_after} from read")
-            added, changed, removed = connection.execute(COUNTED).fetchall()[0]
-            return int(added), int(changed), int(removed)
-    except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+        yield
+    except OSError as error:
         raise StorageError(
-            f"{folder.parent}: no room to compare the documents with the snapshot before ({error}); make room there, "
-            "or name another folder in TMPDIR, and run again: finished units are kept"
+            f"{tempfile.gettempdir()}: documents can't be compared there ({error}); make room, 16 bytes a document, or "
+            "set TMPDIR, then run again: finished units are kept"
         ) from error
