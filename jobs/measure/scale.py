@@ -27,7 +27,7 @@ from jobs.sample import CHECKPOINT
 from pipeline.config.label import Job, parse_job
 from pipeline.planning.plan import Plan, make_plan
 from pipeline.planning.survey import make_survey, unchanged_snapshot
-from pipeline.tables.changes import DocumentReader, Documents
+from pipeline.tables.changes import ContentDigests, DocumentReader
 from pipeline.tables.group_tallies import GroupTallies, GroupTally
 from pipeline.tables.groups import Group
 from pipeline.tables.last_survey import LastSurvey
@@ -188,7 +188,7 @@ def unwritten(writer: GroupWriter, group: Group) -> list[SnapshotFile]:
     ]
 
 
-def unread(files: list[SnapshotFile]) -> Documents:
+def unread(files: list[SnapshotFile]) -> ContentDigests:
     """Makes up the documents of files that nobody wrote, as a task would read them."""
     SimulatedStore.world.requests.update(GET=len(files))
     ids = np.arange(sum(file.rows for file in files), dtype=np.uint64)

@@ -36,7 +36,7 @@ from pipeline.tables.snapshots import Changes, Manifest, SnapshotFile, Snapshots
 
 DOCUMENTS_IN_MEMORY = 2**23
 # [N, 2]: digests of id and content, 0 for an error; the lowest bit of the second says of which side a document is
-Documents = npt.NDArray[np.uint64]
+ContentDigests = npt.NDArray[np.uint64]
 SIDE = np.uint64(1)  # set: the snapshot's; not set: its parent's
 
 
@@ -70,7 +70,7 @@ class DocumentReader:
 
     snapshots: Snapshots
 
-    def __call__(self, files: list[SnapshotFile]) -> Documents | None:
+    def __call__(self, files: list[SnapshotFile]) -> ContentDigests | None:
         """Gives the documents, all as the parent's; None if a file is gone."""
         try:
             blobs = self.snapshots.storage.read_all([self.snapshots.uri(file.path) for file in files])
@@ -84,10 +84,10 @@ class ChangeCounter:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._arrays: list[Documents] = []
+        self._arrays: list[ContentDigests] = []
         self._held = 0
 
-    def add(self, documents: Documents) -> None:
+    def add(self, documents: ContentDigests) -> None:
         """Takes some. Raises StorageError where the folder's disk is full."""
         self._arrays.append(documents)
         self._held += len(documents)
@@ -115,7 +115,7 @@ class ChangeCounter:
                     file.write(documents[order[start:stop]].tobytes())
 
 
-def _counted(documents: Documents) -> npt.NDArray[np.int64]:
+def _counted(documents: ContentDigests) -> npt.NDArray[np.int64]:
     ascending = documents[np.lexsort((documents[:, 1], documents[:, 0]))]
     ids, contents = ascending[:, 0], ascending[:, 1] & ~SIDE
     is_after = (ascending[:, 1] & SIDE).astype(np.int64)
@@ -137,7 +137,7 @@ def _starts(differs: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
     return np.flatnonzero(np.concatenate([[True], differs]))
 
 
-def _documents(kind: str, data: bytes) -> Documents:
+def _documents(kind: str, data: bytes) -> ContentDigests:
     rows = read_parquet(data, ["id", "content_sha256"] if kind == "data" else ["id"])
     contents = np.zeros(len(rows), np.uint64)
     if kind == "data":

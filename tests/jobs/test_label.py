@@ -139,6 +139,7 @@ def test_only_what_is_new_is_labelled(ray: None, tmp_path: Path, capsys: pytest.
     assert len(now - fragments) == 1
     shown = " ".join(capsys.readouterr().out.split())
     assert "this run 2 documents in 1 unit: 2 predictions, 0 errors; the other 10 were done before" in shown
+    assert "changes 2 added, 0 changed, 0 removed, 10 unchanged since snapshot 1" in shown
 
 
 @pytest.mark.ray

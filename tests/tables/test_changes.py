@@ -128,7 +128,7 @@ def test_only_files_with_other_documents_are_read(corpus: Corpus, monkeypatch: p
     read: list[str] = []
     really = changes.DocumentReader.__call__
 
-    def reading(self: changes.DocumentReader, files: list[SnapshotFile]) -> changes.Documents | None:
+    def reading(self: changes.DocumentReader, files: list[SnapshotFile]) -> changes.ContentDigests | None:
         read.extend(file.path for file in files)
         return really(self, files)
 
