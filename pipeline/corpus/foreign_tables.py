@@ -4,33 +4,13 @@ Beside the rows that hold, such a folder keeps rows that were deleted or replace
 labelled.
 """
 
-import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from pipeline.errors import CorpusError
 from pipeline.storage.listings import Listing, StoredFile
 from pipeline.storage.objects import Storage
-
-# What no other folder has: a part of a path, quick to look for, and the whole with the table's folder as a group.
-TABLE_MARKS = {
-    "Delta": ("/_delta_log/", re.compile(r"(.*?)/_delta_log/.+")),
-    "Iceberg": (
-        "/metadata/",
-        re.compile(r"(.*)/metadata/(?:v\d+|\d{5,}-[^/]+)(?:\.gz)?\.metadata\.json(?:\.gz)?"),
-    ),
-    "Hudi": ("/.hoodie", re.compile(r"(.*?)/\.hoodie(?:/.+|_partition_metadata(?:\..+)?)")),
-    "Paimon": ("/schema/schema-", re.compile(r"(.*)/schema/schema-\d+")),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class ForeignTable:
-    """A folder that is a table of another system."""
-
-    system: str
-    root: str  # URI of its folder
+from pipeline.storage.table_marks import ForeignTable, marked_tables
 
 
 def delta_table(listing: Listing) -> bool:
@@ -57,13 +37,7 @@ def refuse_foreign_tables(storage: Storage, uri: str, listing: Listing) -> None:
 
 
 def _tables(files: Iterable[StoredFile]) -> set[ForeignTable]:
-    return {table for file in files for table in _marked(file.uri)}
-
-
-def _marked(uri: str) -> Iterator[ForeignTable]:
-    for system, (part, mark) in TABLE_MARKS.items():
-        if part in uri and (match := mark.fullmatch(uri)):
-            yield ForeignTable(system, match[1])
+    return {table for file in files for table in marked_tables(file.uri)}
 
 
 def _tables_above(storage: Storage, listing: Listing) -> Iterator[ForeignTable]:
