@@ -32,7 +32,7 @@ from pipeline.storage.hub import fetch_from_hub
 from pipeline.storage.listings import Listing, StoredFile, by_uri
 from pipeline.storage.local import create_local, is_local, list_local, nearest_above, replace_local, stat_local
 from pipeline.storage.patterns import above_wildcards, can_match_below, has_wildcards, matcher
-from pipeline.storage.remote import MAX_SINGLE_PUT, create_remote, list_remote, stat_remote
+from pipeline.storage.remote import MAX_SINGLE_PUT, create_remote, is_file, list_remote, remote_file, stat_remote
 from pipeline.storage.retries import Answer, patiently
 from pipeline.storage.store_errors import explain, explain_writing, raised_by_stores
 
@@ -151,6 +151,18 @@ class Storage:
             names = [info["name"].rstrip("/") for info in below if info["type"] == "directory"]
             return [str(filesystem.unstrip_protocol(name)) for name in names]
         return []
+
+    @_patient
+    def files_in(self, folder: str) -> list[StoredFile]:
+        """Lists the files right below a folder, sorted by URI."""
+        filesystem, path = self._at(folder)
+        files = []
+        with explain(folder), contextlib.suppress(FileNotFoundError):
+            for info in filter(is_file, filesystem.ls(path, detail=True)):
+                with contextlib.suppress(FileNotFoundError):  # gone since
+                    local = is_local(filesystem)
+                    files.append(stat_local(info["name"]) if local else remote_file(filesystem, info["name"], info))
+        return sorted(files, key=lambda file: file.uri)
 
     @_patient
     def stat(self, uri: str) -> StoredFile | None:

@@ -15,12 +15,12 @@ def list_remote(filesystem: Any, path: str) -> dict[str, StoredFile]:
         infos = filesystem.find(path, detail=True)
     except FileNotFoundError as error:
         raise no_bucket(filesystem.unstrip_protocol(path.partition("/")[0])) from error
-    return {path: _remote_file(filesystem, path, info) for path, info in infos.items() if _is_file(info)}
+    return {path: remote_file(filesystem, path, info) for path, info in infos.items() if is_file(info)}
 
 
 def stat_remote(filesystem: Any, path: str) -> StoredFile:
     """Looks at one object. Raises FileNotFoundError."""
-    return _remote_file(filesystem, path, filesystem.info(path))
+    return remote_file(filesystem, path, filesystem.info(path))
 
 
 def create_remote(filesystem: Any, path: str, data: bytes) -> None:
@@ -32,12 +32,14 @@ def create_remote(filesystem: Any, path: str, data: bytes) -> None:
         filesystem.pipe_file(path, data, mode="create")
 
 
-def _is_file(info: dict[str, Any]) -> bool:
+def is_file(info: dict[str, Any]) -> bool:
+    """Tells whether an entry of a listing is an object that somebody wrote."""
     # a zero-byte key that ends in a slash is a folder that some console made
     return info["type"] == "file" and not str(info["name"]).endswith("/")
 
 
-def _remote_file(filesystem: Any, path: str, info: dict[str, Any]) -> StoredFile:
+def remote_file(filesystem: Any, path: str, info: dict[str, Any]) -> StoredFile:
+    """Reads an entry of a listing."""
     size = int(info["size"] or 0)
     etag = info.get("ETag") or info.get("etag") or info.get("version") or info.get("generation")
     moment = info.get("LastModified") or info.get("created") or info.get("mtime") or ""

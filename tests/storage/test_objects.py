@@ -142,6 +142,18 @@ def test_find(store: Store, pattern: str, expected: list[str]):
     assert [file.uri.removeprefix(f"{root}/") for file in storage.find(folder + pattern)] == expected
 
 
+def test_files_right_in_a_folder(store: Store):
+    storage, root = store
+    for name in ("b.txt", "a.txt", "below/c.txt"):
+        storage.put(f"{root}/folder/{name}", name.encode())
+    files = {file.uri: file for file in storage.find(f"{root}/folder")}
+    assert storage.files_in(f"{root}/folder") == [file for uri, file in sorted(files.items()) if "below" not in uri]
+    assert [file.modified > 0 for file in storage.files_in(f"{root}/folder")] == [
+        f.modified > 0 for f in files.values()
+    ][:2]
+    assert storage.files_in(f"{root}/nowhere") == []
+
+
 def test_open_reads_the_planned_version(store: Store):
     storage, folder = store
     storage.put(f"{folder}/a", b"data")
@@ -580,6 +592,7 @@ def test_a_store_that_is_away_for_a_while_is_waited_for(
             "somebody else's": (lambda: storage.put_if_absent(f"{bucket}/c", b"z"), False),
             "copy": (lambda: storage.copy(f"{bucket}/a", f"{bucket}/d"), None),
             "folders_in": (lambda: storage.folders_in(f"{bucket}/none"), []),
+            "files_in": (lambda: storage.files_in(f"{bucket}/none"), []),
             "delete": (lambda: storage.delete(f"{bucket}/d"), None),
         }
         for name, (ask, answer) in asked.items():
