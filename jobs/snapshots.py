@@ -29,7 +29,7 @@ def snapshots(
     manifests = [published.read(number) for number in published.published()]
     if not manifests:
         raise ConfigError(f"{table}: has no snapshot; expected the folder that table.uri of a job names")
-    print_snapshots(table, manifests)
+    print_snapshots(table, manifests, published.vacuumed())
     if plot:
         plot.write_text(_page(table, manifests), encoding="utf-8")
     if json_path:

@@ -14,8 +14,8 @@ from pipeline.tables.snapshots import Manifest
 LIST_WIDTH = 140  # of the list of snapshots, at least
 
 
-def print_snapshots(table_uri: str, manifests: list[Manifest]) -> None:
-    """Prints a line for each snapshot, oldest first; `newest` is what readers see."""
+def print_snapshots(table_uri: str, manifests: list[Manifest], vacuumed: list[int]) -> None:
+    """Prints a line for each snapshot, oldest first; `newest` is what readers see, `vacuumed` ones have no files."""
     newest = max((manifest.snapshot for manifest in manifests if not manifest.partial), default=None)
     lines = Table(
         Column("snapshot", justify="right"),
@@ -39,7 +39,7 @@ def print_snapshots(table_uri: str, manifests: list[Manifest]) -> None:
             _changes(manifest),
             _files(manifest),
             byte_count(sum(file.bytes for file in manifest.files)),
-            _state(manifest, newest),
+            _state(manifest, newest, manifest.snapshot in vacuumed),
         )
     console.print(Text(printable(table_uri), "bold"), soft_wrap=True)
     console.print("documents and files: + added, ~ changed, − removed since the snapshot before", soft_wrap=True)
@@ -95,11 +95,12 @@ def _files(manifest: Manifest) -> str:
     return " ".join([f"{len(manifest.files):,}", *filter(None, changes)])
 
 
-def _state(manifest: Manifest, newest: int | None) -> str:
+def _state(manifest: Manifest, newest: int | None, is_vacuumed: bool) -> str:
     rollback = manifest.run.get(ROLLBACK)
     notes = [
         "newest" if manifest.snapshot == newest else "",
         "partial" if manifest.partial else "",
         f"{rollback['to']} again" if rollback else "",
+        "vacuumed" if is_vacuumed else "",
     ]
     return ", ".join(filter(None, notes))

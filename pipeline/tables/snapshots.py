@@ -4,6 +4,7 @@
     errors/snapshot=<n>/…
     _snapshots/<n>.claim        whose folder data/snapshot=<n> is: put if absent, first
     _snapshots/<n>.json         the manifest: put if absent, last; it makes the snapshot visible
+    _snapshots/<n>.vacuumed     beside the manifest, which stays: the snapshot's files are deleted, see vacuum.py
     _latest.json                a hint, never the truth
 
 Every path in them is relative to the table, so that a table may be copied or moved. Where the corpus, the checkpoint
@@ -26,6 +27,7 @@ from pipeline.storage.objects import Storage
 MANIFEST_VERSION = 2  # 1 had no checkpoint, columns, failures, and counts of unlabelled and duplicate_ids
 DIGITS = 20
 NUMBERS = re.compile(r"\[\n\s*\d+(?:,\n\s*\d+)*\n\s*\]")  # no text is one: a line's end is escaped in it
+VACUUMED = ".vacuumed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,22 +147,44 @@ class Snapshots:
         return f"{kind}/snapshot={_padded(snapshot)}/"
 
     def published(self) -> list[int]:
-        """Lists the numbers of the visible snapshots, ascending."""
-        return self._numbers(".json")
+        """Lists the numbers of the visible snapshots, ascending; vacuumed ones, of which the manifest is left, too."""
+        return _numbers(self._names(), ".json")
+
+    def vacuumed(self) -> list[int]:
+        """Lists the numbers of the snapshots whose files are deleted, ascending."""
+        return _numbers(self._names(), VACUUMED)
+
+    def mark_vacuumed(self, snapshot: int, note: dict[str, Any]) -> None:
+        """Says for good that a snapshot's files are deleted, before they are; `note`: when, `vacuumed_at`, by what."""
+        self.storage.put_if_absent(self._vacuumed_uri(snapshot), json.dumps(note, indent=1).encode() + b"\n")
 
     def read(self, snapshot: int) -> Manifest:
         """Reads a manifest. Raises FileNotFoundError, or ConfigError for one of a newer version."""
         return Manifest.parse(self.storage.read(self.manifest_uri(snapshot)))
 
     def find(self, snapshot: int | None = None) -> Manifest | None:
-        """Reads a snapshot by its number, or the newest complete one; None if there is none."""
+        """Reads a snapshot by its number, or the newest complete one; None if there is none.
+
+        Raises ConfigError for one that was vacuumed.
+        """
         if snapshot is None:
             return self.latest()
-        return self.read(snapshot) if snapshot in self.published() else None
+        names = self._names()
+        if snapshot in _numbers(names, VACUUMED):
+            when = json.loads(self.storage.read(self._vacuumed_uri(snapshot)))["vacuumed_at"]
+            raise ConfigError(
+                f"{self.table_uri}: snapshot {snapshot} was vacuumed at {when}: its files are deleted, its manifest "
+                "alone is left; choose another one: `rookery snapshots` lists them"
+            )
+        return self.read(snapshot) if snapshot in _numbers(names, ".json") else None
 
     def latest(self, *, partial: bool = False) -> Manifest | None:
-        """Reads the newest complete snapshot, or the newest partial one; None if there is none."""
-        for snapshot in reversed(self.published()):
+        """Reads the newest snapshot that is complete, or partial, and not vacuumed; None if there is none."""
+        names = self._names()
+        gone = {*_numbers(names, VACUUMED)}
+        for snapshot in reversed(_numbers(names, ".json")):
+            if snapshot in gone:
+                continue
             manifest = self.read(snapshot)
             if manifest.partial == partial:
                 return manifest
@@ -169,7 +193,7 @@ class Snapshots:
     def claim(self, content: str) -> int:
         """Claims the number under which this content is to be published, and whose folder only it may write."""
         newest = max(self.published(), default=0)
-        claims = [n for n in self._numbers(".claim") if n > newest]
+        claims = [n for n in _numbers(self._names(), ".claim") if n > newest]
         for snapshot in claims:
             if self.storage.read(self._claim_uri(snapshot)) == content.encode():
                 return snapshot
@@ -233,10 +257,16 @@ class Snapshots:
     def _claim_uri(self, snapshot: int) -> str:
         return self.uri(f"_snapshots/{_padded(snapshot)}.claim")
 
-    def _numbers(self, ending: str) -> list[int]:
-        files = self.storage.find(self.uri("_snapshots"))
-        stems = [file.uri.rpartition("/")[2].removesuffix(ending) for file in files if file.uri.endswith(ending)]
-        return sorted(int(stem) for stem in stems if stem.isdigit() and len(stem) == DIGITS)
+    def _vacuumed_uri(self, snapshot: int) -> str:
+        return self.uri(f"_snapshots/{_padded(snapshot)}{VACUUMED}")
+
+    def _names(self) -> list[str]:
+        return [file.uri.rpartition("/")[2] for file in self.storage.find(self.uri("_snapshots"))]
+
+
+def _numbers(names: list[str], ending: str) -> list[int]:
+    stems = [name.removesuffix(ending) for name in names if name.endswith(ending)]
+    return sorted(int(stem) for stem in stems if stem.isdigit() and len(stem) == DIGITS)
 
 
 def _manifest_path(snapshot: int) -> str:
