@@ -1,0 +1,213 @@
+"""Deletes what nothing in a table needs: in two phases, so that a run or a reader that is at work is never hurt.
+
+    _vacuum/unreachable.parquet   what nothing needs, and since when it is listed here
+    _vacuum/clock                 put anew at the start: its time is the store's own
+    _vacuum/records/<id>.json     what a vacuum has deleted: counts and bytes by kind, no name of an object
+
+The first vacuum that finds an object unreachable lists it. One that comes at least `grace_days` later deletes it, if
+all that time nobody has written it anew and nothing needs it now. Both phases are one command, so that a vacuum every
+night lists what is new and deletes what was listed a week before.
+
+Killed between any two deletes, the next vacuum goes on: the list still holds the rest. Before the first file of a
+snapshot goes, a note beside its manifest says so, for `find` to refuse it; before the first fragment of a scoring key
+goes, its index does, which may name that fragment.
+"""
+
+import contextlib
+import json
+import secrets
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.errors import ConfigError
+from pipeline.storage.objects import TRANSFERS
+from pipeline.tables.object_names import object_name
+from pipeline.tables.reachability import DAY_SECONDS, Needs, NeedsReader, Retention
+from pipeline.tables.repeatable_parquet import parquet_bytes, read_parquet
+from pipeline.tables.snapshots import Snapshots
+from pipeline.tables.unreachable import Amount, Findings, find_unreachable
+
+LIST = "_vacuum/unreachable.parquet"
+CLOCK = "_vacuum/clock"
+DELETED_TOGETHER = 1024  # objects, between two looks at what is needed
+DELETED_FIRST, DELETED_LAST = "index", "claims"
+KEY_AT = slice(7, 23)  # of a path below _units/ or _index/
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What a vacuum has found. `marked`: the unreachable objects, with `since`, when each was listed first."""
+
+    needs: Needs
+    findings: Findings
+    marked: pa.Table
+
+    @property
+    def due(self) -> pa.Table:
+        """Those that may go now: listed, and not written anew, for the time of grace; and the index of what goes."""
+        start = self.needs.now - self.needs.retention.grace_days * DAY_SECONDS
+        is_due = pc.and_(pc.less_equal(self.marked["since"], start), pc.less_equal(self.marked["modified"], start))
+        kinds, keys = self.marked["kind"], pc.utf8_slice_codeunits(self.marked["path"], KEY_AT.start, KEY_AT.stop)
+        going = pc.filter(keys, pc.and_(is_due, pc.equal(kinds, "fragments"))).combine_chunks()
+        is_its_index = pc.and_(pc.equal(kinds, "index"), pc.is_in(keys, value_set=going))
+        return self.marked.filter(pc.or_(is_due, is_its_index))
+
+
+@dataclass(slots=True)
+class Deleted:
+    """What a vacuum has deleted: by kind, and the numbers of the snapshots whose files went."""
+
+    amounts: dict[str, Amount] = field(default_factory=lambda: defaultdict(Amount))
+    snapshots: list[int] = field(default_factory=list)
+
+
+def amounts_by_kind(rows: pa.Table) -> dict[str, Amount]:
+    """Counts unreachable objects, and their bytes, by kind."""
+    sums = rows.group_by("kind").aggregate([([], "count_all"), ("bytes", "sum")]).sort_by("kind").to_pylist()
+    return {row["kind"]: Amount(row["count_all"], row["bytes_sum"]) for row in sums}
+
+
+def review(snapshots: Snapshots, retention: Retention) -> Review:
+    """Looks at what a vacuum would do now, and writes nothing. Raises as `vacuum`."""
+    _check_table(snapshots)
+    return _reviewed(snapshots, NeedsReader(snapshots, retention), time.time())
+
+
+def vacuum(snapshots: Snapshots, retention: Retention, tell: Callable[[str], None]) -> tuple[Review, Deleted]:
+    """Lists what nothing needs, and deletes what was listed long enough ago. `tell`: is told how far it is.
+
+    Raises:
+        ConfigError: nothing was published there, a needed file is missing, or another table lies inside or around.
+        StorageError: the store failed; run again.
+        AccessError: the store refuses to delete.
+    """
+    _check_table(snapshots)
+    reader = NeedsReader(snapshots, retention)
+    found = _reviewed(snapshots, reader, _store_s_now(snapshots))
+    due = found.due
+    _put_list(snapshots, found.marked)
+    deleted = Deleted()
+    if len(due):
+        with _recorded(snapshots, found.needs, due, deleted) as (record, put_record):
+            for part in _in_order(due):
+                tell(f"{sum(a.objects for a in deleted.amounts.values()):,} of {len(due):,} objects deleted")
+                _delete(snapshots, reader.read(found.needs.now), part, deleted, record)
+                put_record()
+        gone = pc.is_in(found.marked["path"], value_set=due["path"].combine_chunks())
+        _put_list(snapshots, found.marked.filter(pc.invert(gone)))
+    return found, deleted
+
+
+def _check_table(snapshots: Snapshots) -> None:
+    if snapshots.latest() is None:
+        raise ConfigError(
+            f"{snapshots.table_uri}: has no snapshot; expected the folder that table.uri of a job names. Nothing was "
+            "deleted"
+        )
+
+
+def _reviewed(snapshots: Snapshots, reader: NeedsReader, now: float) -> Review:
+    needs = reader.read(now)
+    findings = find_unreachable(snapshots, needs)
+    listed = _listed(snapshots).rename_columns(["path", "since"])
+    marked = findings.unreachable.join(listed, "path", join_type="left outer").sort_by("path")
+    since = pc.fill_null(marked["since"], now)
+    return Review(needs, findings, marked.set_column(marked.schema.names.index("since"), "since", since))
+
+
+def _store_s_now(snapshots: Snapshots) -> float:
+    """The store's own clock, as all times of objects are: a machine's may be wrong by days."""
+    uri = snapshots.uri(CLOCK)
+    snapshots.storage.put(uri, b"")
+    clock = snapshots.storage.stat(uri)
+    return clock.modified if clock and clock.modified else time.time()
+
+
+def _listed(snapshots: Snapshots) -> pa.Table:
+    """Reads paths and times of the list of an earlier vacuum."""
+    try:
+        listed = read_parquet(snapshots.storage.read(snapshots.uri(LIST)), ["path", "since"])
+    except FileNotFoundError:
+        return pa.table({"path": pa.array([], pa.string()), "since": pa.array([], pa.float64())})
+    seconds = pc.divide(listed["since"].cast(pa.timestamp("us")).cast(pa.int64()).cast(pa.float64()), 1e6)
+    return listed.select(["path"]).append_column("since", seconds)
+
+
+def _put_list(snapshots: Snapshots, marked: pa.Table) -> None:
+    # as a time that people can read, and never earlier than it was
+    since = pc.ceil(pc.multiply(marked["since"], 1e6)).cast(pa.int64()).cast(pa.timestamp("us", "UTC"))
+    listed = marked.select(["path", "kind", "bytes"]).append_column("since", since)
+    snapshots.storage.put(snapshots.uri(LIST), parquet_bytes(listed))
+
+
+def _in_order(due: pa.Table) -> Iterator[pa.Table]:
+    kinds = due["kind"]
+    last = pc.if_else(pc.equal(kinds, DELETED_LAST), 2, 1)
+    due = due.append_column("rank", pc.if_else(pc.equal(kinds, DELETED_FIRST), 0, last))
+    due = due.sort_by([("rank", "ascending"), ("path", "ascending")])
+    return (due.slice(start, DELETED_TOGETHER) for start in range(0, len(due), DELETED_TOGETHER))
+
+
+def _delete(snapshots: Snapshots, needs: Needs, part: pa.Table, deleted: Deleted, record: str) -> None:
+    """Deletes those objects of a part that nothing needs by now. `record`: the path of what says so."""
+    going = []
+    for row in part.to_pylist():
+        name = object_name(row["path"])
+        assert name is not None  # it was listed under its kind
+        if needs.reason(name, row["modified"]) is None:
+            going.append((name, row))
+    note = {"vacuumed_at": _moment(needs.now), "record": record}
+    for number in sorted({name.snapshot for name, _ in going if name.snapshot in needs.given_up} - {None}):
+        snapshots.mark_vacuumed(number, note)
+        deleted.snapshots.append(number)
+
+    def delete(path: str) -> bool:
+        with contextlib.suppress(FileNotFoundError):  # a vacuum at the same time was first
+            snapshots.storage.delete(snapshots.uri(path))
+            return True
+        return False
+
+    with ThreadPoolExecutor(TRANSFERS) as pool:
+        went = list(pool.map(delete, [row["path"] for _, row in going]))
+    for (name, row), is_gone in zip(going, went, strict=True):
+        if is_gone:
+            deleted.amounts[name.kind] = deleted.amounts[name.kind].plus(1, row["bytes"])
+
+
+@contextlib.contextmanager
+def _recorded(
+    snapshots: Snapshots, needs: Needs, due: pa.Table, deleted: Deleted
+) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Writes what went, and at the end that this was all; gives the record's path, and what writes it meanwhile."""
+    began = datetime.fromtimestamp(needs.now, UTC)
+    path = f"_vacuum/records/{began:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}.json"
+    record: dict[str, Any] = {
+        "began_at": _moment(needs.now),
+        "ended_at": None,
+        "rookery": version("rookery"),
+        "retention": asdict(needs.retention),
+        "due": {kind: amount._asdict() for kind, amount in amounts_by_kind(due).items()},
+    }
+
+    def put() -> None:
+        amounts = {kind: amount._asdict() for kind, amount in sorted(deleted.amounts.items())}
+        tree = record | {"deleted": amounts, "vacuumed_snapshots": sorted(deleted.snapshots)}
+        snapshots.storage.put(snapshots.uri(path), json.dumps(tree, indent=1).encode() + b"\n")
+
+    put()
+    yield path, put
+    record["ended_at"] = datetime.now(UTC).isoformat(timespec="seconds")
+    put()
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
