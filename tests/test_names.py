@@ -24,6 +24,7 @@ SEVERAL_MODULES = {
     "errors": "the command that lists documents without a prediction, and the exceptions",
     "rollback": "a command, and what it does to a table",
     "snapshots": "the command that lists them, and a table's versions",
+    "vacuum": "a command, and what it does to a table",
     "memory": "the command that measures it, and what a computation needs of it",
 }
 

@@ -316,6 +316,7 @@ def test_the_command_line_names_what_is_wrong(tmp_path: Path):
         "snapshots table",
         "compare table table",
         "rollback table 1",
+        "vacuum table --delete",
         "version",
     ],
 )
