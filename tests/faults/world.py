@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 import zstandard
 
 from jobs.sample import CHECKPOINT, CORPUS
+from pipeline.tables.object_names import object_name
 from tests.faults.judge import Reader, Table
 from tests.processes import on_ray
 from tests.s3 import S3Server
@@ -195,8 +196,9 @@ class Target:
         return Reader(self.table, [self.world.ids])
 
     def judge(self) -> None:
-        """The table is what an undisturbed run gives."""
+        """The table is what an undisturbed run gives, and nothing of it has a name that a vacuum wouldn't know."""
         assert self.table.published() == self.world.expected
+        assert [name for name in self.table.names("") if object_name(name) is None] == []
 
 
 @dataclass

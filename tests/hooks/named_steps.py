@@ -1,8 +1,8 @@
 """What happens to a process at a named step of its work with storage.
 
-FAULTS is a JSON list of {"when": before|after, "call": put_if_absent|put|copy|open, "object": a pattern of its URI,
-"count": n, "do": kill|wait, "marker": a path, "in": a pattern of the process's command}. At the n-th such call of a
-process, and in one process only (the marker's file is made by one), the process kills itself or waits for the file
+FAULTS is a JSON list of {"when": before|after, "call": put_if_absent|put|copy|delete|open, "object": a pattern of its
+URI, "count": n, "do": kill|wait, "marker": a path, "in": a pattern of the process's command}. At the n-th such call of
+a process, and in one process only (the marker's file is made by one), the process kills itself or waits for the file
 `<marker>.go`. FAULTS_LOG: where calls are written down, and that an isolated process is started. FAULTS_PATIENCE:
 seconds after which a silent S3 request is given up, because the product's minutes are long in a test.
 """
@@ -83,7 +83,7 @@ def hooked_open(function):
 
 
 def hook(storage):
-    for call in ("put_if_absent", "put", "copy"):
+    for call in ("put_if_absent", "put", "copy", "delete"):
         setattr(storage.Storage, call, hooked(call, getattr(storage.Storage, call)))
     storage.Storage.open = hooked_open(storage.Storage.open)
 

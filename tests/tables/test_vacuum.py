@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.config.label import StorageSettings
 from pipeline.errors import ConfigError, StorageError
 from pipeline.schema import DOCUMENT_LOGITS
 from pipeline.storage.objects import Storage
@@ -27,7 +26,6 @@ from pipeline.tables.reachability import DAY_SECONDS, Retention
 from pipeline.tables.rollback import roll_back
 from pipeline.tables.snapshots import Snapshots
 from pipeline.tables.vacuum import LIST, Deleted, Review, review, vacuum
-from tests.s3 import S3Server
 from tests.tables.test_publish import DECISION, Table, tree
 
 OLD_KEY, NEW_KEY = "a" * 16, "b" * 16
@@ -480,24 +478,3 @@ def test_what_becomes_needed_while_it_deletes_stays(table: KeyTable, monkeypatch
 
     vacuum(table.snapshots, KEPT, beat)
     assert old_fragments(table) == fragments
-
-
-@pytest.mark.s3
-def test_on_a_real_store(s3: S3Server, tmp_path: Path):
-    """Versions, times and names there are not those of a disk; no days go by, so none are waited for."""
-    local = months(tmp_path / "table")
-    for path in STAYING.split():
-        local.put(path)
-    shutil.rmtree(local.folder / f"_units/{OLD_KEY}/runs")  # a beat that is put there now would be of a run at work
-    bucket = s3.new_bucket()
-    s3.filesystem().put(f"{local.folder}/", f"{bucket}/tables/topics", recursive=True)
-    storage = Storage(StorageSettings(endpoint_url=s3.endpoint))
-    snapshots = Snapshots(storage, f"s3://{bucket}/tables/topics")
-    at_once = Retention(snapshots=2, days=0, grace_days=0)
-    time.sleep(1.1)  # its clock, asked for one object, tells whole seconds
-    found, _ = vacuum(snapshots, at_once, lambda _: None)
-    here = vacuum(local.snapshots, at_once, lambda _: None)[0]
-    assert found.marked["path"].to_pylist() == here.marked["path"].to_pylist()
-    assert found.findings.unknown == here.findings.unknown
-    left = {file.uri.removeprefix(f"s3://{bucket}/tables/topics/") for file in storage.find(snapshots.table_uri)}
-    assert {path for path in left if not path.startswith("_vacuum/")} == objects(local)
