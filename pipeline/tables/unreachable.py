@@ -84,7 +84,7 @@ def find_unreachable(snapshots: Snapshots, needs: Needs) -> Findings:
         for part in pool.map(find, folders.values()):
             found.add(part)
             unreachable.append(part.unreachable)
-    found.unreachable = pa.concat_tables(unreachable)
+    found.unreachable = pa.concat_tables(unreachable).sort_by("path")
     return found
 
 

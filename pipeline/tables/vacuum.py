@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
@@ -30,7 +31,7 @@ import pyarrow.compute as pc
 
 from pipeline.errors import ConfigError
 from pipeline.storage.objects import TRANSFERS
-from pipeline.tables.object_names import object_name
+from pipeline.tables.object_names import PATTERNS, ObjectName, object_name
 from pipeline.tables.reachability import DAY_SECONDS, Needs, NeedsReader, Retention
 from pipeline.tables.repeatable_parquet import parquet_bytes, read_parquet
 from pipeline.tables.snapshots import Snapshots
@@ -39,11 +40,12 @@ from pipeline.tables.unreachable import Amount, Findings, find_unreachable
 LIST = "_vacuum/unreachable.parquet"
 CLOCK = "_vacuum/clock"
 DELETED_TOGETHER = 1024  # objects, between two looks at what is needed
-DELETED_FIRST, DELETED_LAST = "index", "claims"
+ENDS = DELETED_FIRST, DELETED_LAST = "index", "claims"
+_Row = tuple[ObjectName, dict[str, Any]]  # of the unreachable objects
 KEY_AT = slice(7, 23)  # of a path below _units/ or _index/
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Review:
     """What a vacuum has found. `marked`: the unreachable objects, with `since`, when each was listed first."""
 
@@ -51,7 +53,7 @@ class Review:
     findings: Findings
     marked: pa.Table
 
-    @property
+    @cached_property
     def due(self) -> pa.Table:
         """Those that may go now: listed, and not written anew, for the time of grace; and the index of what goes."""
         start = self.needs.now - self.needs.retention.grace_days * DAY_SECONDS
@@ -95,15 +97,11 @@ def vacuum(snapshots: Snapshots, retention: Retention, tell: Callable[[str], Non
     found = _reviewed(snapshots, reader, _store_s_now(snapshots))
     due = found.due
     _put_list(snapshots, found.marked)
-    deleted = Deleted()
-    if len(due):
-        with _recorded(snapshots, found.needs, due, deleted) as (record, put_record):
-            for part in _in_order(due):
-                tell(f"{sum(a.objects for a in deleted.amounts.values()):,} of {len(due):,} objects deleted")
-                _delete(snapshots, reader.read(found.needs.now), part, deleted, record)
-                put_record()
-        gone = pc.is_in(found.marked["path"], value_set=due["path"].combine_chunks())
-        _put_list(snapshots, found.marked.filter(pc.invert(gone)))
+    if not len(due):
+        return found, Deleted()
+    deleted = _Sweep(snapshots, found).run(reader, tell)
+    gone = pc.is_in(found.marked["path"], value_set=due["path"].combine_chunks())
+    _put_list(snapshots, found.marked.filter(pc.invert(gone)))
     return found, deleted
 
 
@@ -118,10 +116,10 @@ def _check_table(snapshots: Snapshots) -> None:
 def _reviewed(snapshots: Snapshots, reader: NeedsReader, now: float) -> Review:
     needs = reader.read(now)
     findings = find_unreachable(snapshots, needs)
-    listed = _listed(snapshots).rename_columns(["path", "since"])
-    marked = findings.unreachable.join(listed, "path", join_type="left outer").sort_by("path")
-    since = pc.fill_null(marked["since"], now)
-    return Review(needs, findings, marked.set_column(marked.schema.names.index("since"), "since", since))
+    listed = _listed(snapshots)
+    place = pc.index_in(findings.unreachable["path"], value_set=listed["path"].combine_chunks())
+    since = pc.fill_null(listed["since"].combine_chunks().take(place), now)
+    return Review(needs, findings, findings.unreachable.append_column("since", since))
 
 
 def _store_s_now(snapshots: Snapshots) -> float:
@@ -150,63 +148,70 @@ def _put_list(snapshots: Snapshots, marked: pa.Table) -> None:
 
 
 def _in_order(due: pa.Table) -> Iterator[pa.Table]:
-    kinds = due["kind"]
-    last = pc.if_else(pc.equal(kinds, DELETED_LAST), 2, 1)
-    due = due.append_column("rank", pc.if_else(pc.equal(kinds, DELETED_FIRST), 0, last))
-    due = due.sort_by([("rank", "ascending"), ("path", "ascending")])
-    return (due.slice(start, DELETED_TOGETHER) for start in range(0, len(due), DELETED_TOGETHER))
+    for kinds in ([DELETED_FIRST], [kind for kind in PATTERNS if kind not in ENDS], [DELETED_LAST]):
+        some = due.filter(pc.is_in(due["kind"], value_set=pa.array(kinds)))
+        yield from (some.slice(start, DELETED_TOGETHER) for start in range(0, len(some), DELETED_TOGETHER))
 
 
-def _delete(snapshots: Snapshots, needs: Needs, part: pa.Table, deleted: Deleted, record: str) -> None:
-    """Deletes those objects of a part that nothing needs by now. `record`: the path of what says so."""
-    going = []
+class _Sweep:
+    """Deletes what is due, and writes down what went as it goes."""
+
+    def __init__(self, snapshots: Snapshots, found: Review) -> None:
+        self._snapshots = snapshots
+        self._due = found.due
+        self._deleted = Deleted()
+        self._now = found.needs.now
+        began = datetime.fromtimestamp(self._now, UTC)
+        self._path = f"_vacuum/records/{began:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}.json"
+        self._record: dict[str, Any] = {
+            "began_at": _moment(self._now),
+            "ended_at": None,
+            "rookery": version("rookery"),
+            "retention": asdict(found.needs.retention),
+            "due": {kind: amount._asdict() for kind, amount in amounts_by_kind(self._due).items()},
+        }
+
+    def run(self, reader: NeedsReader, tell: Callable[[str], None]) -> Deleted:
+        """Deletes part by part what nothing needs when it is its turn."""
+        self._put_record()
+        with ThreadPoolExecutor(TRANSFERS) as pool:
+            for part in _in_order(self._due):
+                objects = sum(amount.objects for amount in self._deleted.amounts.values())
+                tell(f"{objects:,} of {len(self._due):,} objects deleted")
+                needs = reader.read(self._now)
+                going = list(_still_unneeded(part, needs))
+                self._mark_snapshots(going, needs)
+                for (name, row), is_gone in zip(going, pool.map(self._delete, going), strict=True):
+                    if is_gone:
+                        self._deleted.amounts[name.kind] = self._deleted.amounts[name.kind].plus(1, row["bytes"])
+                self._put_record()
+        self._record["ended_at"] = _moment(time.time())
+        self._put_record()
+        return self._deleted
+
+    def _mark_snapshots(self, going: list[_Row], needs: Needs) -> None:
+        for number in sorted({name.snapshot for name, _ in going if name.snapshot in needs.given_up} - {None}):
+            self._snapshots.mark_vacuumed(number, {"vacuumed_at": _moment(self._now), "record": self._path})
+            self._deleted.snapshots.append(number)
+
+    def _delete(self, named: _Row) -> bool:
+        with contextlib.suppress(FileNotFoundError):  # a vacuum at the same time was first
+            self._snapshots.storage.delete(self._snapshots.uri(named[1]["path"]))
+            return True
+        return False
+
+    def _put_record(self) -> None:
+        amounts = {kind: amount._asdict() for kind, amount in sorted(self._deleted.amounts.items())}
+        tree = self._record | {"deleted": amounts, "vacuumed_snapshots": sorted(self._deleted.snapshots)}
+        self._snapshots.storage.put(self._snapshots.uri(self._path), json.dumps(tree, indent=1).encode() + b"\n")
+
+
+def _still_unneeded(part: pa.Table, needs: Needs) -> Iterator[_Row]:
     for row in part.to_pylist():
         name = object_name(row["path"])
         assert name is not None  # it was listed under its kind
         if needs.reason(name, row["modified"]) is None:
-            going.append((name, row))
-    note = {"vacuumed_at": _moment(needs.now), "record": record}
-    for number in sorted({name.snapshot for name, _ in going if name.snapshot in needs.given_up} - {None}):
-        snapshots.mark_vacuumed(number, note)
-        deleted.snapshots.append(number)
-
-    def delete(path: str) -> bool:
-        with contextlib.suppress(FileNotFoundError):  # a vacuum at the same time was first
-            snapshots.storage.delete(snapshots.uri(path))
-            return True
-        return False
-
-    with ThreadPoolExecutor(TRANSFERS) as pool:
-        went = list(pool.map(delete, [row["path"] for _, row in going]))
-    for (name, row), is_gone in zip(going, went, strict=True):
-        if is_gone:
-            deleted.amounts[name.kind] = deleted.amounts[name.kind].plus(1, row["bytes"])
-
-
-@contextlib.contextmanager
-def _recorded(
-    snapshots: Snapshots, needs: Needs, due: pa.Table, deleted: Deleted
-) -> Iterator[tuple[str, Callable[[], None]]]:
-    """Writes what went, and at the end that this was all; gives the record's path, and what writes it meanwhile."""
-    began = datetime.fromtimestamp(needs.now, UTC)
-    path = f"_vacuum/records/{began:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}.json"
-    record: dict[str, Any] = {
-        "began_at": _moment(needs.now),
-        "ended_at": None,
-        "rookery": version("rookery"),
-        "retention": asdict(needs.retention),
-        "due": {kind: amount._asdict() for kind, amount in amounts_by_kind(due).items()},
-    }
-
-    def put() -> None:
-        amounts = {kind: amount._asdict() for kind, amount in sorted(deleted.amounts.items())}
-        tree = record | {"deleted": amounts, "vacuumed_snapshots": sorted(deleted.snapshots)}
-        snapshots.storage.put(snapshots.uri(path), json.dumps(tree, indent=1).encode() + b"\n")
-
-    put()
-    yield path, put
-    record["ended_at"] = datetime.now(UTC).isoformat(timespec="seconds")
-    put()
+            yield name, row
 
 
 def _moment(seconds: float) -> str:
