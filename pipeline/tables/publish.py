@@ -2,7 +2,7 @@
 
 1. group the units; their inputs' digests are the snapshot's content
 2. count documents, failures and duplicate ids; stop if the job's rules forbid them
-3. claim a number; nothing to do if the newest snapshot has this content by now
+3. claim a number; nothing to do if the newest snapshot has this content by now; say which units it is made of
 4. copy the files whose inputs the parent has, write the others; count what changed since the parent
 5. check rows and files; put the manifest
 
@@ -29,6 +29,7 @@ from pipeline.tables.fragments import Fragments
 from pipeline.tables.groups import Group, PublishedTask, SourceUnit, TableLayout, build_files
 from pipeline.tables.publication_rules import PublicationRules, Totals, check_rules, count_totals
 from pipeline.tables.score_histograms import sum_histograms
+from pipeline.tables.snapshot_units import write_units
 from pipeline.tables.snapshots import MANIFEST_VERSION, Changes, Manifest, SnapshotFile, Snapshots
 
 ATTEMPTS = 20  # other runs that may publish while this one does, before it gives up
@@ -113,6 +114,7 @@ def publish(
         newest = snapshots.latest(partial=True) if publication.partial else parent
         if newest and newest.content == publication.content:
             return newest
+        write_units(snapshots, snapshot, publication.groups)
         files = _put_files(snapshots, fragments, publication, snapshot, parent, mapped)
         changes = None if publication.partial else count_changes(snapshots, parent, files, mapped)
         manifest = _manifest(publication, snapshot, parent, files, totals, changes, run)

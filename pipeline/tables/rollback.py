@@ -13,6 +13,7 @@ from typing import Any
 from pipeline.errors import ConfigError, ConflictError, HeldBackError
 from pipeline.tables.changes import count_changes
 from pipeline.tables.publish import ATTEMPTS, COPIED_TOGETHER, Copier, Publication
+from pipeline.tables.snapshot_units import copy_units
 from pipeline.tables.snapshots import Manifest, SnapshotFile, Snapshots
 
 ROLLBACK = "rollback"  # in a manifest's `run`: {"to": number, "undone": [{snapshot, content, keys}]}
@@ -34,6 +35,7 @@ def roll_back(snapshots: Snapshots, number: int, run: dict[str, Any]) -> Manifes
         if wanted.content == latest.content:
             return latest
         snapshot = snapshots.claim(wanted.content)
+        copy_units(snapshots, number, snapshot)
         files = list(_copied(snapshots, wanted, snapshot, latest))
         manifest = replace(
             wanted,

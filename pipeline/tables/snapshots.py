@@ -3,6 +3,7 @@
     data/snapshot=<n>/[<key>=<value>/…]part-<bucket>-<sha16>.parquet
     errors/snapshot=<n>/…
     _snapshots/<n>.claim        whose folder data/snapshot=<n> is: put if absent, first
+    _snapshots/<n>.units        which units it is made of, see snapshot_units.py
     _snapshots/<n>.json         the manifest: put if absent, last; it makes the snapshot visible
     _snapshots/<n>.vacuumed     beside the manifest, which stays: the snapshot's files are deleted, see vacuum.py
     _latest.json                a hint, never the truth
@@ -141,6 +142,10 @@ class Snapshots:
     def manifest_uri(self, snapshot: int) -> str:
         """Names a snapshot's manifest."""
         return self.uri(_manifest_path(snapshot))
+
+    def units_uri(self, snapshot: int) -> str:
+        """Names the list of a snapshot's units."""
+        return self.uri(f"_snapshots/{_padded(snapshot)}.units")
 
     def folder(self, kind: str, snapshot: int) -> str:
         """Names the folder, relative to the table, of a snapshot's files of a kind (data or errors)."""

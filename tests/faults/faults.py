@@ -34,6 +34,7 @@ IN_WORKER = {"in": "default_worker"}
 STEPS = {  # each object that publishing writes, in order
     "tally": "/_units/tallies/",
     "claim": r"/_snapshots/\d+\.claim$",
+    "list of units": r"/_snapshots/\d+\.units$",
     "first data file": "/data/snapshot=.*/half=1/",
     "last data file": "/data/snapshot=.*/half=2/",
     "errors file": "/errors/snapshot=",

@@ -302,7 +302,7 @@ class Killed(Exception):
     pass
 
 
-STEPS = ["tally", "claim", "data", "errors", "manifest"]
+STEPS = ["tally", "claim", "units", "data", "errors", "manifest"]
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -314,6 +314,7 @@ def test_a_run_that_dies_while_publishing_is_finished_by_the_next(
     marks = {
         "tally": "/_units/tallies/",
         "claim": ".claim",
+        "units": ".units",
         "data": "/data/",
         "errors": "/errors/",
         "manifest": ".json",

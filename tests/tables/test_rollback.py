@@ -113,7 +113,7 @@ def test_killed_at_any_change_and_run_again_it_ends_the_same(table: Table, after
             assert tree(again.folder) == whole
         else:
             break
-    assert step == len(manifest.files) + 4  # the claim, the copies, the manifest, the hint; then it lives
+    assert step == len(manifest.files) + 5  # the claim, the units, the copies, the manifest, the hint; then it lives
 
 
 def test_what_was_undone_is_held_back_and_other_work_goes_on(table: Table):
