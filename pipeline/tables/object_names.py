@@ -9,21 +9,22 @@ from dataclasses import dataclass
 
 NUMBER = r"(?P<snapshot>\d{20})"
 KEY = r"(?P<key>[0-9a-f]{16})"
-UNIT = r"[0-9a-f]{2}/[0-9a-f]{32}"
+UNIT = r"[0-9a-f]{2}/(?P<digest>[0-9a-f]{32})"
 DATA_FILE = r"(?:[^/=]+=[^/]*/)*part-\d{4,}-[0-9a-f]{16}\.parquet"
 FOLDERS = r"(?:data|errors|_snapshots|_candidates|_units|_index|_erased|_vacuum)(?:/[^/]+)*"
 PATTERNS = {  # by kind, as people read it
     "fragments": rf"_units/{KEY}/{UNIT}\.parquet",
     "data files": rf"data/snapshot={NUMBER}/{DATA_FILE}",
     "errors files": rf"errors/snapshot={NUMBER}/{DATA_FILE}",
-    "tallies": r"_units/tallies/[0-9a-f]{2}/[0-9a-f]{32}-\d+",
-    "stream lengths": r"_units/cuts/[0-9a-f]{2}/[0-9a-f]{32}-\d+",
-    "editions": rf"_units/editions/(?:{UNIT}|[0-9a-f]{{32}})-\d+",
+    "tallies": rf"_units/tallies/{UNIT}-\d+",
+    "stream lengths": rf"_units/cuts/{UNIT}-\d+",
+    "editions": r"_units/editions/(?:[0-9a-f]{2}/)?[0-9a-f]{32}-\d+",
     "scratch": rf"_units/(?:documents|computed)/{UNIT}(?:\.parquet)?",
     "marks": rf"_units/{KEY}/{UNIT}\.[a-z]+(?:\.[0-9a-f]{{16}})?\.begun",
     "heartbeats": rf"_units/{KEY}/runs/[0-9a-f]{{16}}",
     "index": rf"_index/{KEY}/[0-9a-f]{{16,64}}\.parquet",
     "manifests": rf"_snapshots/{NUMBER}\.json",
+    "lists of units": rf"_snapshots/{NUMBER}\.units",
     "claims": rf"_snapshots/{NUMBER}\.claim",
     "notes of what was vacuumed": rf"_snapshots/{NUMBER}\.vacuumed",
     "candidates": rf"_candidates/{NUMBER}\.json",
@@ -37,11 +38,12 @@ _COMPILED = [(kind, re.compile(pattern)) for kind, pattern in PATTERNS.items()]
 
 @dataclass(frozen=True, slots=True)
 class ObjectName:
-    """What a path says of an object: its kind, and the snapshot or the scoring key that it belongs to."""
+    """What a path says of an object: its kind, and which snapshot, scoring key, unit or group it belongs to."""
 
     kind: str
     snapshot: int | None = None
     scoring_key: str | None = None
+    digest: str | None = None
 
 
 def object_name(path: str) -> ObjectName | None:
@@ -50,5 +52,6 @@ def object_name(path: str) -> ObjectName | None:
         if match := pattern.fullmatch(path):
             groups = match.groupdict()
             snapshot = groups.get("snapshot")
-            return ObjectName(kind, None if snapshot is None else int(snapshot), groups.get("key"))
+            number = None if snapshot is None else int(snapshot)
+            return ObjectName(kind, number, groups.get("key"), groups.get("digest"))
     return None

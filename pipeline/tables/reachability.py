@@ -1,13 +1,14 @@
 """What is needed of a table's objects, and why. What nothing needs is unreachable: `vacuum` may delete it.
 
-    a kept snapshot         its files and, so that the night after a rollback is cheap, the fragments of its scoring key
+    a kept snapshot         its files and, so that the night after a rollback is cheap, its units' fragments and tallies
     a candidate             the same: it may be published yet
     a run at work           by its heartbeat, the fragments, marks and scratch of its scoring key
     a run that publishes    it has no heartbeat, but a claim above the newest snapshot: every fragment
-    the last days           fragments and tallies that were written then, whatever they belong to
+    the last days           fragments and tallies that were written then, whatever they belong to: scores are taken over
+                            from those of units that the corpus has no longer
 
-No list says which units a snapshot was made of, so fragments of a key are kept together or not at all. A tally whose
-group is gone can't be told from one in use: those go by age, and a group that needs its own again is counted once more.
+A snapshot that doesn't say which units it was made of needs every fragment of its scoring key. Tallies then go by age:
+a group that needs its own again is counted once more.
 """
 
 import contextlib
@@ -15,13 +16,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
+
+import numpy as np
 
 from pipeline.errors import RookeryError
 from pipeline.tables.object_names import ObjectName, object_name
+from pipeline.tables.snapshot_units import DigestSet, read_units
 from pipeline.tables.snapshots import Manifest, Snapshots
 
 DAY_SECONDS = 86400.0
 AT_WORK_SECONDS = 3600.0  # since a run's last beat: more than a store that is away keeps it from the next one
+_NONE = DigestSet(np.empty(0, np.uint64))
 FOREVER = {  # kinds that are small and that something may always ask for
     "stream lengths": "known lengths of compressed files",
     "editions": "which fragment of a unit counts",
@@ -54,13 +60,19 @@ class _Published:
     moment: float  # seconds
 
 
+class _InUse(NamedTuple):
+    units: dict[str, DigestSet | None]  # by scoring key
+    groups: DigestSet | None
+
+
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What a table needs at a moment.
 
-    `snapshots`, `candidates`: the scoring key of each kept snapshot and of each candidate. `given_up`: snapshots that
-    are neither kept nor vacuumed yet. `at_work`: the keys that runs work on. `is_publishing`: a run may be about to
-    publish.
+    `snapshots`, `candidates`: the scoring key of each kept snapshot and of each candidate. `units`: of each of these
+    keys, the units in use; None for all. `groups`: those in use; None where that isn't known. `given_up`: snapshots
+    that are neither kept nor vacuumed yet. `at_work`: the keys that runs work on. `is_publishing`: a run may be about
+    to publish.
     """
 
     now: float
@@ -69,6 +81,8 @@ class Needs:
     snapshots: Mapping[int, str]
     given_up: frozenset[int]
     candidates: Mapping[int, str]
+    units: Mapping[str, DigestSet | None]
+    groups: DigestSet | None
     at_work: frozenset[str]
     is_publishing: bool
 
@@ -78,14 +92,16 @@ class Needs:
         `modified`: when it was written, in seconds by the store's clock; 0 where the store doesn't tell.
         """
         match name.kind:
-            case "data files" | "errors files" | "claims":
+            case "data files" | "errors files" | "claims" | "lists of units":
                 return self._snapshot_s(name.snapshot)
             case "fragments":
-                return self._key_s(name.scoring_key) or self._recent(modified)
+                return self._unit_s(name) or self._run_s(name.scoring_key) or self._recent(modified)
             case "index":
-                return self._key_s(name.scoring_key)
+                kept = "units of kept snapshots" if name.scoring_key in self.units else None
+                return kept or self._run_s(name.scoring_key)
             case "tallies":
-                return self._recent(modified)
+                is_in_use = self.groups is not None and name.digest in self.groups
+                return "units of kept snapshots" if is_in_use else self._recent(modified)
             case "scratch":
                 return "runs at work" if self.at_work else None
             case "marks" | "heartbeats":
@@ -102,11 +118,12 @@ class Needs:
             return "candidates"
         return "a run that may be publishing" if snapshot > self.newest else None
 
-    def _key_s(self, key: str | None) -> str | None:
-        if key in self.snapshots.values():
-            return "scoring keys of kept snapshots"
-        if key in self.candidates.values():
-            return "scoring keys of candidates"
+    def _unit_s(self, name: ObjectName) -> str | None:
+        assert name.scoring_key is not None
+        units = self.units.get(name.scoring_key, _NONE)
+        return "units of kept snapshots" if units is None or name.digest in units else None
+
+    def _run_s(self, key: str | None) -> str | None:
         if key in self.at_work:
             return "runs at work"
         return "a run that may be publishing" if self.is_publishing else None
@@ -123,6 +140,7 @@ class NeedsReader:
         self._table = snapshots
         self._retention = retention
         self._published: dict[int, _Published] = {}
+        self._in_use: tuple[dict[int, str], _InUse] = {}, _InUse({}, _NONE)
 
     def read(self, now: float) -> Needs:
         """Reads what is needed at a moment of the store's clock, in seconds.
@@ -140,13 +158,17 @@ class NeedsReader:
         claims = [moment for number, moment in modified.get("claims", {}).items() if number > newest]
         gone = modified.get("notes of what was vacuumed", {})
         kept = self._kept({n: manifests[n] for n in manifests if n not in gone}, now)
+        candidates = {number: key for number, key in candidates.items() if number not in manifests}
+        in_use = self._read_units(kept | candidates)
         return Needs(
             now=now,
             retention=self._retention,
             newest=newest,
             snapshots=kept,
             given_up=frozenset(manifests.keys() - gone.keys() - kept.keys()),
-            candidates={number: key for number, key in candidates.items() if number not in manifests},
+            candidates=candidates,
+            units=in_use.units,
+            groups=in_use.groups,
             at_work=frozenset(self._keys_at_work(now)),
             is_publishing=any(not claim or claim > now - self._retention.grace_days * DAY_SECONDS for claim in claims),
         )
@@ -160,6 +182,18 @@ class NeedsReader:
             if is_counted or published.moment > now - self._retention.days * DAY_SECONDS:
                 kept[number] = published.scoring_key
         return kept
+
+    def _read_units(self, keys: dict[int, str]) -> _InUse:
+        if keys != self._in_use[0]:  # seldom: a vacuum asks time and again
+            units: dict[str, DigestSet | None] = {}
+            groups: DigestSet | None = _NONE
+            for number, key in keys.items():
+                of_snapshot = read_units(self._table, number)
+                before = units.get(key, _NONE)
+                units[key] = None if of_snapshot is None or before is None else before | of_snapshot.units
+                groups = None if of_snapshot is None or groups is None else groups | of_snapshot.groups
+            self._in_use = keys, _InUse(units, groups)
+        return self._in_use[1]
 
     def _read(self, number: int, modified: float) -> _Published:
         if number not in self._published:

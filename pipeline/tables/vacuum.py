@@ -42,7 +42,6 @@ CLOCK = "_vacuum/clock"
 DELETED_TOGETHER = 1024  # objects, between two looks at what is needed
 ENDS = DELETED_FIRST, DELETED_LAST = "index", "claims"
 _Row = tuple[ObjectName, dict[str, Any]]  # of the unreachable objects
-KEY_AT = slice(7, 23)  # of a path below _units/ or _index/
 
 
 @dataclass(frozen=True)
@@ -55,13 +54,10 @@ class Review:
 
     @cached_property
     def due(self) -> pa.Table:
-        """Those that may go now: listed, and not written anew, for the time of grace; and the index of what goes."""
+        """Those that may go now: listed, and not written anew, for the time of grace."""
         start = self.needs.now - self.needs.retention.grace_days * DAY_SECONDS
-        is_due = pc.and_(pc.less_equal(self.marked["since"], start), pc.less_equal(self.marked["modified"], start))
-        kinds, keys = self.marked["kind"], pc.utf8_slice_codeunits(self.marked["path"], KEY_AT.start, KEY_AT.stop)
-        going = pc.filter(keys, pc.and_(is_due, pc.equal(kinds, "fragments"))).combine_chunks()
-        is_its_index = pc.and_(pc.equal(kinds, "index"), pc.is_in(keys, value_set=going))
-        return self.marked.filter(pc.or_(is_due, is_its_index))
+        old = pc.less_equal(self.marked["since"], start), pc.less_equal(self.marked["modified"], start)
+        return self.marked.filter(pc.and_(*old))
 
 
 @dataclass(slots=True)
@@ -160,6 +156,7 @@ class _Sweep:
         self._snapshots = snapshots
         self._due = found.due
         self._deleted = Deleted()
+        self._without_index: set[str] = set()  # scoring keys
         self._now = found.needs.now
         began = datetime.fromtimestamp(self._now, UTC)
         self._path = f"_vacuum/records/{began:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}.json"
@@ -181,9 +178,11 @@ class _Sweep:
                 needs = reader.read(self._now)
                 going = list(_still_unneeded(part, needs))
                 self._mark_snapshots(going, needs)
-                for (name, row), is_gone in zip(going, pool.map(self._delete, going), strict=True):
+                self._delete_index(going)
+                went = pool.map(self._delete, [row["path"] for _, row in going])
+                for (name, row), is_gone in zip(going, went, strict=True):
                     if is_gone:
-                        self._deleted.amounts[name.kind] = self._deleted.amounts[name.kind].plus(1, row["bytes"])
+                        self._count(name.kind, row["bytes"])
                 self._put_record()
         self._record["ended_at"] = _moment(time.time())
         self._put_record()
@@ -194,11 +193,24 @@ class _Sweep:
             self._snapshots.mark_vacuumed(number, {"vacuumed_at": _moment(self._now), "record": self._path})
             self._deleted.snapshots.append(number)
 
-    def _delete(self, named: _Row) -> bool:
+    def _delete_index(self, going: list[_Row]) -> None:
+        """It may name the fragments that go now, and is made again from those that are left."""
+        keys = {str(name.scoring_key) for name, _ in going if name.kind == "fragments"}
+        for key in sorted(keys - self._without_index):
+            for file in self._snapshots.storage.find(self._snapshots.uri(f"_index/{key}")):
+                path = f"_index/{key}/{file.uri.rpartition('/')[2]}"
+                if object_name(path) and self._delete(path):
+                    self._count("index", file.size)
+        self._without_index |= keys
+
+    def _delete(self, path: str) -> bool:
         with contextlib.suppress(FileNotFoundError):  # a vacuum at the same time was first
-            self._snapshots.storage.delete(self._snapshots.uri(named[1]["path"]))
+            self._snapshots.storage.delete(self._snapshots.uri(path))
             return True
         return False
+
+    def _count(self, kind: str, size: int) -> None:
+        self._deleted.amounts[kind] = self._deleted.amounts[kind].plus(1, size)
 
     def _put_record(self) -> None:
         amounts = {kind: amount._asdict() for kind, amount in sorted(self._deleted.amounts.items())}

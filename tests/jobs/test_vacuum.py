@@ -34,7 +34,7 @@ def test_a_dry_run_says_what_would_go_and_what_to_do(table: KeyTable):
     assert tree(table.folder) == before
     assert "Kept snapshots: 4–5 kept" in lines
     assert " data files 4 " in lines
-    assert "scoring keys of kept snapshots" in lines
+    assert "units of kept snapshots" in lines
     assert "unreachable objects size may be deleted" in lines
     assert "Unknown 1 object, 1 bytes: notes.txt. No Rookery" in lines
     assert lines.endswith(

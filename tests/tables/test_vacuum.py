@@ -70,12 +70,15 @@ class KeyTable(Table):
 
 
 def months(folder: Path) -> KeyTable:
-    """Under an old key snapshots 1 and 2, under a new one 3 and 4, a month later 5; and what runs that died left."""
+    """Under an old key snapshots 1 and 2, under a new one 3 and 4, a month later 5; and what runs that died left.
+
+    Unit 4 is in snapshot 3 alone.
+    """
     table = KeyTable(folder)
     table.publish(table.unit(1), table.unit(2, "b", failed=True))
     table.publish(table.unit(1))
     table.use(NEW_KEY)
-    table.publish(table.unit(1))
+    table.publish(table.unit(1), table.unit(4, "c"))
     table.publish(table.unit(1), table.unit(2, "b", failed=True))
     for path in LEFT.split():
         table.put(path)
@@ -94,8 +97,8 @@ LEFT = f"""
     data/snapshot={2:020d}/part=a/.rookery-{"f" * 16}
     .rookery-{"f" * 16}
 """
+INDEX = f"_index/{NEW_KEY}/{'e' * 32}.parquet"
 STAYING = f"""
-    _index/{NEW_KEY}/{"e" * 32}.parquet
     _units/cuts/00/{UNIT}-3
     _units/editions/{UNIT}-1
     _erased/digests.parquet
@@ -139,8 +142,11 @@ def test_a_dry_run_writes_nothing(table: KeyTable):
 def test_what_nothing_needs_is_listed_and_goes_a_week_later(table: KeyTable):
     for path in STAYING.split():
         table.put(path)
-    old_tallies = {path for path in objects(table) if "/tallies/" in path and age(table, path) > KEPT.days}
-    assert old_tallies
+    table.put(INDEX)
+    groups = {group.members for units in ((1, 2), (1, 3)) for group in table.publication(*map(sources, units)).groups}
+    tallies = {path for path in objects(table) if "/tallies/" in path}
+    unused = {path for path in tallies if path.rpartition("/")[2].removesuffix("-1") not in groups}
+    assert len(unused) == 1
     table.later(1)
     before = tree(table.folder)
     kept = [table.snapshots.read(number) for number in (4, 5)]
@@ -154,12 +160,14 @@ def test_what_nothing_needs_is_listed_and_goes_a_week_later(table: KeyTable):
     gone = before.keys() - objects(table)
     assert gone == {
         *(file.path for number in (1, 2, 3) for file in table.snapshots.read(number).files),
-        *(f"_snapshots/{number:020d}.claim" for number in (1, 2, 3)),
+        *(f"_snapshots/{number:020d}.{kind}" for number in (1, 2, 3) for kind in ("claim", "units")),
+        f"_units/{NEW_KEY}/00/{4:032d}.parquet",
+        INDEX,
         *(path for path in before if path.startswith(f"_units/{OLD_KEY}/")),
-        *old_tallies,
+        *unused,
         *LEFT.split(),
     }
-    assert gone == {*found.due["path"].to_pylist()}
+    assert gone == {*found.due["path"].to_pylist(), INDEX}
     assert sum(amount.objects for amount in deleted.amounts.values()) == len(gone)
     assert sum(amount.bytes for amount in deleted.amounts.values()) == sum(len(before[path]) for path in gone)
     assert found.findings.unknown_paths == ["README.md", f"data/snapshot={1:020d}/notes.txt"]
@@ -168,6 +176,23 @@ def test_what_nothing_needs_is_listed_and_goes_a_week_later(table: KeyTable):
     assert [table.snapshots.find(number) for number in (4, 5)] == kept
     assert len(table.rows(5)) == 4
     assert not table.vacuum()[1].amounts, "and nothing is left to do"
+
+
+def sources(number: int) -> SourceUnit:
+    """A unit of `months`, without writing its fragment."""
+    part = {1: "a", 2: "b", 3: "a"}[number]
+    return SourceUnit(f"{number:032d}", f"s3://b/{number}.jsonl", (("part", part), ("day", "1")), 2)
+
+
+def test_a_snapshot_that_does_not_say_its_units_keeps_all_of_its_key(table: KeyTable):
+    """As those of earlier versions don't. Tallies then go by age."""
+    (table.folder / f"_snapshots/{4:020d}.units").unlink()
+    old = {path for path in objects(table) if "/tallies/" in path and age(table, path) > KEPT.days}
+    assert len(old) == 3
+    vacuumed(table)
+    assert (table.folder / f"_units/{NEW_KEY}/00/{4:032d}.parquet").exists()
+    assert not old_fragments(table)
+    assert not old & objects(table)
 
 
 def age(table: KeyTable, path: str) -> float:
@@ -255,7 +280,8 @@ def test_a_run_at_work_keeps_its_fragments_marks_and_scratch(table: KeyTable):
     table.later(8)
     with Heartbeats(fragments).beating() as run, Attempts(fragments, "read", run).attempt("0" * 32):
         kinds = table.vacuum()[1].amounts.keys()
-        assert not {"fragments", "scratch", "index"} & kinds
+        assert "scratch" not in kinds
+        assert (table.folder / f"_index/{OLD_KEY}/{'e' * 32}.parquet").exists()
         assert "data files" in kinds
         assert (table.folder / f"_units/{OLD_KEY}/00/{UNIT}.read.begun").exists()
     assert old_fragments(table) == before
@@ -317,7 +343,7 @@ def test_the_index_of_a_key_goes_before_its_fragments(table: KeyTable):
     deleted = [path.removeprefix(f"{table.folder}/") for call, path in calls(deleting) if call == "delete"]
     kinds = [name.kind for name in map(object_name, deleted) if name]
     assert index in deleted
-    assert kinds[0] == "index"
+    assert kinds.index("fragments") > max(place for place, kind in enumerate(kinds) if kind == "index")
     assert kinds[-1] == "claims"
 
 
