@@ -226,7 +226,7 @@ def check_checkpoint(plan: Plan) -> None:
 
 
 def run_record(plan: Plan, started: float, work: LabelledWork) -> dict[str, Any]:
-    """Makes the manifest's `run`: who, when, with what, and what it had to do: two runs that publish the same differ."""
+    """Makes the manifest's `run`: who, when, with what, to do what. Two runs that publish the same differ in it."""
     labelled_at = datetime.fromtimestamp(started, UTC)
     return {
         "run_id": f"{labelled_at:%Y%m%dT%H%M%SZ}-{plan.publication.content[:8]}",
