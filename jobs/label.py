@@ -150,8 +150,8 @@ def _make_true(plan: Plan, started: float, *, dry_run: bool, listing: str) -> Ma
         # imports ray, which the cluster has prepared
         from pipeline.cluster.ray_tasks import map_on_ray
 
-        work = label_missing(plan, run_id)
-        plan = plan.cut_streams()
+        work = label_missing(plan.with_erased_ids(), run_id)
+        plan = plan.cut_streams().with_erased_ids()
         with label_output.publishing_status(), _listed_by(listing):
             run = run_record(plan, started, work)
             manifest = publish(plan.snapshots, plan.fragments, plan.publication, run, map_on_ray)
@@ -176,7 +176,7 @@ def running(plan: Plan) -> Iterator[str]:
     What it gives up when somebody ends it is no suspect for the next run: its marks go when Ray is down and makes no
     new ones.
     """
-    with _alive(plan) as run:
+    with Heartbeats(plan.fragments).beating() as run:
         try:
             with connected(plan.job):
                 yield run
@@ -184,11 +184,6 @@ def running(plan: Plan) -> Iterator[str]:
             if not isinstance(error, Exception):
                 remove_marks_of_run(plan.fragments, run, len(plan.units))
             raise
-
-
-def _alive(plan: Plan) -> contextlib.AbstractContextManager[str]:
-    """A run that only publishes begins no unit: nobody asks whether it is alive."""
-    return Heartbeats(plan.fragments).beating() if plan.missing else contextlib.nullcontext("")
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from pipeline.config.label import Job
 from pipeline.corpus.files import Corpus
 from pipeline.planning.plan import Plan
 from pipeline.planning.survey import Survey
+from pipeline.tables.erased_ids import ErasedIds
 from pipeline.tables.publication_rules import failure_lines
 from pipeline.tables.snapshots import Manifest
 from pipeline.terms import Dtype, TaskName
@@ -38,6 +39,7 @@ def print_plan(plan: Plan, current: Manifest | None) -> None:
         grid.add_row("limit", f"first {plan.limit:,} documents: the snapshot will be marked as partial")
     state = f"snapshot {current.snapshot} is current" if current else "a new snapshot will be published"
     grid.add_row("table state", state)
+    _add_erasure(grid, plan.erased)
     console.print(grid)
 
 
@@ -46,7 +48,13 @@ def print_unchanged(survey: Survey, current: Manifest) -> None:
     scorer, documents = survey.scorer, f"; {current.counts['documents']:,} documents"
     grid = _inputs(survey.job, survey.corpus, documents, scorer.checkpoint.head.task, scorer.scoring.dtype)
     grid.add_row("table state", f"snapshot {current.snapshot} is current: nothing has changed since it was published")
+    _add_erasure(grid, survey.erased)
     console.print(grid)
+
+
+def _add_erasure(grid: Table, erased: ErasedIds) -> None:
+    if not erased.finished:
+        grid.add_row("erasure", "not done, or at work: until `rookery erase` ends well, snapshots may hold erased ids")
 
 
 def _inputs(job: Job, corpus: Corpus, documents: str, task: TaskName, dtype: Dtype) -> Table:
@@ -128,6 +136,8 @@ def _summary(
         yield "", f"all of them: {listing}"
     if counts["unlabelled"]:
         yield "no label", f"{counts['unlabelled']:,} of the predictions: {_unlabelled(plan)}"
+    if counts["erased"]:
+        yield "erased", f"{counts['erased']:,} more of the corpus were left out: their ids were erased from this table"
     if ids := counts["duplicate_ids"]:
         are = "1 id is" if ids == 1 else f"{ids:,} ids are"
         yield "ids", f"{are} on several documents each (corpus.duplicate_ids: keep)"

@@ -3,7 +3,6 @@
 Everything that can be wrong with the job is found here, before the first unit.
 """
 
-import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -17,13 +16,14 @@ from pipeline.corpus.formats import FORMATS
 from pipeline.corpus.slices import Unit
 from pipeline.corpus.streams import Pass, passes, read_pass
 from pipeline.corpus.units import cut
-from pipeline.errors import ConfigError, CorpusError, NoBucketError
+from pipeline.errors import CorpusError
 from pipeline.mapped import Mapped
 from pipeline.planning.scoring import Scoring
-from pipeline.planning.survey import Survey, make_survey
+from pipeline.planning.survey import Survey, make_survey, table_bucket_explained
 from pipeline.storage.objects import Storage
 from pipeline.tables.attempts import sweep_marks
 from pipeline.tables.editions import Editions
+from pipeline.tables.erased_ids import ErasedIds, Erasures
 from pipeline.tables.error_budget import ErrorBudget
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.groups import SourceUnit, TableLayout
@@ -52,6 +52,7 @@ class Plan:
     finished: frozenset[str]  # ids of the units that have a fragment
     orphans: frozenset[str]  # of these, units that this corpus no longer has: where scores may be taken over from
     others: tuple[str, ...]  # what lies beside the fragments, of earlier runs and of those at work
+    erased: ErasedIds  # whose documents are left out
     limit: int | None
 
     @cached_property
@@ -82,7 +83,7 @@ class Plan:
 
     @property
     def fragments(self) -> Fragments:
-        return Fragments(self.storage, self.job.table.uri, self.scoring.key, self.task.output)
+        return Fragments(self.storage, self.job.table.uri, self.scoring.key, self.task.output, self.erased)
 
     @property
     def editions(self) -> Editions:
@@ -103,6 +104,15 @@ class Plan:
             return self
         units = list(_cut_streams(self.units, self.stream_lengths))
         return replace(self, units=tuple(in_their_editions(units, self.editions.read(), self.scoring.key)))
+
+    def with_erased_ids(self) -> "Plan":
+        """Makes this plan anew with the ids that were erased by now.
+
+        A run asks when it is known to be alive, and again before it publishes: an erasure that begins later sees the
+        run and doesn't end before it (erasure.py).
+        """
+        erased = Erasures(self.storage, self.job.table.uri).read()
+        return self if erased == self.erased else replace(self, erased=erased)
 
     @property
     def snapshots(self) -> Snapshots:
@@ -150,7 +160,7 @@ def plan_of(survey: Survey, mapped: Mapped = map) -> Plan:
     task, scoring = survey.scorer.task, survey.scorer.scoring
     units = cut(storage, survey.corpus.files, job.corpus, job.units.text_bytes, mapped)
     _check_first_records(storage, units)
-    with _table_s_bucket(job):
+    with table_bucket_explained(job):
         units = list(_cut_streams(units, StreamLengths(storage, job.table.uri)))
     if limit is not None:
         units = list(_limited(storage, units, limit))
@@ -169,6 +179,7 @@ def plan_of(survey: Survey, mapped: Mapped = map) -> Plan:
         finished=frozenset(listing.finished),
         orphans=frozenset(orphans),
         others=tuple(listing.others),
+        erased=survey.erased,
         limit=limit,
     )
 
@@ -190,14 +201,6 @@ def _absolute(storage: Storage, uri: str, folder: Path) -> str:
     """A checkpoint's URI wherever the job ran. The hub's cache calls a folder by its commit."""
     is_hub = "://" not in uri and not Path(uri).is_dir()
     return f"hf://{uri}@{folder.name}" if is_hub else storage.canonical(uri)
-
-
-@contextlib.contextmanager
-def _table_s_bucket(job: Job) -> Iterator[None]:
-    try:
-        yield
-    except NoBucketError as error:
-        raise ConfigError(f"table.uri {job.table.uri}: {error}") from error
 
 
 def check_table_writable(plan: Plan) -> None:

@@ -4,7 +4,8 @@ It tells whether anything has changed since the newest snapshot was published: i
 starts.
 """
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -13,11 +14,12 @@ from pipeline.config.label import Job
 from pipeline.corpus.corpus_file import CorpusFile
 from pipeline.corpus.files import Corpus, discover, partition_keys
 from pipeline.corpus.overlaps import check_apart
-from pipeline.errors import ConfigError, CorpusError
+from pipeline.errors import ConfigError, CorpusError, NoBucketError
 from pipeline.identity import digest
 from pipeline.planning.scoring import Scorer, open_scorer
 from pipeline.schema import predictions_schema
 from pipeline.storage.objects import Storage
+from pipeline.tables.erased_ids import ErasedIds, Erasures
 from pipeline.tables.groups import LAYOUT_VERSION, TableLayout
 from pipeline.tables.hive_paths import partition_path
 from pipeline.tables.last_survey import LastSurvey
@@ -36,6 +38,7 @@ class Survey:
     scorer: Scorer
     layout: TableLayout
     corpus: Corpus
+    erased: ErasedIds
     limit: int | None
 
     @cached_property
@@ -52,6 +55,7 @@ class Survey:
             [corpus.id_column, corpus.text_column, corpus.max_document_bytes, self.job.units.text_bytes, self.limit],
             [layout.partition_by, layout.carried, layout.buckets],
             [self.scorer.scoring.key, self.scorer.task.key],
+            [self.erased.lists, self.erased.finished],
         )
 
 
@@ -62,7 +66,18 @@ def make_survey(job: Job, limit: int | None = None) -> Survey:
     scorer = open_scorer(storage, job)
     corpus = discover(storage, job.corpus)
     layout = _layout(job, corpus.files, scorer.task)
-    return Survey(job=job, storage=storage, scorer=scorer, layout=layout, corpus=corpus, limit=limit)
+    with table_bucket_explained(job):
+        erased = Erasures(storage, job.table.uri).read()
+    return Survey(job=job, storage=storage, scorer=scorer, layout=layout, corpus=corpus, erased=erased, limit=limit)
+
+
+@contextlib.contextmanager
+def table_bucket_explained(job: Job) -> Iterator[None]:
+    """Makes a bucket that isn't there a mistake in the job, where it is the table's: raises ConfigError."""
+    try:
+        yield
+    except NoBucketError as error:
+        raise ConfigError(f"table.uri {job.table.uri}: {error}") from error
 
 
 def unchanged_snapshot(survey: Survey) -> Manifest | None:

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from pipeline.schema import ERROR_FIELDS, fragment_schema
 from pipeline.storage.objects import TRANSFERS
+from pipeline.tables.erased_ids import erased_count, without_marked
 from pipeline.tables.failures import transfer_batches
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.scratch import Scratch
@@ -59,12 +60,12 @@ class Assembly:
         at = _places(records, rows, 0 if computed is None else len(computed))
         if at is None:
             return None
-        fragment = _fragment(records, rows.take(at).combine_chunks())
+        fragment = without_marked(_fragment(records, rows.take(at).combine_chunks()))
         self.fragments.write(sources.unit, fragment)
         scratch.remove([sources.unit])
-        unreadable = len(records) - records["reason"].null_count
+        unreadable = len(records) - records["reason"].null_count - erased_count(fragment)
         return Assembled(
-            sources.unit, len(records) - (0 if computed is None else len(computed)) - unreadable, unreadable
+            sources.unit, len(fragment) - (0 if computed is None else len(computed)) - unreadable, unreadable
         )
 
     def _scored_rows(self, units: tuple[str, ...], wanted: set[str]) -> Iterator[pa.Table]:

@@ -74,7 +74,7 @@ class ContentIndex:
             numbers.append(np.full(len(of_unit), number, np.int32))
         rows = pa.table({"key": np.concatenate(keys), "unit": np.concatenate(numbers)})
         rows = rows.sort_by([("key", "ascending"), ("unit", "ascending")])
-        data = parquet_bytes(rows, footer={"units": json.dumps(units)})
+        data = parquet_bytes(rows.replace_schema_metadata({"units": json.dumps(units)}))
         name = digest("content_index/1", INDEX_VERSION, units)[:32]
         self.fragments.storage.put_if_absent(f"{self.folder}/{name}.parquet", data)
 

@@ -3,7 +3,8 @@
     <table>/_units/<scoring key>/<xx>/<unit id>.parquet
 
 A fragment is put if absent, in one PUT. Its bytes are a function of the unit, so whoever writes it second wrote the
-same.
+same. `rookery erase` alone replaces one, by the same without the rows of erased documents (erasure.py). Until it has
+come to them all, such rows are left out wherever fragments are read, so that nobody has to know which it came to.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ import pyarrow.compute as pc
 
 from pipeline.schema import DOCUMENT_RECORD, fragment_schema
 from pipeline.storage.objects import TRANSFERS, Storage
+from pipeline.tables.erased_ids import NOTHING_ERASED, ErasedIds, without_marked
 from pipeline.tables.repeatable_parquet import parquet_bytes, read_parquet
 
 LIST_REPLY_OBJECTS = 1000  # objects that stores list in one reply
@@ -40,6 +42,7 @@ class Fragments:
     table_uri: str
     scoring_key: str
     output: pa.Field  # the task's column of a fragment
+    erased: ErasedIds = NOTHING_ERASED  # whose rows are left out
 
     @property
     def folder(self) -> str:
@@ -86,24 +89,29 @@ class Fragments:
 
     def read(self, units: list[str]) -> list[pa.Table]:
         """Reads the fragments of units, in their order. Raises FileNotFoundError."""
-        blobs = self.storage.read_all([self.uri(unit) for unit in units])
         schema = fragment_schema(self.output)
-        return [read_parquet(blob).cast(schema) for blob in blobs]
+        tables = (self.erased.without_erased(read_parquet(blob)) for blob in self._blobs(units))
+        return [table.cast(schema.with_metadata(table.schema.metadata)) for table in tables]
 
     def read_columns(self, units: list[str], columns: list[str]) -> list[pa.Table]:
         """Reads some columns of units' fragments, in their order, and decodes no other. Raises FileNotFoundError."""
-        blobs = self.storage.read_all([self.uri(unit) for unit in units])
-        return [read_parquet(blob, columns) for blob in blobs]
+        with_ids = [*columns, *({"id"} - {*columns})]
+        tables = [self.erased.without_erased(read_parquet(blob, with_ids)) for blob in self._blobs(units)]
+        return tables if "id" in columns else [table.drop_columns(["id"]) for table in tables]
+
+    def _blobs(self, units: list[str]) -> list[bytes]:
+        return self.storage.read_all([self.uri(unit) for unit in units])
 
 
 def fragment(documents: pa.Table, outputs: pa.Array, output: pa.Field) -> pa.Table:
     """Joins document records and what the task made of their logits to a fragment, one row per document.
 
-    A document without an error and without outputs had a logit that is not a finite number, and becomes an error.
+    A document without an error and without outputs had a logit that is not a finite number, and becomes an error. One
+    that was erased (`ErasedIds.marked`) is only counted.
     """
     rows = []
     for record, has_outputs in zip(documents.to_pylist(), outputs.is_valid(), strict=True):
         rows.append(record if record["reason"] or has_outputs.as_py() else record | NOT_FINITE)
     documents = pa.Table.from_pylist(rows, schema=pa.schema(list(DOCUMENT_RECORD)))
     outputs = pc.if_else(pc.is_null(documents["reason"]), outputs, pa.scalar(None, output.type))
-    return documents.append_column(output, outputs)
+    return without_marked(documents.append_column(output, outputs))

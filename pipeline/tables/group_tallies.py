@@ -3,7 +3,8 @@
     <table>/_units/tallies/<xx>/<digest of the group's units>
 
 A tally is a function of the group's fragments and is put if absent, so that a later run reads those of the groups
-that did not change, each in one request, and fragments of the others alone. One line of JSON is followed by the
+that did not change, each in one request, and fragments of the others alone. Those of groups with erased documents go
+with them (erasure.py); while that is not done none is believed. One line of JSON is followed by the
 digests, 8 bytes each: 512 kB for the 64,000 documents of 64 units.
 """
 
@@ -12,13 +13,14 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import compress
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.mapped import Mapped
+from pipeline.tables.erased_ids import erased_count
 from pipeline.tables.failures import count_failures, failed_of, read_failures, transfer_batches
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.groups import Group
@@ -30,15 +32,17 @@ Digests = npt.NDArray[np.uint64]
 
 @dataclass(frozen=True, slots=True)
 class GroupTally:
-    """What is counted of a group. `digests`: of its documents' ids, ascending, one a document."""
+    """What is counted of a group. `digests`: of its documents' ids, ascending, one a document but for erased ones."""
 
     documents: int
     failures: list[Failure]
     digests: Digests
+    erased: int = 0
 
     def dump(self) -> bytes:
         """Writes a tally as bytes."""
-        head = {"documents": self.documents, "failures": [asdict(f) for f in self.failures]}
+        head: dict[str, Any] = {"documents": self.documents, "failures": [asdict(f) for f in self.failures]}
+        head |= {"erased": self.erased} if self.erased else {}
         return json.dumps(head).encode() + b"\n" + self.digests.astype("<u8").tobytes()
 
     @classmethod
@@ -47,7 +51,7 @@ class GroupTally:
         head, _, digests = data.partition(b"\n")
         tree = json.loads(head)
         failures = [Failure(**failure) for failure in tree["failures"]]
-        return cls(tree["documents"], failures, np.frombuffer(digests, "<u8"))
+        return cls(tree["documents"], failures, np.frombuffer(digests, "<u8"), tree.get("erased", 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +72,22 @@ class GroupTallies:
         """Counts a group whose units all have fragments, and stores its tally."""
         failed: list[pa.Table] = []
         digests: list[Digests] = []
+        erased = 0
         for some in transfer_batches(list(group.units)):
             for unit, documents in zip(some, read_failures(self.fragments, some), strict=True):
                 failed.append(failed_of(unit, documents))
                 digests.append(id_digests(documents["id"].to_pylist()))
+                erased += erased_count(documents)
         ascending = np.sort(np.concatenate(digests))
-        tally = GroupTally(len(ascending), count_failures(pa.concat_tables(failed)), ascending)
+        tally = GroupTally(len(ascending), count_failures(pa.concat_tables(failed)), ascending, erased)
         self.fragments.storage.put_if_absent(self.uri(group), tally.dump())
         return tally
 
     def of(self, groups: list[Group], mapped: Mapped = map) -> Iterator[GroupTally]:
         """Gives each group's, in their order and few at a time; `mapped` counts those that have none yet."""
         stored_names = {file.uri.rpartition("/")[2] for file in self.fragments.storage.find(self.folder)}
-        is_stored = [self.uri(group).rpartition("/")[2] in stored_names for group in groups]
+        believed = self.fragments.erased.finished
+        is_stored = [believed and self.uri(group).rpartition("/")[2] in stored_names for group in groups]
         stored = self._read(list(compress(groups, is_stored)))
         new = mapped(self, (group for group, there in zip(groups, is_stored, strict=True) if not there))
         return (next(stored if there else new) for there in is_stored)

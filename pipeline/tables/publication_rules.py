@@ -33,6 +33,7 @@ class Totals:
     documents: int = 0
     failures: list[Failure] = field(default_factory=list)
     duplicates: Duplicates = field(default_factory=Duplicates)
+    erased: int = 0  # documents of the corpus that are none of these
 
     @classmethod
     def of(cls, manifest: Manifest) -> Self:
@@ -51,6 +52,7 @@ def count_totals(fragments: Fragments, groups: list[Group], mapped: Mapped = map
     def digests() -> Iterator[Digests]:
         for tally in tallies.of(groups, mapped):
             totals.documents += tally.documents
+            totals.erased += tally.erased
             totals.failures = merge_failures([*totals.failures, *tally.failures])
             yield tally.digests
 

@@ -24,6 +24,7 @@ from pipeline.mapped import Mapped
 from pipeline.schema import described, errors_schema, hive_key, predictions_schema
 from pipeline.storage.objects import TRANSFERS
 from pipeline.tables.changes import count_changes
+from pipeline.tables.erased_ids import Erasures, erased_count
 from pipeline.tables.failures import total_failures
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.groups import Group, PublishedTask, SourceUnit, TableLayout, build_files
@@ -99,7 +100,7 @@ def publish(
     """Publishes a snapshot and returns its manifest, or that of another run that was first with the same content.
 
     Raises:
-        RetryableError: a unit has no fragment.
+        RetryableError: a unit has no fragment, or ids were erased meanwhile.
         ErrorBudgetError: too many documents failed, or all.
         CorpusError: there is no document, or ids are not unique and the job refuses that.
         ConflictError: other runs kept publishing meanwhile.
@@ -118,6 +119,7 @@ def publish(
         files = _put_files(snapshots, fragments, publication, snapshot, parent, mapped)
         changes = None if publication.partial else count_changes(snapshots, parent, files, mapped)
         manifest = _manifest(publication, snapshot, parent, files, totals, changes, run)
+        Erasures(snapshots.storage, snapshots.table_uri).check_same(fragments.erased)
         if snapshot > max(snapshots.published(), default=0):
             return snapshots.publish(manifest)
         # a later number became visible meanwhile: publish on top of it, not underneath
@@ -144,7 +146,8 @@ def _put_files(
 ) -> list[SnapshotFile]:
     """Puts every group's files into a snapshot's folder: copied from the parent if it has them, else written."""
     groups = publication.groups
-    same = list(_same_files(publication, parent))
+    # the parent's may still have rows of erased documents, which are left out where fragments are read
+    same = list(_same_files(publication, parent)) if fragments.erased.finished else []
     batches = (
         [files for _, files in same[start : start + COPIED_TOGETHER]] for start in range(0, len(same), COPIED_TOGETHER)
     )
@@ -209,6 +212,7 @@ def _manifest(
             "errors": rows["errors"],
             "unlabelled": sum(file.unlabelled for file in files),
             "duplicate_ids": totals.duplicates.ids,
+            "erased": totals.erased,
             "units": len(publication.units),
             "source_files": len({unit.source_uri for unit in publication.units}),
         },
@@ -268,7 +272,7 @@ class GroupWriter:
         """Writes a group's files. Raises RookeryError where rows are missing."""
         fragments = self.fragments.read([unit.id for unit in group.units])
         lengths = [len(fragment) for fragment in fragments]
-        _check_rows(group, lengths)
+        _check_rows(group, [len(fragment) + erased_count(fragment) for fragment in fragments])
         built = build_files(group, fragments, self.layout, self.task, self.fragments.scoring_key)
         if sum(file.rows for file in built) != sum(lengths):
             raise RookeryError(

@@ -78,8 +78,9 @@ class Manifest:
     """One published snapshot. `content` is equal for two snapshots exactly when their files are.
 
     `counts`: documents = predictions + errors; unlabelled, the predictions without a label; duplicate_ids, the ids
-    that several documents have; units; source_files. `labels`: how many documents have each, of which one may have
-    several. `scores`: these documents by their score for the label, in SCORE_BINS bins; empty where not all files tell.
+    that several documents have; erased, documents of the corpus that were left out; units; source_files. `labels`:
+    how many documents have each, of which one may have several. `scores`: these documents by their score for the
+    label, in SCORE_BINS bins; empty where not all files tell.
     """
 
     version: int
@@ -116,7 +117,7 @@ class Manifest:
                 f"snapshot {tree['snapshot']} has a manifest of version {tree['version']}, and this Rookery "
                 f"knows {MANIFEST_VERSION} at most; install the newer one that published it"
             )
-        tree["counts"] = {"unlabelled": 0, "duplicate_ids": 0} | tree["counts"]
+        tree["counts"] = {"unlabelled": 0, "duplicate_ids": 0, "erased": 0} | tree["counts"]
         tree["files"] = [SnapshotFile(**file) for file in tree["files"]]
         tree["failures"] = [Failure(**failure) for failure in tree.get("failures", [])]
         tree["changes"] = Changes(**tree["changes"]) if tree.get("changes") else None

@@ -118,6 +118,7 @@ def test_every_document_in_one_row(table: Table):
         "errors": 1,
         "unlabelled": 0,
         "duplicate_ids": 0,
+        "erased": 0,
         "units": 3,
         "source_files": 3,
     }

@@ -26,6 +26,6 @@ def test_the_order_is_declared_where_it_holds():
 
 
 def test_a_footer_is_kept_beside_the_rows():
-    data = parquet_bytes(TABLE, footer={"units": "one"})
+    data = parquet_bytes(TABLE.replace_schema_metadata({"units": "one"}))
     assert pq.read_metadata(io.BytesIO(data)).metadata == {b"units": b"one"}
     assert read_parquet(data).equals(read_parquet(parquet_bytes(TABLE)))
