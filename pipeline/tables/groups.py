@@ -184,7 +184,7 @@ def build_files(
     predictions = _predictions(documents.filter(pc.invert(failed)), layout, task)
     errors = documents.filter(failed).select(errors_schema(list(layout.carried)).names)
     errors = errors.cast(errors_schema(list(layout.carried)))
-    files = [_file("data", group.bucket, predictions), _file("errors", group.bucket, errors)]
+    files = [group_file("data", group.bucket, predictions), group_file("errors", group.bucket, errors)]
     return [file for file in files if file.rows]
 
 
@@ -209,7 +209,8 @@ def _predictions(documents: pa.Table, layout: TableLayout, task: PublishedTask) 
     return documents.select(schema.names).cast(schema)
 
 
-def _file(kind: str, bucket: int, rows: pa.Table) -> GroupFile:
+def group_file(kind: str, bucket: int, rows: pa.Table) -> GroupFile:
+    """Makes a file of rows that are sorted by id. Its bytes are a function of the rows."""
     data = parquet_bytes(rows, sorted_by_id=True)
     sha256 = hashlib.sha256(data).hexdigest()
     labels, unlabelled = label_counts(rows)

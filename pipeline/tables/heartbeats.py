@@ -1,6 +1,7 @@
-"""Which runs of a job are alive: each puts an object of its own anew, time and again, for as long as it labels.
+"""Which runs of a job are alive: each puts an object of its own anew, time and again, for as long as it lasts.
 
-    <table>/_units/<scoring key>/runs/<run id>
+    <table>/_units/<scoring key>/runs/<run id>    of runs that label or publish
+    <table>/_erased/runs/<run id>                 of erasures
 
 Only the store's own times are compared, and only with each other, so that no machine's clock has a say: the newest of
 them is at most a few seconds old, because whoever asks has a run that is alive. A run that hangs, or can't reach the
@@ -13,9 +14,10 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from pipeline.errors import RookeryError
-from pipeline.tables.fragments import Fragments
+from pipeline.storage.objects import Storage
 
 BEAT_SECONDS = 15.0
 ALIVE_SECONDS = 60.0  # since the last beat
@@ -23,15 +25,24 @@ LEAVING_SECONDS = 5.0  # that a run waits for its last request at its end
 _known: dict[str, float] = {}  # runs that are alive, and until when this process believes it
 
 
+class SharedFolder(Protocol):
+    """A folder that several runs work in: the fragments of a scoring key, the erasures of a table."""
+
+    @property
+    def storage(self) -> Storage: ...
+    @property
+    def folder(self) -> str: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Heartbeats:
-    """The runs of one scoring key in one table."""
+    """The runs in one folder of one table."""
 
-    fragments: Fragments
+    shared: SharedFolder
 
     @property
     def folder(self) -> str:
-        return f"{self.fragments.folder}/runs"
+        return f"{self.shared.folder}/runs"
 
     def uri(self, run: str) -> str:
         """Names the object of a run."""
@@ -53,7 +64,7 @@ class Heartbeats:
 
     def alive(self) -> set[str]:
         """Lists the ids of the runs that are alive; right where the one that asks is alive itself."""
-        beats = {file.uri.rpartition("/")[2]: file.modified for file in self.fragments.storage.find(self.folder)}
+        beats = {file.uri.rpartition("/")[2]: file.modified for file in self.shared.storage.find(self.folder)}
         now = max(beats.values(), default=0.0)
         return {run for run, moment in beats.items() if now - moment < ALIVE_SECONDS}
 
@@ -65,11 +76,11 @@ class Heartbeats:
         return now < _known.get(run, 0.0)
 
     def _beat(self, run: str) -> None:
-        self.fragments.storage.put(self.uri(run), b"")
+        self.shared.storage.put(self.uri(run), b"")
 
     def _beat_until(self, run: str, ended: threading.Event) -> None:
         while not ended.wait(BEAT_SECONDS):
             with contextlib.suppress(RookeryError):  # the run may go on: to others it seems dead
                 self._beat(run)
         with contextlib.suppress(RookeryError, FileNotFoundError):
-            self.fragments.storage.delete(self.uri(run))
+            self.shared.storage.delete(self.uri(run))

@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.errors import ConfigError, ConflictError, HeldBackError
 from pipeline.tables.changes import count_changes
+from pipeline.tables.erased_ids import Erasures
 from pipeline.tables.publish import ATTEMPTS, COPIED_TOGETHER, Copier, Publication
 from pipeline.tables.snapshot_units import copy_units
 from pipeline.tables.snapshots import Manifest, SnapshotFile, Snapshots
@@ -26,9 +27,17 @@ def roll_back(snapshots: Snapshots, number: int, run: dict[str, Any]) -> Manifes
 
     Raises:
         ConfigError: there is no such snapshot, it is partial, or files of it are gone.
-        ConflictError: other runs kept publishing meanwhile.
+        ConflictError: other runs kept publishing meanwhile, or an erasure is not done.
+        RetryableError: ids were erased meanwhile.
         StorageError: the store failed; run again.
     """
+    erasures = Erasures(snapshots.storage, snapshots.table_uri)
+    erased = erasures.read()
+    if not erased.finished:
+        raise ConflictError(
+            f"{snapshots.table_uri}: an erasure is at work or was killed, so that older snapshots may hold its ids; "
+            "run `rookery erase` to its end first"
+        )
     for _ in range(ATTEMPTS):
         wanted, latest = _wanted(snapshots, number), snapshots.latest()
         assert latest is not None  # `wanted` is complete
@@ -46,6 +55,7 @@ def roll_back(snapshots: Snapshots, number: int, run: dict[str, Any]) -> Manifes
             changes=count_changes(snapshots, latest, files),
             run=wanted.run | run | {ROLLBACK: {"to": number, "undone": _undone(snapshots, wanted)}},
         )
+        erasures.check_same(erased)
         if snapshot > max(snapshots.published()):  # else one was published meanwhile: on top of it, not underneath
             return snapshots.publish(manifest)
     raise ConflictError(f"{snapshots.table_uri}: {ATTEMPTS} other runs published meanwhile; run again")
