@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from jobs import compare, config, errors, evaluate, import_checkpoint, label, rollback, snapshots, train, vacuum
+from jobs import compare, config, erase, errors, evaluate, import_checkpoint, label, rollback, snapshots, train, vacuum
 from jobs.exits import run
 from jobs.version import print_version
 
@@ -23,6 +23,7 @@ app.command("snapshots")(snapshots.snapshots)
 app.command("compare")(compare.compare)
 app.command("rollback")(rollback.rollback)
 app.command("vacuum")(vacuum.vacuum_table)
+app.command("erase")(erase.erase)
 app.command("import")(import_checkpoint.import_checkpoint)
 app.command("config")(config.config)
 app.command("version")(print_version)

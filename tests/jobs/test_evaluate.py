@@ -317,6 +317,7 @@ def test_the_command_line_names_what_is_wrong(tmp_path: Path):
         "compare table table",
         "rollback table 1",
         "vacuum table --delete",
+        "erase --dry-run table ids",
         "version",
     ],
 )
@@ -329,7 +330,8 @@ def test_a_command_that_computes_no_window_imports_neither_ray_nor_torch(folder:
         "app(sys.argv[1:], standalone_mode=False); "
         "print('heavy:', sorted({'ray', 'torch', 'transformers'} & set(sys.modules)))"
     )
-    paths = {"job": tmp_path / "job", "evaluation": tmp_path / "evaluation", "table": folder / "table"}
+    (tmp_path / "ids").write_text("nobody")
+    paths = {name: tmp_path / name for name in ("job", "evaluation", "ids")} | {"table": folder / "table"}
     arguments = [str(paths.get(part, part)) for part in command.split()]
     ended = subprocess.run([sys.executable, "-c", program, *arguments], cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
