@@ -31,7 +31,7 @@ def print_erased(table_uri: str, ids: Collection[str], erased: Erased) -> None:
     """Prints what was erased, and where the receipt is."""
     run = erased.run
     console.print(f"[bold green]Erased[/] {printable(table_uri)}", soft_wrap=True)
-    _print_ids(ids, erased.ids, "; an earlier run that was killed may have removed what there was")
+    _print_ids(ids, erased.ids, "; an earlier run, which was killed, may have erased them" if erased.is_resumed else "")
     _print_row("rewritten", _kinds(run.rewritten))
     _print_row("removed", _kinds(run.removed))
     for key in run.left:

@@ -51,8 +51,9 @@ Tell = Callable[[str], None]
 class Erased:
     """What a run of an erasure found and did."""
 
-    ids: frozenset[str]  # that were found; an earlier run that was killed may have found others
+    ids: frozenset[str]  # that were found
     run: ErasureRun
+    is_resumed: bool  # an earlier run, which was killed, may have found others
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def erase_documents(snapshots: Snapshots, ids: Collection[str], tell: Tell) -> E
         _wait_for_others(erasures, me, tell)
         erasing = _Erasing(snapshots, Receipts(erasures), erasures.read(), erasures.unfinished(), frozenset(ids))
         alive = erasing.begun_before(_alive_runs(snapshots))
-        done = erasing.look(Erased(frozenset(), ErasureRun.begun(alive)))
+        done = erasing.look(Erased(frozenset(), ErasureRun.begun(alive), erasing.is_resumed))
         while alive:
             if still := alive & _alive_runs(snapshots):
                 raise RetryableError(_not_done(snapshots, len(still)))
@@ -116,14 +117,24 @@ class _Erasing:
 
         Of a list that an earlier run has left undone: those that were alive then.
         """
-        noted = [[run.alive for run in self.receipts.runs(name) if not run.finished_at] for name in self.lists]
-        return {run for runs in noted for run in (alive & {*runs[-1]} if runs else alive)}
+        return {run for runs in self._killed for run in (alive & {*runs[-1].alive} if runs else alive)}
+
+    @property
+    def is_resumed(self) -> bool:
+        """Tells whether an earlier run has left something undone."""
+        return any(self._killed)
+
+    @property
+    def _killed(self) -> list[list[ErasureRun]]:
+        """Of each list the runs that have not ended, oldest first."""
+        return [[run for run in self.receipts.runs(name) if not run.finished_at] for name in self.lists]
 
     def look(self, done: Erased) -> Erased:
         """Searches the table once, notes what it is about to do, and does it. `done` before, in this run."""
         places = find_erased(self.snapshots, self.erased)
         tallies = self._tallies(places.ids | self.ids)
-        index = self._index(places)
+        changes_fragments = places.fragments or done.is_resumed
+        index = self._index() if changes_fragments else []
         files = [uri for uris in places.files.values() for uri in uris]
         run = replace(
             done.run,
@@ -136,10 +147,10 @@ class _Erasing:
         rewriting = Rewriting(self.snapshots, self.erased)
         _spread(rewriting.fragment, places.fragments)
         # an index that a run has made of fragments meanwhile may tell of rows that are elsewhere now
-        self._delete([*self._index(places), *places.scratch])
+        self._delete([*(self._index() if changes_fragments else []), *places.scratch])
         run = replace(run, rewritten=_union(run.rewritten, self._paths(self._manifests(rewriting, places))))
         self._delete(places.unnamed)
-        return Erased(done.ids | places.ids, replace(run, left=self._left()))
+        return replace(done, ids=done.ids | places.ids, run=replace(run, left=self._left()))
 
     def finish(self, done: Erased) -> Erased:
         """Puts the receipts: from now on the erasure is done."""
@@ -158,11 +169,8 @@ class _Erasing:
                     holding.append(uri)
         return holding
 
-    def _index(self, places: ErasedPlaces) -> list[str]:
-        """The index of contents, where fragments change, or have been changed by a run that was killed."""
-        is_resumed = any(run.rewritten for name in self.lists for run in self.receipts.runs(name))
-        if not (places.fragments or is_resumed):
-            return []
+    def _index(self) -> list[str]:
+        """The index of contents."""
         return [file.uri for file in self.snapshots.storage.find(self.snapshots.uri("_index"))]
 
     def _manifests(self, rewriting: Rewriting, places: ErasedPlaces) -> Iterator[str]:
