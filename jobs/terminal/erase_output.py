@@ -19,7 +19,7 @@ def erasing_status(line: str) -> Status:
 def print_places(table_uri: str, ids: Collection[str], places: ErasedPlaces) -> None:
     """Prints where documents with these ids are, and that nothing was done."""
     console.print(f"[bold]Would erase[/] {printable(table_uri)}", soft_wrap=True)
-    _print_ids(ids, places.ids, "")
+    _print_ids(ids, places.ids, ())
     files = sum(len(uris) for uris in places.files.values())
     _print_row("hold them", f"{_count(len(places.fragments), 'fragment')}, {_count(files, 'file')} of snapshots")
     if others := len(places.scratch) + len(places.unnamed):
@@ -31,7 +31,7 @@ def print_erased(table_uri: str, ids: Collection[str], erased: Erased) -> None:
     """Prints what was erased, and where the receipt is."""
     run = erased.run
     console.print(f"[bold green]Erased[/] {printable(table_uri)}", soft_wrap=True)
-    _print_ids(ids, erased.ids, "; an earlier run, which was killed, may have erased them" if erased.is_resumed else "")
+    _print_ids(ids, erased.ids, erased.before)
     _print_row("rewritten", _kinds(run.rewritten))
     _print_row("removed", _kinds(run.removed))
     for key in run.left:
@@ -46,10 +46,11 @@ def print_erased(table_uri: str, ids: Collection[str], erased: Erased) -> None:
     )
 
 
-def _print_ids(ids: Collection[str], found: Collection[str], otherwise: str) -> None:
-    nowhere = [id_ for id_ in ids if id_ not in found]
-    found_count = f"{len(ids):,}: {len(ids) - len(nowhere):,} found"
-    _print_row("ids", f"{found_count}, {len(nowhere):,} nowhere in the table{otherwise if nowhere else ''}")
+def _print_ids(ids: Collection[str], found: Collection[str], before: Collection[str]) -> None:
+    nowhere = [id_ for id_ in ids if id_ not in found and id_ not in before]
+    missing = [f"{len(nowhere):,} nowhere in the table"] if nowhere else []
+    earlier = [f"{len(before):,} on the list before"] if before else []
+    _print_row("ids", ", ".join([f"{len(ids):,}: {len(found):,} found", *earlier, *missing]))
     for id_ in nowhere[:IDS_SHOWN]:
         _print_row("", f"nowhere: {printable(id_)}")
     if len(nowhere) > IDS_SHOWN:

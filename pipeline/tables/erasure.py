@@ -53,7 +53,8 @@ class Erased:
 
     ids: frozenset[str]  # that were found
     run: ErasureRun
-    is_resumed: bool  # an earlier run, which was killed, may have found others
+    before: frozenset[str]  # that were on a list before: an earlier run has found them, and may have been killed
+    is_resumed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +78,13 @@ def erase_documents(snapshots: Snapshots, ids: Collection[str], tell: Tell) -> E
     """
     check_is_table(snapshots)
     erasures = Erasures(snapshots.storage, snapshots.table_uri)
+    before = frozenset(erasures.read().among([*ids]))
     erasures.begin(ids)
     with Heartbeats(erasures).beating() as me:
         _wait_for_others(erasures, me, tell)
         erasing = _Erasing(snapshots, Receipts(erasures), erasures.read(), erasures.unfinished(), frozenset(ids))
         alive = erasing.begun_before(_alive_runs(snapshots))
-        done = erasing.look(Erased(frozenset(), ErasureRun.begun(alive), erasing.is_resumed))
+        done = erasing.look(Erased(frozenset(), ErasureRun.begun(alive), before, erasing.is_resumed))
         while alive:
             if still := alive & _alive_runs(snapshots):
                 raise RetryableError(_not_done(snapshots, len(still)))
