@@ -127,9 +127,8 @@ class Erasures:
                 f"{self.uri('salt')}: is gone, so nobody can tell which ids were erased from this table; restore it"
             ) from error
         blobs = self.storage.read_all([self.uri(name + LIST_ENDING) for name in lists])
-        digests = np.unique(np.frombuffer(b"".join(blobs), f"S{DIGEST_BYTES}")) if len(blobs) > 1 else blobs[0]
-        data = digests if isinstance(digests, bytes) else digests.tobytes()
-        return ErasedIds(tuple(lists), salt, data, finished=not {*lists} & {*unfinished})
+        ascending = np.sort(np.frombuffer(b"".join(blobs), f"S{DIGEST_BYTES}"))
+        return ErasedIds(tuple(lists), salt, ascending.tobytes(), finished=not {*lists} & {*unfinished})
 
     def check_same(self, before: ErasedIds) -> None:
         """Raises RetryableError where a list was added after `before` was read: what was made may hold its ids."""
