@@ -12,6 +12,7 @@ from pipeline.errors import ConfigError
 from pipeline.planning.plan import plan_of
 from pipeline.planning.survey import make_survey, unchanged_snapshot
 from pipeline.storage.objects import Storage
+from pipeline.tables.erased_ids import Erasures
 from pipeline.tables.last_survey import LastSurvey
 from pipeline.tables.publish import publish
 from pipeline.tables.snapshots import Manifest, Snapshots
@@ -45,7 +46,7 @@ def write_ids(folder: Path, *ids: str) -> str:
     return str(path)
 
 
-def test_documents_of_every_format_go_and_stay_away(tmp_path: Path):
+def test_documents_of_every_format_go_and_stay_away(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     written = write_every_format(tmp_path / "corpus", documents(10))
     gone = [written[n].id for n in (0, 2, 4, 6, 8)]  # of Parquet, JSON Lines, gzip, CSV and text, whose id is its URI
     kept = sorted(document.id for document in written if document.id not in gone)
@@ -67,6 +68,11 @@ def test_documents_of_every_format_go_and_stay_away(tmp_path: Path):
     assert unchanged_snapshot(make_survey(nightly)) is None  # a plan has to tell
     assert label_without_ray(nightly) == newest
     assert unchanged_snapshot(make_survey(nightly)) == newest
+
+    Erasures(Storage(), str(table)).begin(["x"])  # and is killed
+    run_job(nightly, dry_run=True)
+    assert "erasure not done, or at work" in " ".join(capsys.readouterr().out.split())
+    shown("erase", str(table), write_ids(tmp_path, "x"))
 
     # all files are others now: every document is read anew, under another unit's id
     other = write_every_format(tmp_path / "again" / "corpus", documents(10))
@@ -115,5 +121,5 @@ def test_lines_of_the_file_are_ids_as_they_are(tmp_path: Path):
     table.publish(table.documents(1, [*odd, "other"]))
     path = tmp_path / "ids.txt"
     path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join([*odd, odd[0]]).encode())
-    assert "ids 4: 4 found, 0 nowhere" in shown("erase", str(table.folder), str(path))
+    assert "ids 4: 4 found rewritten 1 fragment" in shown("erase", str(table.folder), str(path))
     assert [row["id"] for row in table.rows(1)] == ["other"]
