@@ -125,6 +125,7 @@ def test_a_fixed_document_is_labelled_by_the_next_run(ray: None, tmp_path: Path)
         "errors": 1,
         "unlabelled": 0,
         "duplicate_ids": 0,
+        "erased": 0,
         "units": 2,
         "source_files": 2,
     }

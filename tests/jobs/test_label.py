@@ -163,6 +163,7 @@ def test_bad_documents_become_errors_and_cost_no_neighbour(ray: None, tmp_path: 
         "errors": 5,
         "unlabelled": 0,
         "duplicate_ids": 0,
+        "erased": 0,
         "units": 1,
         "source_files": 1,
     }
