@@ -96,8 +96,7 @@ class ChangeCounter:
 
     def counts(self) -> npt.NDArray[np.int64]:
         """Gives the numbers of documents that were added, changed and removed."""
-        files = sorted(self._folder.iterdir())
-        if not files:
+        if not any(self._folder.iterdir()):
             return _counted(np.concatenate(self._arrays))
         self._spill()
         parts = (np.fromfile(file, np.uint64).reshape(-1, 2) for file in sorted(self._folder.iterdir()))
