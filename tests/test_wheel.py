@@ -49,8 +49,8 @@ def test_it_holds_the_program_and_nothing_else(wheel: Path):
         "jobs/sample/corpus/test.parquet",
         "jobs/sample/LICENSES/rust-rfcs-MIT.txt",
         "pipeline/evaluation/history.html",
+        "pipeline/evaluation/report.css",
         "pipeline/evaluation/report.html",
-        "pipeline/evaluation/style.css",
         "pipeline/py.typed",
     } <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from itertools import pairwise
 
 from markupsafe import Markup
 
 from pipeline.evaluation.history_charts import HistoryAxes, band, bars, line
-from pipeline.evaluation.html_page import render_page
+from pipeline.evaluation.html_report import render_page
 
 LABELS_DRAWN = 40  # most frequent ones of the newest snapshot first
 WIDE, HALF, SMALL = (900.0, 170.0), (400.0, 150.0), (170.0, 90.0)  # areas inside the axes
@@ -63,8 +64,7 @@ def history_report(table: str, snapshots: Sequence[SnapshotFigures], partial: in
     marked = [n for n, (one, other) in enumerate(pairwise(snapshots), 1) if one.keys != other.keys]
     labels = sorted({label for each in snapshots for label in each.labels}, key=lambda label: _rank(snapshots, label))
     return render_page(
-        "history.html",
-        {},
+        files("pipeline.evaluation").joinpath("history.html").read_text(encoding="utf-8"),
         table=table,
         snapshots=snapshots,
         newest=snapshots[-1],

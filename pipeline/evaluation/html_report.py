@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 
+from jinja2 import Environment
 from markupsafe import Markup
 
 from pipeline.evaluation import charts
-from pipeline.evaluation.html_page import render_page
 from pipeline.evaluation.measure import Evaluation
 from pipeline.evaluation.metrics import LengthMetrics, Metrics, RegressionMetrics
 from pipeline.evaluation.scored_documents import ScoredDocuments
@@ -141,5 +142,16 @@ def _figure(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
+def render_page(template: str, **parts: object) -> str:
+    """Fills a template in Jinja's language with `parts` and the reports' style sheet, as `style`."""
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"figure": _figure, "bounds": length_name}
+    return environment.from_string(template).render(style=Markup(_stored("report.css")), **parts)
+
+
 def _render(heading: Heading, **parts: object) -> str:
-    return render_page("report.html", {"figure": _figure, "bounds": length_name}, heading=heading, **parts)
+    return render_page(_stored("report.html"), heading=heading, **parts)
+
+
+def _stored(name: str) -> str:
+    return files("pipeline.evaluation").joinpath(name).read_text(encoding="utf-8")
