@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from pipeline.storage.objects import TRANSFERS
+from pipeline.tables.changes import count_changes
 from pipeline.tables.erased_ids import ErasedIds
 from pipeline.tables.failures import count_failures, failures_of_snapshot, merge_failures
 from pipeline.tables.groups import group_file
 from pipeline.tables.repeatable_parquet import parquet_bytes, read_parquet
-from pipeline.tables.snapshots import Failure, Manifest, SnapshotFile, Snapshots
+from pipeline.tables.score_histograms import sum_histograms
+from pipeline.tables.snapshots import Changes, Failure, Manifest, SnapshotFile, Snapshots
 
 ERASED_TEXT = "(erased)"  # in a manifest, in the place of an id
 
@@ -59,8 +61,11 @@ class Rewriting:
             gone.update(ids)
         if old:
             manifest = _counted(replace(manifest, files=files), gone)
-        if parent and not {*manifest.removed} <= {file.path for file in parent.files}:
+        is_parent_rewritten = parent is not None and not {*manifest.removed} <= {file.path for file in parent.files}
+        if parent and is_parent_rewritten:
             manifest = replace(manifest, removed=parent.paths_without(files))
+        if old or is_parent_rewritten:
+            manifest = replace(manifest, changes=self._changes(manifest, parent))
         return replace(manifest, failures=self._failures(manifest), run=self._scrubbed(manifest.run))
 
     def _file(self, file: SnapshotFile) -> RewrittenFile:
@@ -86,8 +91,16 @@ class Rewriting:
             sha256=built.sha256,
             labels=built.labels,
             unlabelled=built.unlabelled,
+            scores=built.scores,
+            documents_digest=built.documents_digest,
         )
         return RewrittenFile(new, gone)
+
+    def _changes(self, manifest: Manifest, parent: Manifest | None) -> Changes | None:
+        """Counted anew, if they were ever known: an erased document was in both, or in one of them."""
+        if manifest.changes is None or (parent is None and manifest.parent is not None):
+            return None
+        return count_changes(self.snapshots, parent, manifest.files)
 
     def _failures(self, manifest: Manifest) -> list[Failure]:
         """The manifest's own, or counted anew where an erased document is the example, or one of them."""
@@ -127,4 +140,6 @@ def _counted(manifest: Manifest, gone: Counter[str]) -> Manifest:
         "duplicate_ids": manifest.counts["duplicate_ids"] - sum(count > 1 for count in gone.values()),
         "erased": manifest.counts["erased"] + gone.total(),
     }
-    return replace(manifest, counts=manifest.counts | counts, labels=dict(sorted(labels.items())))
+    ordered = dict(sorted(labels.items()))
+    scores = sum_histograms((file.scores for file in manifest.files), ordered)
+    return replace(manifest, counts=manifest.counts | counts, labels=ordered, scores=scores)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pipeline.tables.groups import Group
 from pipeline.tables.snapshots import Snapshots
 
-DIGEST_BYTES = 16
+UNIT_DIGEST_BYTES = 16
 
 
 class DigestSet:
@@ -27,8 +27,8 @@ class DigestSet:
 
     @classmethod
     def of(cls, data: bytes) -> "DigestSet":
-        """Reads digests of DIGEST_BYTES each."""
-        last = np.frombuffer(data, ">u8").reshape(-1, DIGEST_BYTES // 8)[:, -1]
+        """Reads digests of UNIT_DIGEST_BYTES each."""
+        last = np.frombuffer(data, ">u8").reshape(-1, UNIT_DIGEST_BYTES // 8)[:, -1]
         return cls(np.unique(last.astype(np.uint64)))
 
     def __or__(self, other: "DigestSet") -> "DigestSet":
@@ -74,5 +74,5 @@ def read_units(snapshots: Snapshots, snapshot: int) -> SnapshotUnits | None:
     except FileNotFoundError:
         return None
     head, _, digests = data.partition(b"\n")
-    end = json.loads(head)["units"] * DIGEST_BYTES
+    end = json.loads(head)["units"] * UNIT_DIGEST_BYTES
     return SnapshotUnits(DigestSet.of(digests[:end]), DigestSet.of(digests[end:]))
