@@ -34,8 +34,8 @@ class DigestSet:
     def __or__(self, other: "DigestSet") -> "DigestSet":
         return DigestSet(np.union1d(self._ascending, other._ascending))
 
-    def __contains__(self, digest: str | None) -> bool:
-        if digest is None:
+    def __contains__(self, digest: object) -> bool:
+        if not isinstance(digest, str):
             return False
         wanted = np.uint64(int(digest[-16:], 16))
         at = np.searchsorted(self._ascending, wanted)

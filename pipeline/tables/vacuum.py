@@ -10,7 +10,7 @@ night lists what is new and deletes what was listed a week before.
 
 Killed between any two deletes, the next vacuum goes on: the list still holds the rest. Before the first file of a
 snapshot goes, a note beside its manifest says so, for `find` to refuse it; before the first fragment of a scoring key
-goes, its index does, which may name that fragment.
+goes, the files of its index go that name one.
 """
 
 import contextlib
@@ -30,10 +30,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import ConfigError
+from pipeline.schema import DOCUMENT_LOGITS
 from pipeline.storage.objects import TRANSFERS
+from pipeline.tables.content_index import ContentIndex
+from pipeline.tables.fragments import Fragments
 from pipeline.tables.object_names import PATTERNS, ObjectName, object_name
 from pipeline.tables.reachability import DAY_SECONDS, Needs, NeedsReader, Retention
 from pipeline.tables.repeatable_parquet import parquet_bytes, read_parquet
+from pipeline.tables.snapshot_units import DigestSet
 from pipeline.tables.snapshots import Snapshots
 from pipeline.tables.unreachable import Amount, Findings, find_unreachable
 
@@ -178,7 +182,7 @@ class _Sweep:
                 needs = reader.read(self._now)
                 going = list(_still_unneeded(part, needs))
                 self._mark_snapshots(going, needs)
-                self._delete_index(going)
+                self._remove_index(going)
                 went = pool.map(self._delete, [row["path"] for _, row in going])
                 for (name, row), is_gone in zip(going, went, strict=True):
                     if is_gone:
@@ -193,14 +197,13 @@ class _Sweep:
             self._snapshots.mark_vacuumed(number, {"vacuumed_at": _moment(self._now), "record": self._path})
             self._deleted.snapshots.append(number)
 
-    def _delete_index(self, going: list[_Row]) -> None:
-        """It may name the fragments that go now, and is made again from those that are left."""
+    def _remove_index(self, going: list[_Row]) -> None:
+        """Before the first fragment of a key goes, what names those that go in this vacuum."""
         keys = {str(name.scoring_key) for name, _ in going if name.kind == "fragments"}
         for key in sorted(keys - self._without_index):
-            for file in self._snapshots.storage.find(self._snapshots.uri(f"_index/{key}")):
-                path = f"_index/{key}/{file.uri.rpartition('/')[2]}"
-                if object_name(path) and self._delete(path):
-                    self._count("index", file.size)
+            fragments = Fragments(self._snapshots.storage, self._snapshots.table_uri, key, DOCUMENT_LOGITS)
+            for file in ContentIndex(fragments).remove(_units_of(key, self._due)):
+                self._count("index", file.size)
         self._without_index |= keys
 
     def _delete(self, path: str) -> bool:
@@ -224,6 +227,14 @@ def _still_unneeded(part: pa.Table, needs: Needs) -> Iterator[_Row]:
         assert name is not None  # it was listed under its kind
         if needs.reason(name, row["modified"]) is None:
             yield name, row
+
+
+def _units_of(key: str, due: pa.Table) -> DigestSet:
+    """The units of a scoring key whose fragments are due."""
+    paths = due.filter(pc.starts_with(due["path"], f"_units/{key}/"))
+    fragments = paths.filter(pc.equal(paths["kind"], "fragments"))["path"].to_pylist()
+    names = (path.rpartition("/")[2].removesuffix(".parquet") for path in fragments)
+    return DigestSet.of(bytes.fromhex("".join(names)))
 
 
 def _moment(seconds: float) -> str:

@@ -17,6 +17,7 @@ from pipeline.errors import ConfigError, StorageError
 from pipeline.schema import DOCUMENT_LOGITS
 from pipeline.storage.objects import Storage
 from pipeline.tables.attempts import Attempts
+from pipeline.tables.content_index import ContentIndex
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.groups import SourceUnit
 from pipeline.tables.heartbeats import Heartbeats
@@ -56,6 +57,13 @@ class KeyTable(Table):
         (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
         (self.folder / path).write_bytes(data)
 
+    def index(self, *units: int) -> str:
+        """Writes an index file of some units; its name."""
+        before = objects(self)
+        ContentIndex(self.fragments).extend([f"{unit:032d}" for unit in units])
+        (path,) = objects(self) - before
+        return path
+
     def later(self, days: float) -> None:
         """Lets days go by: all that is there is older, and listed for longer."""
         for path in filter(Path.is_file, self.folder.rglob("*")):
@@ -77,8 +85,10 @@ def months(folder: Path) -> KeyTable:
     table = KeyTable(folder)
     table.publish(table.unit(1), table.unit(2, "b", failed=True))
     table.publish(table.unit(1))
+    table.index(1, 2)
     table.use(NEW_KEY)
     table.publish(table.unit(1), table.unit(4, "c"))
+    table.index(4)
     table.publish(table.unit(1), table.unit(2, "b", failed=True))
     for path in LEFT.split():
         table.put(path)
@@ -93,11 +103,9 @@ LEFT = f"""
     _units/{OLD_KEY}/runs/{"d" * 16}
     _units/documents/00/{UNIT}
     _units/computed/00/{UNIT}
-    _index/{OLD_KEY}/{"e" * 32}.parquet
     data/snapshot={2:020d}/part=a/.rookery-{"f" * 16}
     .rookery-{"f" * 16}
 """
-INDEX = f"_index/{NEW_KEY}/{'e' * 32}.parquet"
 STAYING = f"""
     _units/cuts/00/{UNIT}-3
     _units/editions/{UNIT}-1
@@ -142,7 +150,9 @@ def test_a_dry_run_writes_nothing(table: KeyTable):
 def test_what_nothing_needs_is_listed_and_goes_a_week_later(table: KeyTable):
     for path in STAYING.split():
         table.put(path)
-    table.put(INDEX)
+    named = table.index(2)  # of the new key: its fragment is in use
+    indexes = {path for path in objects(table) if path.startswith("_index/")}
+    assert len(indexes) == 3
     groups = {group.members for units in ((1, 2), (1, 3)) for group in table.publication(*map(sources, units)).groups}
     tallies = {path for path in objects(table) if "/tallies/" in path}
     unused = {path for path in tallies if path.rpartition("/")[2].removesuffix("-1") not in groups}
@@ -162,12 +172,12 @@ def test_what_nothing_needs_is_listed_and_goes_a_week_later(table: KeyTable):
         *(file.path for number in (1, 2, 3) for file in table.snapshots.read(number).files),
         *(f"_snapshots/{number:020d}.{kind}" for number in (1, 2, 3) for kind in ("claim", "units")),
         f"_units/{NEW_KEY}/00/{4:032d}.parquet",
-        INDEX,
+        *(indexes - {named}),
         *(path for path in before if path.startswith(f"_units/{OLD_KEY}/")),
         *unused,
         *LEFT.split(),
     }
-    assert gone == {*found.due["path"].to_pylist(), INDEX}
+    assert gone - {*found.due["path"].to_pylist()} == {path for path in indexes - {named} if NEW_KEY in path}
     assert sum(amount.objects for amount in deleted.amounts.values()) == len(gone)
     assert sum(amount.bytes for amount in deleted.amounts.values()) == sum(len(before[path]) for path in gone)
     assert found.findings.unknown_paths == ["README.md", f"data/snapshot={1:020d}/notes.txt"]
@@ -225,7 +235,9 @@ def test_a_record_says_what_went(table: KeyTable):
     deleted = vacuumed(table)
     (path,) = (table.folder / "_vacuum/records").iterdir()
     record = json.loads(path.read_bytes())
-    assert record["deleted"] == record["due"] == {kind: a._asdict() for kind, a in sorted(deleted.amounts.items())}
+    assert record["deleted"] == {kind: amount._asdict() for kind, amount in sorted(deleted.amounts.items())}
+    assert record["due"].pop("index")["objects"] + 1 == record["deleted"].pop("index")["objects"]
+    assert record["deleted"] == record["due"], "and an index that named what went"
     assert record["vacuumed_snapshots"] == [1, 2, 3]
     assert record["retention"] == {"snapshots": 2, "days": 30, "grace_days": 7}
     assert record["began_at"] <= record["ended_at"]
@@ -281,7 +293,7 @@ def test_a_run_at_work_keeps_its_fragments_marks_and_scratch(table: KeyTable):
     with Heartbeats(fragments).beating() as run, Attempts(fragments, "read", run).attempt("0" * 32):
         kinds = table.vacuum()[1].amounts.keys()
         assert "scratch" not in kinds
-        assert (table.folder / f"_index/{OLD_KEY}/{'e' * 32}.parquet").exists()
+        assert [*(table.folder / "_index" / OLD_KEY).iterdir()]
         assert "data files" in kinds
         assert (table.folder / f"_units/{OLD_KEY}/00/{UNIT}.read.begun").exists()
     assert old_fragments(table) == before
@@ -332,15 +344,19 @@ def test_fragments_and_tallies_of_the_last_days_stay_whatever_their_key(table: K
     assert not (table.folder / f"_units/{'c' * 16}/00/{9:032d}.parquet").exists()
 
 
-def test_the_index_of_a_key_goes_before_its_fragments(table: KeyTable):
-    """Young as it may be: it names fragments that go now."""
-    index = f"_index/{OLD_KEY}/{'9' * 32}.parquet"
+def test_an_index_goes_before_the_fragments_that_it_names(table: KeyTable):
+    """Young as it may be."""
     table.vacuum()
     table.later(8)
-    table.put(index)
+    shutil.rmtree(table.folder / "_index")
+    index = table.index(4)
     deleting = logged(table.snapshots)
     vacuum(deleting, KEPT, lambda _: None)
-    deleted = [path.removeprefix(f"{table.folder}/") for call, path in calls(deleting) if call == "delete"]
+    deleted = [
+        path.removeprefix("file://").removeprefix(f"{table.folder}/")
+        for call, path in calls(deleting)
+        if call == "delete"
+    ]
     kinds = [name.kind for name in map(object_name, deleted) if name]
     assert index in deleted
     assert kinds.index("fragments") > max(place for place, kind in enumerate(kinds) if kind == "index")
