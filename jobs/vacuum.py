@@ -49,4 +49,4 @@ def vacuum_table(
             found, deleted = vacuum(snapshots, retention, tell)
     print_review(table, found, is_dry=deleted is None)
     if deleted is not None:
-        print_deleted(table, found, deleted)
+        print_deleted(found, deleted)

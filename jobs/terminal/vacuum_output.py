@@ -41,7 +41,7 @@ def print_review(table_uri: str, found: Review, *, is_dry: bool) -> None:
         console.print(f"[bold]Dry run[/]: nothing was written or deleted. {_next_step(found)}", soft_wrap=True)
 
 
-def print_deleted(table_uri: str, found: Review, deleted: Deleted) -> None:
+def print_deleted(found: Review, deleted: Deleted) -> None:
     """Prints what a vacuum has deleted, and when the next one will delete more."""
     total, due = _sum(deleted.amounts.values()), len(found.due)
     if total.objects:
@@ -55,8 +55,8 @@ def print_deleted(table_uri: str, found: Review, deleted: Deleted) -> None:
     waiting = len(found.marked) - len(found.due)
     if waiting:
         console.print(
-            f"Listed in _vacuum/unreachable.parquet: {waiting:,} object{'' if waiting == 1 else 's'}. `rookery vacuum "
-            f"{printable(table_uri)} --delete` deletes them from {_first_due(found)} on, if nothing needs them then.",
+            f"Listed in _vacuum/unreachable.parquet: {waiting:,} object{'' if waiting == 1 else 's'}. The same command "
+            f"deletes them from {_first_due(found)} on, if nothing needs them then.",
             soft_wrap=True,
         )
 
