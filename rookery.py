@@ -16,7 +16,7 @@ commands exit with its `exit_code`::
     │   ├── CorpusError, NoBucketError, CheckpointError, AccessError
     ├── ErrorBudgetError         4   too many documents could not be labelled
     ├── ConflictError            5   another run holds what this one wants
-    ├── HeldBackError            6   a rollback has undone what this run would publish
+    ├── HeldBackError            6   a gate, or a rollback, holds back what this run would publish
     └── RetryableError          75   run again: nothing is lost
         └── SourceChangedError, StorageError, UnavailableError
 
@@ -184,7 +184,7 @@ def label(job: JobSource, overrides: Sequence[str] = (), *, limit: int | None = 
         InputError: corpus or checkpoint can't be used as they are.
         ErrorBudgetError: more documents failed than `max_errors` allows; nothing was published.
         ConflictError: other runs kept publishing meanwhile.
-        HeldBackError: a rollback has undone what this run would publish; nothing was computed.
+        HeldBackError: a gate holds the result back, or a rollback has undone it; nothing was published.
         RetryableError: a store or Ray failed; run again, finished units are kept.
 
     Example:

@@ -5,7 +5,20 @@ from typing import Annotated
 
 import typer
 
-from jobs import compare, config, erase, errors, evaluate, import_checkpoint, label, rollback, snapshots, train, vacuum
+from jobs import (
+    compare,
+    config,
+    erase,
+    errors,
+    evaluate,
+    import_checkpoint,
+    label,
+    publish,
+    rollback,
+    snapshots,
+    train,
+    vacuum,
+)
 from jobs.exits import run
 from jobs.version import print_version
 
@@ -21,6 +34,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("errors")(errors.errors)
 app.command("snapshots")(snapshots.snapshots)
 app.command("compare")(compare.compare)
+app.command("publish")(publish.publish_candidate)
 app.command("rollback")(rollback.rollback)
 app.command("vacuum")(vacuum.vacuum_table)
 app.command("erase")(erase.erase)

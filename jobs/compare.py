@@ -11,11 +11,12 @@ import typer
 from jobs.terminal.compare_output import print_comparison
 from pipeline.errors import ConfigError
 from pipeline.storage.objects import Storage
+from pipeline.tables.candidates import CandidateSnapshots
 from pipeline.tables.comparison import compare_snapshots
 from pipeline.tables.snapshots import Manifest, Snapshots
 
-NUMBERED = re.compile(r"(.+)@(\d+)")
-A_SNAPSHOT = "A table's folder, whose newest snapshot is meant, or FOLDER@NUMBER."
+NUMBERED = re.compile(r"(.+)@(candidate-)?(\d+)")
+A_SNAPSHOT = "A table's folder, whose newest snapshot is meant, FOLDER@NUMBER, or FOLDER@candidate-NUMBER."
 
 
 def compare(
@@ -33,8 +34,10 @@ def compare(
 
 def _opened(named: str) -> tuple[Snapshots, Manifest]:
     match = NUMBERED.fullmatch(named)
-    uri, number = (match[1], int(match[2])) if match else (named, None)
+    uri, number = (match[1], int(match[3])) if match else (named, None)
     snapshots = Snapshots(Storage(), uri)
+    if match and match[2]:
+        return snapshots, CandidateSnapshots(snapshots).read(int(match[3]))
     manifest = snapshots.find(number)
     if manifest is None:
         expected = f"snapshot {number}" if number is not None else "complete snapshot"

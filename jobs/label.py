@@ -22,13 +22,14 @@ from pipeline.cluster.connection import cluster_address, is_connected, ray_clust
 from pipeline.config.label import Job, load_job
 from pipeline.errors import ErrorBudgetError
 from pipeline.mapped import Mapped
+from pipeline.planning.gatekeeper import Gatekeeper
 from pipeline.planning.new_editions import PASSING_REASONS, retry, store_editions
 from pipeline.planning.plan import Plan, check_table_writable, plan_of, publication_rules
 from pipeline.planning.survey import Survey, make_survey, unchanged_snapshot
 from pipeline.tables.attempts import remove_marks_of_run
 from pipeline.tables.heartbeats import Heartbeats
 from pipeline.tables.last_survey import LastSurvey
-from pipeline.tables.publication_rules import Totals
+from pipeline.tables.publication_rules import Totals, check_rules
 from pipeline.tables.publish import check_current, check_published, is_current, publish
 from pipeline.tables.rollback import check_not_held_back
 from pipeline.tables.snapshots import Manifest, Snapshots
@@ -88,13 +89,17 @@ def run_job(
     if retry_reason is None and (current := unchanged_snapshot(survey)):
         label_output.print_unchanged(survey, current)
         return None if dry_run else _left_as_it_is(survey, current, listing)
+    gatekeeper = Gatekeeper(survey)
+    if candidate := gatekeeper.unchanged_candidate():
+        label_output.print_unchanged(survey, candidate, is_candidate=True)
+        return None if dry_run else _let_through(gatekeeper, candidate, started)
     with contextlib.ExitStack() as stack:
         # a dry run takes longer over many files rather than start a cluster to look at them
         mapped = map if dry_run else _connecting_first(job, stack)
         plan = plan_of(survey, mapped)
         if retry_reason is not None:
             plan = _retried(plan, retry_reason, mapped, dry_run=dry_run)
-        manifest = _make_true(plan, started, dry_run=dry_run, listing=listing)
+        manifest = _make_true(plan, gatekeeper, started, dry_run=dry_run, listing=listing)
         if manifest:
             LastSurvey(plan.storage, job.table.uri).write(survey.digest, manifest.content)
         return manifest
@@ -107,6 +112,15 @@ def _left_as_it_is(survey: Survey, current: Manifest, listing: str) -> Manifest:
     Snapshots(survey.storage, uri).point_to_latest()
     label_output.print_up_to_date(current, listing)
     return current
+
+
+def _let_through(gatekeeper: Gatekeeper, candidate: Manifest, started: float) -> Manifest:
+    """Publishes what was held back, if the job's rules and gates allow it by now: nothing is computed or written."""
+    job = gatekeeper.survey.job
+    check_rules(publication_rules(job), job.table.uri, Totals.of(candidate))
+    manifest = gatekeeper.let_through(candidate, run_record(job, candidate.content, started))
+    label_output.print_let_through(job.table.uri, manifest)
+    return manifest
 
 
 def _connecting_first(job: Job, stack: contextlib.ExitStack) -> Mapped:
@@ -130,11 +144,14 @@ def _retried(plan: Plan, reason: str, mapped: Mapped, *, dry_run: bool) -> Plan:
     return again
 
 
-def _make_true(plan: Plan, started: float, *, dry_run: bool, listing: str) -> Manifest | None:
+def _make_true(plan: Plan, gatekeeper: Gatekeeper, started: float, *, dry_run: bool, listing: str) -> Manifest | None:
     current = is_current(plan.snapshots, plan.publication)
     if not (current or plan.job.table.undo_rollback):
         check_not_held_back(plan.snapshots.latest(), plan.publication)
-    label_output.print_plan(plan, current)
+    candidate = None if current else gatekeeper.find(plan.publication.content)
+    if not current:
+        gatekeeper.check()
+    label_output.print_plan(plan, current, candidate)
     if dry_run:
         return None
     plan.sweep()
@@ -144,6 +161,8 @@ def _make_true(plan: Plan, started: float, *, dry_run: bool, listing: str) -> Ma
         plan.snapshots.point_to_latest()
         label_output.print_up_to_date(current, listing)
         return current
+    if candidate:
+        return _let_through(gatekeeper, candidate, started)
     check_checkpoint(plan)
     check_table_writable(plan)
     with running(plan) as run_id:
@@ -153,9 +172,9 @@ def _make_true(plan: Plan, started: float, *, dry_run: bool, listing: str) -> Ma
         work = label_missing(plan.with_erased_ids(), run_id)
         plan = plan.cut_streams().with_erased_ids()
         with label_output.publishing_status(), _listed_by(listing):
-            run = run_record(plan, started, work)
-            manifest = publish(plan.snapshots, plan.fragments, plan.publication, run, map_on_ray)
-    if manifest.run == run:
+            run = run_record(plan.job, plan.publication.content, started) | work_record(work)
+            manifest = publish(plan.snapshots, plan.fragments, plan.publication, run, map_on_ray, gatekeeper)
+    if manifest.run | run == manifest.run:
         label_output.print_summary(plan, manifest, work, time.time() - started, listing)
     else:
         label_output.print_up_to_date(manifest, listing, "another run was first, and")
@@ -220,22 +239,28 @@ def check_checkpoint(plan: Plan) -> None:
     load_classifier(plan.checkpoint, torch.float32)
 
 
-def run_record(plan: Plan, started: float, work: LabelledWork) -> dict[str, Any]:
-    """Makes the manifest's `run`: who, when, with what, to do what. Two runs that publish the same differ in it."""
+def run_record(job: Job, content: str, started: float) -> dict[str, Any]:
+    """Makes the manifest's `run`: who, when, with what. All that may differ between two runs that publish the same."""
     labelled_at = datetime.fromtimestamp(started, UTC)
     return {
-        "run_id": f"{labelled_at:%Y%m%dT%H%M%SZ}-{plan.publication.content[:8]}",
+        "run_id": f"{labelled_at:%Y%m%dT%H%M%SZ}-{content[:8]}",
         "labelled_at": labelled_at.isoformat(timespec="microseconds"),
         "published_at": datetime.now(UTC).isoformat(timespec="microseconds"),
         "rookery": version("rookery"),
-        "job": plan.job.model_dump(mode="json"),
+        "job": job.model_dump(mode="json"),
+    }
+
+
+def work_record(work: LabelledWork) -> dict[str, Any]:
+    """Makes what a manifest's `run` tells of what a run had to do."""
+    return {
         "work": {
             "units": work.units,
             "documents_computed": work.documents - work.taken_over,
             "documents_taken_over": work.taken_over,
             "windows": work.windows,
             "tokens": work.tokens,
-        },
+        }
     }
 
 

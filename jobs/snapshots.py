@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from jobs.terminal.snapshots_output import checkpoint_name, print_snapshots, published_at
+from jobs.terminal.snapshots_output import checkpoint_name, print_candidates, print_snapshots, published_at
 from pipeline.errors import ConfigError
 from pipeline.storage.objects import Storage
+from pipeline.tables.candidates import CandidateSnapshots
 from pipeline.tables.snapshots import Manifest, Snapshots
 
 NOT_LISTED = ("files", "removed")  # of a manifest: a record for each file
@@ -27,9 +28,12 @@ def snapshots(
     """List a table's snapshots: when each was published, by which checkpoint, what it holds and what changed."""
     published = Snapshots(Storage(), table)
     manifests = [published.read(number) for number in published.published()]
-    if not manifests:
+    candidates = CandidateSnapshots(published).all()
+    if not (manifests or candidates):
         raise ConfigError(f"{table}: has no snapshot; expected the folder that table.uri of a job names")
     print_snapshots(table, manifests, published.vacuumed())
+    latest = published.latest()
+    print_candidates(candidates, latest.snapshot if latest else None)
     if plot:
         plot.write_text(_page(table, manifests), encoding="utf-8")
     if json_path:

@@ -9,7 +9,7 @@ RookeryError                 1   a fault of ours: report it
 │   └── AccessError              a store refuses: credentials or permissions
 ├── ErrorBudgetError         4   too many documents could not be labelled: look at them
 ├── ConflictError            5   another run holds what this one wants
-├── HeldBackError            6   a person has undone what this run would publish: decide
+├── HeldBackError            6   a gate, or a rollback, holds back what this run would publish: decide
 └── RetryableError          75   run again: nothing is lost
     ├── SourceChangedError       a corpus file is no longer the one that was planned
     └── StorageError             the store failed: no space, a request that it can't serve
@@ -84,9 +84,10 @@ class ConflictError(RookeryError):
 
 
 class HeldBackError(RookeryError):
-    """Raised before anything is computed where a person has undone what this run would publish; decide which is right.
+    """Raised where a gate breaks, or where a person has undone what this run would publish; decide which is right.
 
-    Exit code 6. The message says what was undone, and which setting publishes it all the same.
+    Exit code 6. The message says which gate found what, or what was undone, and what publishes it all the same. What a
+    gate holds back is computed and kept; after a rollback nothing is computed.
     """
 
     exit_code = 6

@@ -24,30 +24,37 @@ from pipeline.planning.survey import Survey
 from pipeline.tables.erased_ids import ErasedIds
 from pipeline.tables.publication_rules import failure_lines
 from pipeline.tables.snapshots import Manifest
+from pipeline.tables.verdicts import verdict_line, verdicts_of
 from pipeline.terms import Dtype, TaskName
 
 _LABELS_SHOWN = 10
 _BAR_WIDTH = 24
 
 
-def print_plan(plan: Plan, current: Manifest | None) -> None:
-    """Prints the plan: files, units, documents where known, what is done already."""
+def print_plan(plan: Plan, current: Manifest | None, candidate: Manifest | None) -> None:
+    """Prints the plan: files, units, documents where known, what is done already.
+
+    `current` or `candidate`: the snapshot, or what a gate held back, that has what the plan would publish.
+    """
     grid = _inputs(plan.job, plan.corpus, f", {_documents(plan)}", plan.checkpoint.head.task, plan.scoring.dtype)
     grid.add_row("units", _units(plan))
     grid.add_row("keys", f"scoring {plan.scoring.key}, decision {plan.task.key}")
     if plan.limit is not None:
         grid.add_row("limit", f"first {plan.limit:,} documents: the snapshot will be marked as partial")
     state = f"snapshot {current.snapshot} is current" if current else "a new snapshot will be published"
-    grid.add_row("table state", state)
+    grid.add_row("table state", f"candidate {candidate.snapshot} holds these documents" if candidate else state)
     _add_erasure(grid, plan.erased)
     console.print(grid)
 
 
-def print_unchanged(survey: Survey, current: Manifest) -> None:
+def print_unchanged(survey: Survey, current: Manifest, *, is_candidate: bool = False) -> None:
     """Prints what a run looked at that found nothing changed: no file of the corpus was opened."""
     scorer, documents = survey.scorer, f"; {current.counts['documents']:,} documents"
     grid = _inputs(survey.job, survey.corpus, documents, scorer.checkpoint.head.task, scorer.scoring.dtype)
-    grid.add_row("table state", f"snapshot {current.snapshot} is current: nothing has changed since it was published")
+    state = f"snapshot {current.snapshot} is current: nothing has changed since it was published"
+    if is_candidate:
+        state = f"nothing has changed since candidate {current.snapshot} was held back"
+    grid.add_row("table state", state)
     _add_erasure(grid, survey.erased)
     console.print(grid)
 
@@ -108,6 +115,15 @@ def print_retried(units: int, reasons: list[str]) -> None:
     console.print(Text(f"retry        {line}"), soft_wrap=True)
 
 
+def print_let_through(table_uri: str, manifest: Manifest) -> None:
+    """Prints that a candidate is published now: by whom else it was held back, and what gates make of it now."""
+    console.print(f"\n[bold green]Published[/] {table_uri}")
+    line = f"{manifest.snapshot}, which was held back until now: {manifest.counts['documents']:,} documents"
+    console.print(Text.assemble(("snapshot   ", "bold"), line), soft_wrap=True)
+    for number, line in enumerate(map(verdict_line, verdicts_of(manifest.run))):
+        console.print(Text.assemble((f"{'' if number else 'gates':<9}  ", "bold"), printable(line)), soft_wrap=True)
+
+
 def print_connecting(address: str) -> None:
     """Prints where a connection goes, which may take a minute where nobody answers."""
     console.print(Text(f"connecting to the Ray cluster at {printable(address)} …"), soft_wrap=True)
@@ -134,6 +150,8 @@ def _summary(
         yield "" if number else "errors", line
     if manifest.failures:
         yield "", f"all of them: {listing}"
+    for number, line in enumerate(map(verdict_line, verdicts_of(manifest.run))):
+        yield "" if number else "gates", line
     if counts["unlabelled"]:
         yield "no label", f"{counts['unlabelled']:,} of the predictions: {_unlabelled(plan)}"
     if counts["erased"]:

@@ -1,4 +1,4 @@
-"""What `rookery snapshots` and `rookery rollback` show."""
+"""What `rookery snapshots`, `rookery publish` and `rookery rollback` show."""
 
 from datetime import datetime
 
@@ -10,6 +10,7 @@ from rich.text import Text
 from jobs.terminal.console import byte_count, changed_documents, console, printable
 from pipeline.tables.rollback import ROLLBACK
 from pipeline.tables.snapshots import Manifest
+from pipeline.tables.verdicts import verdict_line, verdicts_of
 
 LIST_WIDTH = 140  # of the list of snapshots, at least
 
@@ -45,6 +46,38 @@ def print_snapshots(table_uri: str, manifests: list[Manifest], vacuumed: list[in
     console.print("documents and files: + added, ~ changed, − removed since the snapshot before", soft_wrap=True)
     # in a narrow terminal a line goes on in the next row, rather than lose half of its columns
     Console(highlight=False, soft_wrap=True, width=max(LIST_WIDTH, console.width)).print(lines)
+
+
+def print_candidates(candidates: list[Manifest], newest: int | None) -> None:
+    """Prints, below the snapshots, what gates held back; `newest` is what readers see."""
+    if not candidates:
+        return
+    console.print("[bold]Held back by gates[/], unpublished:")
+    for manifest in candidates:
+        predictions = f"{manifest.counts['predictions']:,} predictions"
+        is_open = manifest.parent == newest
+        state = "" if is_open else ", judged against what is no longer current: it can't be published"
+        console.print(
+            f"  candidate {manifest.snapshot}: {published_at(manifest)}, {printable(checkpoint_name(manifest))}, "
+            f"{predictions}{state}",
+            soft_wrap=True,
+        )
+        for verdict in verdicts_of(manifest.run):
+            if verdict.is_broken:
+                console.print(Text(f"    {printable(verdict_line(verdict))}"), soft_wrap=True)
+
+
+def print_published_candidate(table_uri: str, manifest: Manifest, *, again: bool) -> None:
+    """Prints that a candidate is visible now, or was `again`."""
+    if again:
+        console.print(f"Nothing to do: snapshot {manifest.snapshot} is published.")
+        return
+    console.print(f"[bold green]Published[/] {printable(table_uri)}", soft_wrap=True)
+    console.print(
+        f"Snapshot {manifest.snapshot}, which gates held back: {manifest.counts['predictions']:,} predictions, "
+        f"{manifest.counts['errors']:,} errors. The next `rookery label` compares with it.",
+        soft_wrap=True,
+    )
 
 
 def print_rollback(table_uri: str, number: int, before: Manifest | None, manifest: Manifest) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from pipeline.config.corpus import CorpusSettings
+from pipeline.config.gates import GateSettings
 from pipeline.config.loader import load_settings, parse_settings
 from pipeline.config.values import CountOrShare, Duration, Name, Names, Settings, Size
 from pipeline.terms import Aggregation, DeviceKind, Dtype, LongDocuments
@@ -240,6 +241,7 @@ class Job(Settings):
         description="Compute documents of one run that have the same text once. The table is the same, byte for byte; "
         "every file is read once more before anything is computed.",
     )
+    gates: GateSettings = GateSettings()
     max_errors: CountOrShare = Field(
         default=MAX_ERRORS,
         description="Publish nothing if more documents than this could not be labelled: a count such as 10, or a "

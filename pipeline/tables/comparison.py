@@ -11,8 +11,8 @@ leave it at 0.
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import duckdb
 
@@ -54,24 +54,68 @@ class Flip:
 
 
 @dataclass(frozen=True, slots=True)
+class Unchanged:
+    """Documents that have one label in both snapshots; None for no label."""
+
+    label: str | None
+    documents: int
+
+
+@dataclass(frozen=True, slots=True)
 class LabelShare:
-    """Documents that have a label, of all predictions of each snapshot."""
+    """Documents that have a label, of all predictions of each snapshot.
+
+    Of the documents that are in both, `kept` have it in both, `lost` only before and `gained` only after.
+    """
 
     label: str
     before: int
     after: int
     share_before: float
     share_after: float
+    kept: int
+    lost: int
+    gained: int
+
+    @property
+    def change(self) -> float:
+        """How far its share has moved, up or down."""
+        return self.share_after - self.share_before
+
+    @property
+    def in_either(self) -> int:
+        """Documents in both snapshots that have it in one of them at least."""
+        return self.kept + self.lost + self.gained
+
+    @property
+    def flips(self) -> float:
+        """The share of these that have it in one only."""
+        return (self.lost + self.gained) / max(1, self.in_either)
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreDrift:
-    """Scores of the documents that both snapshots have: means, mean absolute change, and PSI over SCORE_BINS."""
+    """Scores of the documents that both snapshots have: means, mean absolute change, and PSI over SCORE_BINS.
+
+    `bins`: of each, documents before and after.
+    """
 
     mean_before: float
     mean_after: float
     mean_absolute_change: float
     psi: float
+    bins: list[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedRow:
+    """One document that has another label."""
+
+    id: str
+    before: str | None
+    after: str | None
+    score_before: float | None
+    score_after: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +141,11 @@ class Comparison:
     kappa: float | None  # None where chance alone would agree always
     label_psi: float
     flips: list[Flip] = field(default_factory=list)  # most frequent first
+    unchanged: list[Unchanged] = field(default_factory=list)  # most frequent first
     labels: list[LabelShare] = field(default_factory=list)  # largest change first
     scores: ScoreDrift | None = None  # None where the tables have no column `score`
     partitions: list[PartitionChange] = field(default_factory=list)  # least agreement first
+    rows: list[ChangedRow] = field(default_factory=list)  # by id; as many as were asked for
 
     @property
     def coverage(self) -> float:
@@ -107,8 +153,10 @@ class Comparison:
         return self.both / max(1, self.both + self.only_before + self.only_after)
 
 
-def compare_snapshots(before: tuple[Snapshots, Manifest], after: tuple[Snapshots, Manifest]) -> Comparison:
-    """Compares the predictions of two snapshots, each with its table.
+def compare_snapshots(
+    before: tuple[Snapshots, Manifest], after: tuple[Snapshots, Manifest], *, rows: int = 0
+) -> Comparison:
+    """Compares the predictions of two snapshots, each with its table; names the first `rows` that changed, by id.
 
     Raises ConfigError for tables without labels, or of different tasks; StorageError.
     """
@@ -120,11 +168,17 @@ def compare_snapshots(before: tuple[Snapshots, Manifest], after: tuple[Snapshots
         has_score = all("score" in _names(manifest) for _, manifest in (before, after))
         repeats = any(manifest.counts["duplicate_ids"] for _, manifest in (before, after))
         connection.execute(_joined(column, keys, has_score=has_score, repeats=repeats))
-        return _measured(connection, _side(*before), _side(*after), keys)
+        comparison = _measured(connection, _side(*before), _side(*after), keys)
+        return replace(comparison, rows=_changed_rows(connection, rows)) if rows else comparison
+
+
+def label_column(names: Collection[str]) -> str | None:
+    """Gives which of a table's columns says its labels; None where none does."""
+    return next((name for name in VERDICTS if name in names), None)
 
 
 def _label_column(before: Manifest, after: Manifest) -> str:
-    columns = [next((name for name in VERDICTS if name in _names(manifest)), None) for manifest in (before, after)]
+    columns = [label_column(_names(manifest)) for manifest in (before, after)]
     if columns[0] is None or columns[0] != columns[1]:
         found = " and ".join(repr(column or "no labels") for column in columns)
         raise ConfigError(
@@ -181,6 +235,7 @@ def _measured(connection: duckdb.DuckDBPyConnection, before: Side, after: Side, 
     ).fetchall()
     counts = {(one, other): n for one, other, n, _ in pairs}
     flips = [Flip(one, other, n, list(ids)) for one, other, n, ids in pairs if one != other]
+    unchanged = [Unchanged(one, n) for one, other, n, _ in pairs if one == other]
     labels = _label_shares(connection, before, after)
     return Comparison(
         before=before,
@@ -192,6 +247,7 @@ def _measured(connection: duckdb.DuckDBPyConnection, before: Side, after: Side, 
         kappa=kappa(counts),
         label_psi=psi((share.share_before, share.share_after) for share in labels),
         flips=sorted(flips, key=lambda flip: (-flip.documents, flip.before or "", flip.after or "")),
+        unchanged=sorted(unchanged, key=lambda same: (-same.documents, same.label or "")),
         labels=labels,
         scores=_score_drift(connection),
         partitions=_partitions(connection, keys) if keys else [],
@@ -200,15 +256,23 @@ def _measured(connection: duckdb.DuckDBPyConnection, before: Side, after: Side, 
 
 def _label_shares(connection: duckdb.DuckDBPyConnection, before: Side, after: Side) -> list[LabelShare]:
     rows = connection.execute("""
-        select label, count_if(side = 'before'), count_if(side = 'after')
-        from (select unnest(labels_before) as label, 'before' as side from joined where is_before
-              union all select unnest(labels_after), 'after' from joined where is_after)
+        select label,
+               count_if(side = 'before'),
+               count_if(side = 'after'),
+               count_if(side = 'before' and is_both and coalesce(list_contains(others, label), false)),
+               count_if(side = 'before' and is_both and not coalesce(list_contains(others, label), false)),
+               count_if(side = 'after' and is_both and not coalesce(list_contains(others, label), false))
+        from (select unnest(labels_before) as label, 'before' as side, is_after as is_both, labels_after as others
+              from joined where is_before
+              union all
+              select unnest(labels_after), 'after', is_before, labels_before from joined where is_after)
         where label is not null group by label
     """).fetchall()
     shares = [
-        LabelShare(label, b, a, b / max(1, before.predictions), a / max(1, after.predictions)) for label, b, a in rows
+        LabelShare(label, b, a, b / max(1, before.predictions), a / max(1, after.predictions), *moved)
+        for label, b, a, *moved in rows
     ]
-    return sorted(shares, key=lambda share: (-abs(share.share_after - share.share_before), share.label))
+    return sorted(shares, key=lambda share: (-abs(share.change), share.label))
 
 
 def _score_drift(connection: duckdb.DuckDBPyConnection) -> ScoreDrift | None:
@@ -224,8 +288,19 @@ def _score_drift(connection: duckdb.DuckDBPyConnection) -> ScoreDrift | None:
               union all select {_bin("score_after")}, 'after' from joined where is_before and is_after)
         where bin is not null group by bin
     """).fetchall()
-    n_before, n_after = sum(b for _, b, _ in bins), sum(a for _, _, a in bins)
-    return ScoreDrift(before, after, change, psi((b / max(1, n_before), a / max(1, n_after)) for _, b, a in bins))
+    by_bin = {int(bin_): (b, a) for bin_, b, a in bins}
+    counts = [by_bin.get(bin_, (0, 0)) for bin_ in range(SCORE_BINS)]
+    n_before, n_after = (max(1, sum(of_side)) for of_side in zip(*counts, strict=True))
+    filled = ((b / n_before, a / n_after) for b, a in counts if b or a)
+    return ScoreDrift(before, after, change, psi(filled), counts)
+
+
+def _changed_rows(connection: duckdb.DuckDBPyConnection, most: int) -> list[ChangedRow]:
+    found = connection.execute(f"""
+        select id, before, after, score_before, score_after from joined
+        where is_before and is_after and before is distinct from after order by id limit {most}
+    """).fetchall()
+    return [ChangedRow(*row) for row in found]
 
 
 def _bin(score: str) -> str:

@@ -4,14 +4,14 @@
 2. count documents, failures and duplicate ids; stop if the job's rules forbid them
 3. claim a number; nothing to do if the newest snapshot has this content by now; say which units it is made of
 4. copy the files whose inputs the parent has, write the others; count what changed since the parent
-5. check rows and files; put the manifest
+5. check rows and files, ask who judges the whole; put the manifest
 
 Steps 2 and 4 touch documents, a group at a time and apart from each other, so `mapped` may spread them over a
 cluster: a group goes out, and one small record for each of its files comes back.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -96,8 +96,12 @@ def publish(
     publication: Publication,
     run: dict[str, Any],
     mapped: Mapped = map,
+    judged: Callable[[Manifest], Manifest] = lambda manifest: manifest,
 ) -> Manifest:
     """Publishes a snapshot and returns its manifest, or that of another run that was first with the same content.
+
+    `judged` is asked when all files are there and none is visible: it raises what holds the snapshot back, or gives
+    the manifest, with what it has found in `run`.
 
     Raises:
         RetryableError: a unit has no fragment, or ids were erased meanwhile.
@@ -118,7 +122,7 @@ def publish(
         write_units(snapshots, snapshot, publication.groups)
         files = _put_files(snapshots, fragments, publication, snapshot, parent, mapped)
         changes = None if publication.partial else count_changes(snapshots, parent, files, mapped)
-        manifest = _manifest(publication, snapshot, parent, files, totals, changes, run)
+        manifest = judged(_manifest(publication, snapshot, parent, files, totals, changes, run))
         Erasures(snapshots.storage, snapshots.table_uri).check_same(fragments.erased)
         if snapshot > max(snapshots.published(), default=0):
             return snapshots.publish(manifest)

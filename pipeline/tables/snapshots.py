@@ -6,6 +6,7 @@
     _snapshots/<n>.units        which units it is made of, see snapshot_units.py
     _snapshots/<n>.json         the manifest: put if absent, last; it makes the snapshot visible
     _snapshots/<n>.vacuumed     beside the manifest, which stays: the snapshot's files are deleted, see vacuum.py
+    _candidates/<n>.json        instead, the manifest of a snapshot that a gate held back
     _latest.json                a hint, never the truth
 
 Every path in them is relative to the table, so that a table may be copied or moved. Where the corpus, the checkpoint
@@ -13,7 +14,7 @@ and the table itself were when a snapshot was published is its history, and stay
 
 A claim holds the digest of the content that is to be published. A run that died is taken up by the next one with the
 same content, under the same number, so that both leave the same bytes; a run with other content takes the next
-number, so that two never write into one folder.
+number, so that two never write into one folder. A candidate's number is taken as long as it is there.
 """
 
 import json
@@ -160,6 +161,14 @@ class Snapshots:
         """Lists the numbers of the snapshots whose files are deleted, ascending."""
         return _numbers(self._names(), VACUUMED)
 
+    def candidates(self) -> list[int]:
+        """Lists the numbers of what a gate held back and nobody has let through, ascending."""
+        return sorted({*_numbers(self._names("_candidates"), ".json")} - {*self.published()})
+
+    def candidate_uri(self, snapshot: int) -> str:
+        """Names a candidate's manifest."""
+        return self.uri(f"_candidates/{_padded(snapshot)}.json")
+
     def mark_vacuumed(self, snapshot: int, note: dict[str, Any]) -> None:
         """Says for good that a snapshot's files are deleted, before they are; `note`: when, `vacuumed_at`, by what."""
         self.storage.put_if_absent(self._vacuumed_uri(snapshot), json.dumps(note, indent=1).encode() + b"\n")
@@ -203,14 +212,15 @@ class Snapshots:
         for snapshot in claims:
             if self.storage.read(self._claim_uri(snapshot)) == content.encode():
                 return snapshot
-        snapshot = max([newest, *claims]) + 1
+        snapshot = max([newest, *claims, *self.candidates()]) + 1
         while not self.storage.put_if_absent(self._claim_uri(snapshot), content.encode()):
             snapshot += 1
         return snapshot
 
     def publish(self, manifest: Manifest) -> Manifest:
         """Makes a snapshot visible whose files are all there. Returns what is visible under its number."""
-        self._check_files(manifest)
+        if problem := self.damage(manifest):
+            raise RookeryError(f"{problem}; nothing was published")
         uri = self.manifest_uri(manifest.snapshot)
         if not self.storage.put_if_absent(uri, manifest.dump()):
             there = self.read(manifest.snapshot)
@@ -244,7 +254,8 @@ class Snapshots:
         }
         return json.dumps(hint, indent=1).encode() + b"\n"
 
-    def _check_files(self, manifest: Manifest) -> None:
+    def damage(self, manifest: Manifest) -> str | None:
+        """Says which file of a snapshot, published or not, is not as long as it should be; None if all are."""
         table_uri = self.storage.canonical(self.table_uri).rstrip("/")
         kinds = sorted({file.kind for file in manifest.files})
         sizes = {
@@ -256,9 +267,8 @@ class Snapshots:
             size = sizes.get(f"{table_uri}/{file.path}")
             if size != file.bytes:
                 there = "nothing" if size is None else f"{size:,} bytes"
-                raise RookeryError(
-                    f"{self.uri(file.path)}: expected {file.bytes:,} bytes, found {there}; nothing was published"
-                )
+                return f"{self.uri(file.path)}: expected {file.bytes:,} bytes, found {there}"
+        return None
 
     def _claim_uri(self, snapshot: int) -> str:
         return self.uri(f"_snapshots/{_padded(snapshot)}.claim")
@@ -266,8 +276,8 @@ class Snapshots:
     def _vacuumed_uri(self, snapshot: int) -> str:
         return self.uri(f"_snapshots/{_padded(snapshot)}{VACUUMED}")
 
-    def _names(self) -> list[str]:
-        return [file.uri.rpartition("/")[2] for file in self.storage.find(self.uri("_snapshots"))]
+    def _names(self, folder: str = "_snapshots") -> list[str]:
+        return [file.uri.rpartition("/")[2] for file in self.storage.find(self.uri(folder))]
 
 
 def _numbers(names: list[str], ending: str) -> list[int]:

@@ -29,11 +29,11 @@ def publication(table: Table, members: list[SourceUnit]) -> Publication:
 
 def test_the_same_bytes_as_in_one_process(ray: None, tmp_path: Path):
     spread, alone = Table(tmp_path / "spread"), Table(tmp_path / "alone")
-    for table, more in ((spread, {"mapped": map_on_ray}), (alone, {})):
+    for table, mapped in ((spread, map_on_ray), (alone, map)):
         members = units(table)
         for planned in (members[:-1], members):  # the second snapshot copies from the first
             found = publication(table, planned)
-            manifest = publish(table.snapshots, table.fragments, found, RUN, **more)
+            manifest = publish(table.snapshots, table.fragments, found, RUN, mapped)
         assert {file.state for file in manifest.files} == {"added", "kept"}
     assert tree(spread.folder) == tree(alone.folder)
 

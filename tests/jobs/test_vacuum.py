@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from jobs.label import run_record
-from jobs.terminal.label_progress import LabelledWork
 from pipeline.errors import ConfigError
 from pipeline.planning.plan import make_plan
 from pipeline.planning.survey import make_survey
@@ -76,7 +75,9 @@ def test_every_object_of_real_work_has_a_name_that_is_known(tmp_path: Path):
     plan = make_plan(label)
     label_here(plan)
     plan = plan.cut_streams()
-    manifest = publish(plan.snapshots, plan.fragments, plan.publication, run_record(plan, time.time(), LabelledWork()))
+    manifest = publish(
+        plan.snapshots, plan.fragments, plan.publication, run_record(label, plan.publication.content, time.time())
+    )
     LastSurvey(plan.storage, label.table.uri).write(make_survey(label).digest, manifest.content)
     shown("rollback", label.table.uri, "1")
     lines = shown("vacuum", label.table.uri, "--delete")
