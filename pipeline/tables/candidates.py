@@ -50,10 +50,9 @@ class CandidateSnapshots:
 
     def keep(self, manifest: Manifest) -> None:
         """Keeps a snapshot whose files are all there as a candidate, or its record of what gates made of it."""
-        uri, data = self.snapshots.candidate_uri(manifest.snapshot), manifest.dump()
         is_there = manifest.snapshot in self.snapshots.candidates()
-        if not (is_there and self.snapshots.storage.read(uri) == data):
-            self.snapshots.storage.put(uri, data)
+        if not (is_there and self._read(manifest.snapshot) == manifest):
+            self.snapshots.storage.put(self.snapshots.candidate_uri(manifest.snapshot), manifest.dump())
 
     def publish(self, candidate: Manifest, run: dict[str, Any]) -> Manifest:
         """Lets a candidate through: returns the manifest that readers see. `run` goes over its own.
