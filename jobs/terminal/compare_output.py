@@ -28,7 +28,7 @@ def print_comparison(comparison: Comparison) -> None:
         )
     grid.add_row("labels", f"PSI {comparison.label_psi:.4f} of their shares")
     console.print(grid)
-    for table in (_labels(comparison), _flips(comparison), _partitions(comparison)):
+    for table in (_labels(comparison), _flips(comparison), _partitions(comparison), _rows(comparison)):
         if table.row_count:
             console.print(table)
 
@@ -66,6 +66,16 @@ def _partitions(comparison: Comparison) -> Table:
         numbers = f"{change.documents:,}", f"{change.agreement:.2%}", f"{change.label_psi:.4f}"
         table.add_row(Text(printable(name)), *numbers)
     _add_rest(table, len(comparison.partitions), "partitions")
+    return table
+
+
+def _rows(comparison: Comparison) -> Table:
+    """All of them: somebody has asked for rows."""
+    table = Table("id", "from", "to", *_numbers("score before", "after"), box=box.SIMPLE)
+    for row in comparison.rows:
+        names = [Text(printable(name) if name else "(no label)") for name in (row.before, row.after)]
+        scores = ["" if score is None else f"{score:.4f}" for score in (row.score_before, row.score_after)]
+        table.add_row(Text(printable(row.id)), *names, *scores)
     return table
 
 

@@ -5,7 +5,7 @@ Labels are the corpus's: every text goes through Markup, which escapes it.
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
@@ -28,13 +28,19 @@ def tag(name: str, *children: str, **attributes: str | float) -> Markup:
     return Markup("<{}{}>{}</{}>").format(name, pairs, Markup("").join(children), name)
 
 
-def confusion_matrix(cells: Sequence[Confusion], labels: Sequence[str], support: dict[str | None, int]) -> Markup:
+def confusion_matrix(
+    cells: Sequence[Confusion],
+    labels: Sequence[str],
+    support: Mapping[str | None, int],
+    between: str = "given",
+) -> Markup:
     """Draws what documents get (columns) over what they have (rows).
 
     Args:
         cells: how many documents each pair has; those of other labels are left out.
         labels: in the order to show.
         support: documents that have each label, of which a cell shows its share.
+        between: what a cell's tooltip says between the two labels.
     """
     counts = {(cell.true, cell.given): cell.documents for cell in cells}
     rows: list[str | None] = list(labels)
@@ -54,9 +60,9 @@ def confusion_matrix(cells: Sequence[Confusion], labels: Sequence[str], support:
         for j, given in enumerate(columns):
             count = counts.get((true, given), 0)
             place = (left + j * size, top + i * size)
-            parts.append(_cell(true, given, count, support[true], place, size))
+            parts.append(_cell(true, given, count, support.get(true, 0), place, size, between))
     width, height = left + len(columns) * size + longest * 0.7, top + len(rows) * size + 8
-    return _svg(width, height, parts, "Confusion matrix", class_="large" if width > 700 else "small")
+    return svg(width, height, parts, "Confusion matrix", class_="large" if width > 700 else "small")
 
 
 def _cell(
@@ -66,6 +72,7 @@ def _cell(
     support: int,
     place: tuple[float, float],
     size: int,
+    between: str,
 ) -> Markup:
     x, y = place
     share = count / support if support else 0.0
@@ -82,7 +89,7 @@ def _cell(
     )
     if not count:
         return square
-    tooltip = f"{_name(true, 80)}, given {_name(given, 80)}: {count:,} of {support:,} documents ({share:.0%})"
+    tooltip = f"{_name(true, 80)}, {between} {_name(given, 80)}: {count:,} of {support:,} documents ({share:.0%})"
     number = tag(
         "text",
         _compact(count),
@@ -105,7 +112,7 @@ def reliability(bins: Sequence[Bin], error: float) -> Markup:
     def y(value: float) -> float:
         return bottom - value * side
 
-    parts = _axes(left, top, side, side, "probability", "share that came true")
+    parts = axes(left, top, side, side, "probability", "share that came true")
     most = math.log1p(max(bin_.count for bin_ in bins))
     for bin_ in bins:
         start, width = x(bin_.low) + 1.5, (bin_.high - bin_.low) * side - 3
@@ -127,7 +134,7 @@ def reliability(bins: Sequence[Bin], error: float) -> Markup:
         _text("how many, log", left, bottom + 40 + low + 16, "start"),
         tag("text", f"error {error:.3f}", x=left + 10, y=top + 20, class_="callout"),
     ]
-    return _svg(left + side + 12, bottom + low + 64, parts, "Reliability diagram")
+    return svg(left + side + 12, bottom + low + 64, parts, "Reliability diagram")
 
 
 def precision_recall(curve: Curve, at: tuple[float, float] | None) -> Markup:
@@ -141,7 +148,7 @@ def precision_recall(curve: Curve, at: tuple[float, float] | None) -> Markup:
     line = " ".join(f"{_short(x)},{_short(y)}" for x, y in _steps(points))
     last = points[-1][0]
     parts = [
-        *_axes(left, top, width, height, None, None),
+        *axes(left, top, width, height, None, None),
         tag("polygon", points=f"{left},{bottom} {line} {_short(last)},{bottom}", class_="area"),
         tag("polyline", points=line, class_="curve"),
     ]
@@ -150,7 +157,7 @@ def precision_recall(curve: Curve, at: tuple[float, float] | None) -> Markup:
         tooltip = f"decided on: recall {recall:.3f}, precision {precision:.3f}"
         place = {"cx": left + recall * width, "cy": bottom - precision * height}
         parts.append(tag("circle", tag("title", tooltip), r=4.5, class_="point", **place))
-    return _svg(left + width + 10, bottom + 22, parts, "Precision over recall")
+    return svg(left + width + 10, bottom + 22, parts, "Precision over recall")
 
 
 def scatter(truth: Sequence[float], values: Sequence[float]) -> Markup:
@@ -168,11 +175,11 @@ def scatter(truth: Sequence[float], values: Sequence[float]) -> Markup:
     ]
     ends = f"{low:.4g}", f"{high:.4g}"
     parts = [
-        *_axes(left, top, side, side, "truth", "value", ends),
+        *axes(left, top, side, side, "truth", "value", ends),
         tag("line", x1=left, y1=top + side, x2=left + side, y2=top, class_="diagonal"),
         *dots,
     ]
-    return _svg(left + side + 20, top + side + 44, parts, "Values over the truth")
+    return svg(left + side + 20, top + side + 44, parts, "Values over the truth")
 
 
 def _steps(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -183,7 +190,7 @@ def _steps(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return steps
 
 
-def _axes(
+def axes(
     left: float,
     top: float,
     width: float,
@@ -192,6 +199,7 @@ def _axes(
     up: str | None,
     ends: tuple[str, str] = ("0", "1"),
 ) -> list[Markup]:
+    """Draws a grid with two axes, each named if it has a name, and what both `ends` stand for."""
     bottom = top + height
     grid = [
         tag(
@@ -230,7 +238,8 @@ def _turned(name: str, x: float, y: float) -> Markup:
     return tag("text", name, x=x, y=y, class_="name", text_anchor="start", transform=place)
 
 
-def _svg(width: float, height: float, parts: Sequence[str], title: str, **attributes: str) -> Markup:
+def svg(width: float, height: float, parts: Sequence[str], title: str, **attributes: str) -> Markup:
+    """Writes a whole chart, as wide and high as it likes to be; `title` is for who can't see it."""
     box = f"0 0 {_short(width)} {_short(height)}"
     return tag("svg", *parts, role="img", aria_label=title, viewBox=box, width=width, height=height, **attributes)
 

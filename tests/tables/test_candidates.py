@@ -13,8 +13,9 @@ from pipeline.tables.publish import publish
 from pipeline.tables.rollback import roll_back
 from pipeline.tables.snapshots import Manifest, Snapshots
 from pipeline.tasks.classification import Classification
+from tests.dying_storage import DyingError, dying
 from tests.tables.test_publish import DECISION, RUN, Table, tree
-from tests.tables.test_rollback import OTHER, DyingError, dying
+from tests.tables.test_rollback import OTHER
 
 WHO: dict[str, Any] = {"published_at": "2026-01-02T03:04:05+00:00", "let_through": {"by": "a test"}}
 
