@@ -86,9 +86,8 @@ def _keys(command: str, section: str, schema: dict[str, Any]) -> str:
 def _key(path: str, command: str, field: dict[str, Any], schema: dict[str, Any], *, required: bool) -> str:
     if model := _model(schema, field):
         see = f"A section as [label: `{path.rpartition('.')[2]}`](#label-{path.rpartition('.')[2]})"
-        return _definition(
-            path, command, "section, required", field.get("description") or f"{see}: {model['description']}"
-        )
+        kind = "section, required" if required else "section, optional"
+        return _definition(path, command, kind, field.get("description") or f"{see}: {model['description']}")
     default = "required" if required else f"default {_value(field.get('default'))}"
     examples = ", ".join(f"`{_yaml(example)}`" for example in field.get("examples", []))
     text = field["description"] + (f" Example: {examples}." if examples else "")

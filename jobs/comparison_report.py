@@ -13,7 +13,7 @@ from pipeline.evaluation.metrics import Confusion
 from pipeline.tables.comparison import Comparison, Side
 
 MATRIX_SIDE = 20  # labels, or sets of them, that most documents have
-FLIPS_SHOWN = 50
+FLIPS_SHOWN = 20
 PARTITIONS_SHOWN = 200
 
 

@@ -50,7 +50,7 @@ class GateSettings(Settings):
     )
     gold: LabelledCorpusSettings | None = Field(
         default=None,
-        description="Documents that people labelled, with the keys of an [evaluation's corpus](#evaluate-corpus). They "
+        description="Documents that people labelled, with the keys of `corpus` of training. They "
         "are looked up in the new snapshot by their ids.",
     )
     min_gold_macro_f1: ShareOrPercent | None = Field(

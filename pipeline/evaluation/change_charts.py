@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from pipeline.evaluation.charts import axes, svg, tag
+from pipeline.evaluation.charts import svg, tag
 
 BAR_WIDTH, BAR_HEIGHT = 150, 16
 
@@ -24,11 +24,20 @@ def change_bar(change: float, largest: float) -> Markup:
 
 
 def score_histogram(bins: Sequence[tuple[int, int]]) -> Markup:
-    """Draws how many documents have a score in each bin from 0 to 1, before beside after, on a log scale."""
-    left, top, width, height = 30, 12, 320, 180
-    bottom, most = top + height, math.log1p(max((max(pair) for pair in bins), default=0)) or 1.0
-    step = width / max(1, len(bins))
-    parts = axes(left, top, width, height, "score", "documents, log", ("0", "1"))
+    """Draws how many documents have a score in each bin from 0 to 1, before beside after.
+
+    The height is the number's logarithm.
+    """
+    left, top, width, height = 12, 16, 320, 180
+    largest = max(max(pair) for pair in bins)
+    bottom, most, step = top + height, math.log1p(largest) or 1.0, width / len(bins)
+    ends: list[tuple[str, float, float, str]] = [
+        (f"{largest:,} documents, on a log scale", left, top - 5, "start"),
+        ("0", left, bottom + 15, "start"),
+    ]
+    ends += [("score", left + width / 2, bottom + 15, "middle"), ("1", left + width, bottom + 15, "end")]
+    parts = [tag("text", text, x=x, y=y, text_anchor=anchor, class_="tick") for text, x, y, anchor in ends]
+    parts.append(tag("path", d=f"M{left} {top}V{bottom}H{left + width}", class_="axis"))
     for number, counts in enumerate(bins):
         low, high = number / len(bins), (number + 1) / len(bins)
         before, after = counts

@@ -112,7 +112,7 @@ def reliability(bins: Sequence[Bin], error: float) -> Markup:
     def y(value: float) -> float:
         return bottom - value * side
 
-    parts = axes(left, top, side, side, "probability", "share that came true")
+    parts = _axes(left, top, side, side, "probability", "share that came true")
     most = math.log1p(max(bin_.count for bin_ in bins))
     for bin_ in bins:
         start, width = x(bin_.low) + 1.5, (bin_.high - bin_.low) * side - 3
@@ -148,7 +148,7 @@ def precision_recall(curve: Curve, at: tuple[float, float] | None) -> Markup:
     line = " ".join(f"{_short(x)},{_short(y)}" for x, y in _steps(points))
     last = points[-1][0]
     parts = [
-        *axes(left, top, width, height, None, None),
+        *_axes(left, top, width, height, None, None),
         tag("polygon", points=f"{left},{bottom} {line} {_short(last)},{bottom}", class_="area"),
         tag("polyline", points=line, class_="curve"),
     ]
@@ -175,7 +175,7 @@ def scatter(truth: Sequence[float], values: Sequence[float]) -> Markup:
     ]
     ends = f"{low:.4g}", f"{high:.4g}"
     parts = [
-        *axes(left, top, side, side, "truth", "value", ends),
+        *_axes(left, top, side, side, "truth", "value", ends),
         tag("line", x1=left, y1=top + side, x2=left + side, y2=top, class_="diagonal"),
         *dots,
     ]
@@ -190,7 +190,7 @@ def _steps(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return steps
 
 
-def axes(
+def _axes(
     left: float,
     top: float,
     width: float,
@@ -199,7 +199,6 @@ def axes(
     up: str | None,
     ends: tuple[str, str] = ("0", "1"),
 ) -> list[Markup]:
-    """Draws a grid with two axes, each named if it has a name, and what both `ends` stand for."""
     bottom = top + height
     grid = [
         tag(

@@ -42,8 +42,7 @@ def _parts(annotation: Any) -> tuple[Any, ...]:
 def test_every_key_is_on_the_page_with_its_description(command: str):
     text = page("job-file.md")
     for path, field in leaves(JOBS[command]):
-        shown = path.removeprefix("pretraining.corpus.")
-        name = f"corpus.{shown}" if shown != path else path
+        name = re.sub(r"^(pretraining\.corpus|gates\.gold)\.", "corpus.", path)
         assert f"[`{name}`]{{#" in text, path
         assert field.description in text, path
 

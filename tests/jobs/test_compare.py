@@ -1,13 +1,16 @@
 """`rookery compare`: what is shown, and the file with all of it."""
 
 import json
+import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from typer.testing import CliRunner
 
 from jobs.cli import app
 from pipeline.errors import ConfigError
+from pipeline.tasks.classification import Classification
 from tests.tables.test_comparison import Documents, logits, table
 
 
@@ -49,6 +52,46 @@ def test_all_of_it_goes_into_a_file(folder: Path):
     assert figures["flips"] == [{"before": "cat", "after": "dog", "documents": 4, "examples": ["00", "02", "04"]}]
     assert (figures["both"], figures["coverage"]) == (39, 0.975)
     assert figures["before"]["checkpoint"] == "s3://m/table"
+
+
+def test_rows_are_listed_when_asked_for(folder: Path):
+    sides = (f"{folder}/table", f"{folder}/other")
+    assert "score before after" not in shown(*sides)
+    text = shown(*sides, "--rows", "--json", str(folder / "rows.json"))
+    assert "06 cat dog 0.9647 0.9647" in text
+    rows = json.loads((folder / "rows.json").read_text())["rows"]
+    assert [(row["id"], row["before"], row["after"]) for row in rows] == [(f"0{n}", "cat", "dog") for n in (0, 2, 4, 6)]
+
+
+def test_a_page_for_people(folder: Path):
+    sides = (f"{folder}/table", f"{folder}/other")
+    pages = {}
+    for switches in ((), ("--rows",)):
+        shown(*sides, "--html", str(folder / "page.html"), *switches)
+        pages[switches] = (folder / "page.html").read_text()
+    page = pages[()]
+    order = [
+        page.index(part) for part in ("<b>89.74%</b>", "<h2>Label by label", "What became what", "<h2>Scores", "part=a")
+    ]
+    assert order == sorted(order)
+    assert "<title>cat, then dog: 4 of 20 documents (20%)</title>" in page
+    assert "00, 02, 04" in page
+    assert "<td>06</td>" not in page
+    assert "<td>06</td>" in pages["--rows",]
+    assert "<script" not in page
+    tree = ElementTree.fromstring("<page>" + "".join(re.findall(r"<svg.*?</svg>", page, re.DOTALL)) + "</page>")
+    assert len(tree) == 4  # two labels' changes, the matrix, the scores
+
+
+def test_what_a_label_is_called_is_no_markup(tmp_path: Path):
+    names = ("<b>cat", "dog & cat", "emu")
+    task = Classification("single_label", names)
+    for side, label in (("a", 0), ("b", 1)):
+        table(tmp_path / side, {"<i>": {"<u>1": logits(label)}}, task)
+    shown(f"{tmp_path}/a", f"{tmp_path}/b", "--rows", "--html", str(tmp_path / "page.html"))
+    page = (tmp_path / "page.html").read_text()
+    assert "&lt;b&gt;cat" in page
+    assert not re.search("<b>cat|<u>1|<i>[^<]|dog & cat", page)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, strategies as st
-from sklearn.metrics import cohen_kappa_score, confusion_matrix
+from sklearn.metrics import cohen_kappa_score, confusion_matrix, jaccard_score
 
 from pipeline.errors import ConfigError
 from pipeline.schema import DOCUMENT_LOGITS, DOCUMENT_RECORD
@@ -205,3 +205,36 @@ def test_psi_is_finite_never_negative_and_the_same_both_ways(shares: list[tuple[
     assert 0 <= psi(shares) < len(shares) * math.log(1 / FLOOR) + 1
     assert psi(shares) == pytest.approx(psi((after, before) for before, after in shares))
     assert psi((share, share) for share, _ in shares) == 0
+
+
+def test_what_became_of_each_label_is_counted_from_the_rows(
+    random_tables: tuple[dict[str, tuple[int, int]], Comparison],
+):
+    drawn, found = random_tables
+    pairs = list(drawn.values())
+    for share in found.labels:
+        label = LABELS.index(share.label)
+        had, has = [one == label for one, _ in pairs], [other == label for _, other in pairs]
+        table_of_label = confusion_matrix(had, has)
+        assert [share.kept, share.lost, share.gained] == [
+            table_of_label[1, 1],
+            table_of_label[1, 0],
+            table_of_label[0, 1],
+        ]
+        assert share.flips == pytest.approx(1 - jaccard_score(had, has))
+    same = {unchanged.label: unchanged.documents for unchanged in found.unchanged}
+    assert same == {LABELS[n]: sum(pair == (n, n) for pair in pairs) for n in range(3)}
+    assert found.scores is not None
+    assert [sum(counts) for counts in zip(*found.scores.bins, strict=True)] == [300, 300]
+    assert found.rows == []
+
+
+def test_of_several_labels_each_is_counted_by_itself(tmp_path: Path):
+    before: Documents = {"x": [3.0, 3.0, -3.0], "y": [-3.0, -3.0, -3.0]}
+    after: Documents = {"x": [3.0, -3.0, 3.0], "y": [-3.0, -3.0, 3.0]}
+    found = compare_snapshots(
+        table(tmp_path / "a", {"a": before}, SEVERAL), table(tmp_path / "b", {"a": after}, SEVERAL), rows=1
+    )
+    counts = {share.label: (share.kept, share.lost, share.gained) for share in found.labels}
+    assert counts == {"cat": (1, 0, 0), "dog": (0, 1, 0), "emu": (0, 0, 2)}
+    assert [(row.id, row.before, row.after) for row in found.rows] == [("x", "cat, dog", "cat, emu")]
