@@ -43,6 +43,7 @@ def test_it_holds_the_program_and_nothing_else(wheel: Path):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {
         "rookery.py",
+        "jobs/comparison.html",
         "jobs/measure/scale.py",
         "jobs/sample/job.yaml",
         "jobs/sample/checkpoint/model.safetensors",

@@ -314,7 +314,8 @@ def test_the_command_line_names_what_is_wrong(tmp_path: Path):
         "evaluate --fit --config evaluation",
         "config --config job",
         "snapshots table",
-        "compare table table",
+        "compare table table --rows --html page",
+        "publish table 1",
         "rollback table 1",
         "vacuum table --delete",
         "erase --dry-run table ids",
@@ -331,7 +332,7 @@ def test_a_command_that_computes_no_window_imports_neither_ray_nor_torch(folder:
         "print('heavy:', sorted({'ray', 'torch', 'transformers'} & set(sys.modules)))"
     )
     (tmp_path / "ids").write_text("nobody")
-    paths = {name: tmp_path / name for name in ("job", "evaluation", "ids")} | {"table": folder / "table"}
+    paths = {name: tmp_path / name for name in ("job", "evaluation", "ids", "page")} | {"table": folder / "table"}
     arguments = [str(paths.get(part, part)) for part in command.split()]
     ended = subprocess.run([sys.executable, "-c", program, *arguments], cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
