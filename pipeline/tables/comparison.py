@@ -10,6 +10,7 @@ leave it at 0.
 """
 
 import math
+import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -162,7 +163,8 @@ def compare_snapshots(
     """
     column = _label_column(before[1], after[1])
     keys = [key for key in after[1].partition_by if key in before[1].partition_by]
-    with duckdb.connect() as connection:
+    # else DuckDB would put them into the working directory
+    with tempfile.TemporaryDirectory() as folder, duckdb.connect(config={"temp_directory": folder}) as connection:
         connection.register("before_rows", open_predictions(*before))
         connection.register("after_rows", open_predictions(*after))
         has_score = all("score" in _names(manifest) for _, manifest in (before, after))
