@@ -6,14 +6,19 @@ from typing import Any
 
 import pytest
 
+from pipeline.config.label import StorageSettings
 from pipeline.errors import ConfigError, ConflictError, HeldBackError
+from pipeline.schema import DOCUMENT_LOGITS
+from pipeline.storage.objects import Storage
 from pipeline.tables.candidates import CandidateSnapshots
+from pipeline.tables.fragments import Fragments
 from pipeline.tables.groups import SourceUnit
 from pipeline.tables.publish import publish
 from pipeline.tables.rollback import roll_back
 from pipeline.tables.snapshots import Manifest, Snapshots
 from pipeline.tasks.classification import Classification
 from tests.dying_storage import DyingError, dying
+from tests.s3 import S3Server
 from tests.tables.test_publish import DECISION, RUN, Table, tree
 from tests.tables.test_rollback import OTHER
 
@@ -134,6 +139,20 @@ def test_without_gates_the_same_run_publishes_it_under_its_number(table: Table):
     manifest = table.publish(*units(table), table.unit(3), task=OTHER)
     assert manifest.snapshot == 2
     assert candidates(table).all() == []
+
+
+@pytest.mark.s3
+def test_on_a_store(s3: S3Server, tmp_path: Path):
+    storage, uri = Storage(StorageSettings(endpoint_url=s3.endpoint)), f"s3://{s3.new_bucket()}/table"
+    table = Table(tmp_path)
+    table.snapshots = Snapshots(storage, uri)
+    table.fragments = Fragments(storage, uri, "key", DOCUMENT_LOGITS)
+    table.publish(*units(table))
+    candidate = held(table, *units(table), table.unit(3), task=OTHER)
+    assert candidates(table).find(candidate.content) == candidate
+    published = candidates(table).publish(candidate, WHO)
+    assert (table.snapshots.latest(), candidates(table).all()) == (published, [])
+    assert candidates(table).finish(2)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
