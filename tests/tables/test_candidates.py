@@ -171,7 +171,8 @@ def test_killed_while_it_is_held_back_and_run_again_it_ends_the_same(table: Tabl
             assert tree(again.folder) == whole
         else:
             break
-    assert step == len(candidates(table).read(2).files) + 3  # the claim, the files, the candidate; then it lives
+    # the claim, the list of units, the files, the candidate; then it lives
+    assert step == len(candidates(table).read(2).files) + 4
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
