@@ -21,7 +21,7 @@ from pipeline.config.label import Job
 from pipeline.corpus.files import Corpus
 from pipeline.planning.plan import Plan
 from pipeline.planning.survey import Survey
-from pipeline.tables.erased_ids import ErasedIds
+from pipeline.tables.erased_ids import ErasedLists
 from pipeline.tables.publication_rules import failure_lines
 from pipeline.tables.snapshots import Manifest
 from pipeline.tables.verdicts import verdict_line, verdicts_of
@@ -59,7 +59,7 @@ def print_unchanged(survey: Survey, current: Manifest, *, is_candidate: bool = F
     console.print(grid)
 
 
-def _add_erasure(grid: Table, erased: ErasedIds) -> None:
+def _add_erasure(grid: Table, erased: ErasedLists) -> None:
     if not erased.finished:
         grid.add_row("erasure", "not done, or at work: until `rookery erase` ends well, snapshots may hold erased ids")
 

@@ -63,7 +63,7 @@ class DescribeStage:
             self.stream_lengths.write(units[0].stream_id, parts)
 
     def _describe(self, unit: Unit, documents: pa.Table) -> Described:
-        records = records_of(self.fragments.erased.marked(documents))
+        records = records_of(self.fragments.erased_ids.marked(documents))
         Scratch(self.fragments).write_documents(unit.id(self.fragments.scoring_key), records)
         keys = content_keys(records["content_sha256"].drop_null().to_pylist())
         return Described(unit, keys, records["reason"].is_null().to_numpy())

@@ -78,7 +78,7 @@ class ReadStage:
             if (is_stream or len(units) > 1) and self.fragments.has(id_):
                 yield packs_of_finished_unit(id_)
             else:
-                documents = self.fragments.erased.marked(documents)
+                documents = self.fragments.erased_ids.marked(documents)
                 yield packs(id_, _only(wanted.get(id_), unit, documents))
             parts += 1
         if is_stream:

@@ -23,7 +23,7 @@ from pipeline.planning.survey import Survey, make_survey, table_bucket_explained
 from pipeline.storage.objects import Storage
 from pipeline.tables.attempts import sweep_marks
 from pipeline.tables.editions import Editions
-from pipeline.tables.erased_ids import ErasedIds, Erasures
+from pipeline.tables.erased_ids import ErasedLists, Erasures
 from pipeline.tables.error_budget import ErrorBudget
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.groups import SourceUnit, TableLayout
@@ -52,7 +52,7 @@ class Plan:
     finished: frozenset[str]  # ids of the units that have a fragment
     orphans: frozenset[str]  # of these, units that this corpus no longer has: where scores may be taken over from
     others: tuple[str, ...]  # what lies beside the fragments, of earlier runs and of those at work
-    erased: ErasedIds  # whose documents are left out
+    erased: ErasedLists  # whose documents are left out
     limit: int | None
 
     @cached_property

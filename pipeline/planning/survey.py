@@ -19,7 +19,7 @@ from pipeline.identity import digest
 from pipeline.planning.scoring import Scorer, open_scorer
 from pipeline.schema import predictions_schema
 from pipeline.storage.objects import Storage
-from pipeline.tables.erased_ids import ErasedIds, Erasures
+from pipeline.tables.erased_ids import ErasedLists, Erasures
 from pipeline.tables.groups import LAYOUT_VERSION, TableLayout
 from pipeline.tables.hive_paths import partition_path
 from pipeline.tables.last_survey import LastSurvey
@@ -38,7 +38,7 @@ class Survey:
     scorer: Scorer
     layout: TableLayout
     corpus: Corpus
-    erased: ErasedIds
+    erased: ErasedLists
     limit: int | None
 
     @cached_property
@@ -55,7 +55,7 @@ class Survey:
             [corpus.id_column, corpus.text_column, corpus.max_document_bytes, self.job.units.text_bytes, self.limit],
             [layout.partition_by, layout.carried, layout.buckets],
             [self.scorer.scoring.key, self.scorer.task.key],
-            [self.erased.lists, self.erased.finished],
+            [self.erased.names, self.erased.finished],
         )
 
 

@@ -16,6 +16,7 @@ import hashlib
 import secrets
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -38,18 +39,24 @@ ERASED_KEY = b"erased"  # in a fragment's metadata: how many documents of its un
 
 
 @dataclass(frozen=True, slots=True)
-class ErasedIds:
-    """The ids on all lists of one table, as digests; 16 bytes each, also where it is sent to a worker."""
+class ErasedLists:
+    """The names of a table's lists: what is sent to workers, who read them once for each process (`erased_ids`)."""
 
-    lists: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    finished: bool = True  # whether every erasure has ended; else what was published or counted before may hold ids
+
+
+@dataclass(frozen=True, slots=True)
+class ErasedIds:
+    """The ids on lists of one table, as digests; 16 bytes each."""
+
     salt: bytes = b""
     digests: bytes = field(default=b"", repr=False)  # ascending, end to end
-    finished: bool = True  # whether every erasure has ended; else what was published or counted before may hold ids
 
     @classmethod
     def of(cls, ids: Iterable[str], salt: bytes) -> "ErasedIds":
         """Makes it of ids."""
-        return cls(salt=salt, digests=b"".join(sorted({_digest(id_, salt) for id_ in ids})))
+        return cls(salt, digests=b"".join(sorted({_digest(id_, salt) for id_ in ids})))
 
     def holds(self, ids: list[str | None]) -> npt.NDArray[np.bool_]:
         """Tells of each id whether it was erased."""
@@ -81,7 +88,7 @@ class ErasedIds:
         return with_erased_count(rows.filter(pa.array(~is_erased)), erased_count(rows) + int(is_erased.sum()))
 
 
-NOTHING_ERASED = ErasedIds()
+NOTHING_ERASED = ErasedLists()
 
 
 def erased_count(rows: pa.Table) -> int:
@@ -115,32 +122,38 @@ class Erasures:
         """Names an object by its name in the folder."""
         return f"{self.folder}/{name}"
 
-    def read(self) -> ErasedIds:
-        """Reads all lists; costs one request where there is none. Raises RookeryError where the salt is gone."""
-        lists, unfinished = self._names(LIST_ENDING), self._names(UNFINISHED_ENDING)
-        if not lists:
-            return NOTHING_ERASED
+    def read(self) -> ErasedLists:
+        """Lists the lists: one request, and nothing is read."""
+        stored = [file.uri.rpartition("/")[2] for file in self.storage.find(self.folder)]
+        lists, unfinished = _with_ending(stored, LIST_ENDING), _with_ending(stored, UNFINISHED_ENDING)
+        return ErasedLists(tuple(lists), finished=not {*lists} & {*unfinished})
+
+    def unfinished(self) -> list[str]:
+        """Names the lists whose erasures have not ended, those that were killed too."""
+        stored = [file.uri.rpartition("/")[2] for file in self.storage.find(self.folder)]
+        return [name for name in _with_ending(stored, LIST_ENDING) if name + UNFINISHED_ENDING in stored]
+
+    def ids(self, lists: ErasedLists) -> ErasedIds:
+        """Reads what is on some lists. Raises RookeryError where the salt is gone."""
+        if not lists.names:
+            return ErasedIds()
         try:
             salt = self.storage.read(self.uri("salt"))
         except FileNotFoundError as error:
             raise RookeryError(
                 f"{self.uri('salt')}: is gone, so nobody can tell which ids were erased from this table; restore it"
             ) from error
-        blobs = self.storage.read_all([self.uri(name + LIST_ENDING) for name in lists])
+        blobs = self.storage.read_all([self.uri(name + LIST_ENDING) for name in lists.names])
         ascending = np.sort(np.frombuffer(b"".join(blobs), f"S{DIGEST_BYTES}"))
-        return ErasedIds(tuple(lists), salt, ascending.tobytes(), finished=not {*lists} & {*unfinished})
+        return ErasedIds(salt, ascending.tobytes())
 
-    def check_same(self, before: ErasedIds) -> None:
+    def check_same(self, before: ErasedLists) -> None:
         """Raises RetryableError where a list was added after `before` was read: what was made may hold its ids."""
-        if self._names(LIST_ENDING) != [*before.lists]:
+        if self.read().names != before.names:
             raise RetryableError(
                 f"{self.folder}: ids were erased from this table meanwhile; nothing was published; run again: finished "
                 "units are kept"
             )
-
-    def unfinished(self) -> list[str]:
-        """Names the lists whose erasures have not ended, those that were killed too."""
-        return [name for name in self._names(UNFINISHED_ENDING) if name in self._names(LIST_ENDING)]
 
     def begin(self, ids: Collection[str]) -> str:
         """Makes the list of some ids visible, and that it is not done; gives its name, the same for the same ids."""
@@ -152,9 +165,15 @@ class Erasures:
         self.storage.put_if_absent(self.uri(name + LIST_ENDING), digests)
         return name
 
-    def _names(self, ending: str) -> list[str]:
-        names = [file.uri.rpartition("/")[2] for file in self.storage.find(self.folder)]
-        return sorted(name.removesuffix(ending) for name in names if name.endswith(ending))
+
+@lru_cache(maxsize=4)
+def erased_ids(erasures: Erasures, lists: ErasedLists) -> ErasedIds:
+    """Reads what is on some lists, once for each process: a list never changes."""
+    return erasures.ids(lists)
+
+
+def _with_ending(names: list[str], ending: str) -> list[str]:
+    return sorted(name.removesuffix(ending) for name in names if name.endswith(ending))
 
 
 def _digest(id_: str, salt: bytes) -> bytes:

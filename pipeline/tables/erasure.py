@@ -78,11 +78,12 @@ def erase_documents(snapshots: Snapshots, ids: Collection[str], tell: Tell) -> E
     """
     check_is_table(snapshots)
     erasures = Erasures(snapshots.storage, snapshots.table_uri)
-    before = frozenset(erasures.read().among([*ids]))
+    before = frozenset(erasures.ids(erasures.read()).among([*ids]))
     erasures.begin(ids)
     with Heartbeats(erasures).beating() as me:
         _wait_for_others(erasures, me, tell)
-        erasing = _Erasing(snapshots, Receipts(erasures), erasures.read(), erasures.unfinished(), frozenset(ids))
+        erased, unfinished = erasures.ids(erasures.read()), erasures.unfinished()
+        erasing = _Erasing(snapshots, Receipts(erasures), erased, unfinished, frozenset(ids))
         alive = erasing.begun_before(_alive_runs(snapshots))
         done = erasing.look(Erased(frozenset(), ErasureRun.begun(alive), before, erasing.is_resumed))
         while alive:

@@ -93,7 +93,7 @@ def _find_files(search: "_Search", places: ErasedPlaces) -> None:
         next(iter(rest)): sha256 for sha256, uris in named.items() if (rest := [u for u in uris if u in is_there])
     }
     for uri in search.holding(list(digest_of), places.ids):
-        places.files[digest_of[uri]] = named[digest_of[uri]]
+        places.files[digest_of[uri]] = sorted({*named[digest_of[uri]]} & is_there)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,14 @@ import pyarrow.compute as pc
 
 from pipeline.schema import DOCUMENT_RECORD, fragment_schema
 from pipeline.storage.objects import TRANSFERS, Storage
-from pipeline.tables.erased_ids import NOTHING_ERASED, ErasedIds, without_marked
+from pipeline.tables.erased_ids import (
+    NOTHING_ERASED,
+    ErasedIds,
+    ErasedLists,
+    Erasures,
+    erased_ids,
+    without_marked,
+)
 from pipeline.tables.repeatable_parquet import parquet_bytes, read_parquet
 
 LIST_REPLY_OBJECTS = 1000  # objects that stores list in one reply
@@ -42,11 +49,16 @@ class Fragments:
     table_uri: str
     scoring_key: str
     output: pa.Field  # the task's column of a fragment
-    erased: ErasedIds = NOTHING_ERASED  # whose rows are left out
+    erased: ErasedLists = NOTHING_ERASED  # of documents whose rows are left out
 
     @property
     def folder(self) -> str:
         return f"{self.table_uri.rstrip('/')}/_units/{self.scoring_key}"
+
+    @property
+    def erased_ids(self) -> ErasedIds:
+        """The ids on the lists, which this process reads once."""
+        return erased_ids(Erasures(self.storage, self.table_uri), self.erased)
 
     def uri(self, unit: str) -> str:
         # two characters of the digest spread the keys over 256 prefixes, which stores throttle one by one
@@ -90,13 +102,13 @@ class Fragments:
     def read(self, units: list[str]) -> list[pa.Table]:
         """Reads the fragments of units, in their order. Raises FileNotFoundError."""
         schema = fragment_schema(self.output)
-        tables = (self.erased.without_erased(read_parquet(blob)) for blob in self._blobs(units))
+        tables = (self.erased_ids.without_erased(read_parquet(blob)) for blob in self._blobs(units))
         return [table.cast(schema.with_metadata(table.schema.metadata)) for table in tables]
 
     def read_columns(self, units: list[str], columns: list[str]) -> list[pa.Table]:
         """Reads some columns of units' fragments, in their order, and decodes no other. Raises FileNotFoundError."""
         with_ids = [*columns, *({"id"} - {*columns})]
-        tables = [self.erased.without_erased(read_parquet(blob, with_ids)) for blob in self._blobs(units)]
+        tables = [self.erased_ids.without_erased(read_parquet(blob, with_ids)) for blob in self._blobs(units)]
         return tables if "id" in columns else [table.drop_columns(["id"]) for table in tables]
 
     def _blobs(self, units: list[str]) -> list[bytes]:

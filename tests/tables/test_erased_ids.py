@@ -26,9 +26,9 @@ def test_digests_are_of_one_table(tmp_path: Path):
     lists = []
     for name in ("one", "two"):
         erasures = Erasures(Storage(), str(tmp_path / name))
-        assert erasures.read() is NOTHING_ERASED
+        assert erasures.read() == NOTHING_ERASED
         erasures.begin(["a", "b"])
-        lists.append(erasures.read())
+        lists.append(erasures.ids(erasures.read()))
         assert b"a" not in lists[-1].digests.split(lists[-1].salt)
     assert lists[0].digests != lists[1].digests
     assert [held.holds(["a", "b", "c"]).tolist() for held in lists] == [[True, True, False]] * 2
@@ -39,8 +39,8 @@ def test_all_lists_of_a_table_count_and_the_same_ids_are_one(tmp_path: Path):
     for some in (["a", "b"], ["c"], ["b", "a", "a"]):
         erasures.begin(some)
     erased = erasures.read()
-    assert (len(erased.lists), erased.finished) == (2, False)
-    assert erased.among(["a", "b", "c", "d", None]) == {"a", "b", "c"}
+    assert (len(erased.names), erased.finished) == (2, False)
+    assert erasures.ids(erased).among(["a", "b", "c", "d", None]) == {"a", "b", "c"}
     erasures.check_same(erased)
     erasures.begin(["d"])
     with pytest.raises(RetryableError, match="ids were erased from this table meanwhile"):
@@ -52,7 +52,7 @@ def test_a_list_without_its_salt_is_no_list_of_nothing(tmp_path: Path):
     erasures.begin(["a"])
     (tmp_path / "_erased" / "salt").unlink()
     with pytest.raises(RookeryError, match=r"_erased/salt: is gone, so nobody can tell which ids were erased"):
-        erasures.read()
+        erasures.ids(erasures.read())
 
 
 def test_nothing_of_an_erased_document_reaches_its_fragment_but_a_count(tmp_path: Path):
@@ -64,17 +64,21 @@ def test_nothing_of_an_erased_document_reaches_its_fragment_but_a_count(tmp_path
     records = pa.Table.from_pylist(marked.drop_columns(["text"]).to_pylist(), schema=pa.schema(list(DOCUMENT_RECORD)))
     made = fragment(records, pa.array([[1.0], [2.0], None], DOCUMENT_LOGITS.type), DOCUMENT_LOGITS)
     assert (made["id"].to_pylist(), erased_count(made)) == (["a", "c"], 1)
-    fragments = Fragments(Storage(), str(tmp_path), "key", DOCUMENT_LOGITS, erased)
+    erasures = Erasures(Storage(), str(tmp_path))
+    erasures.begin(["b"])
+    fragments = Fragments(Storage(), str(tmp_path), "key", DOCUMENT_LOGITS, erasures.read())
+    assert fragments.erased_ids.holds(["a", "b"]).tolist() == [False, True]
     fragments.write("0123", made)
     for table in (*fragments.read(["0123"]), *fragments.read_columns(["0123"], ["id", "reason"])):
         assert (table["id"].to_pylist(), erased_count(table)) == (["a", "c"], 1)
-    later = Fragments(Storage(), str(tmp_path), "key", DOCUMENT_LOGITS, ErasedIds.of(["b", "c"], SALT))
+    erasures.begin(["c"])
+    later = Fragments(Storage(), str(tmp_path), "key", DOCUMENT_LOGITS, erasures.read())
     (position,) = later.read_columns(["0123"], ["position"])
     assert (position.column_names, position["position"].to_pylist(), erased_count(position)) == (["position"], [0], 2)
 
 
 def test_documents_of_which_none_was_erased_are_what_they_were():
     table = pa.Table.from_pylist([{"id": "a", "position": 0}], schema=DOCUMENTS)
-    for erased in (NOTHING_ERASED, ErasedIds.of(["b"], SALT)):
+    for erased in (ErasedIds(), ErasedIds.of(["b"], SALT)):
         assert erased.marked(table) is table
         assert erased.without_erased(table) is table

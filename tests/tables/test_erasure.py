@@ -368,7 +368,7 @@ def test_one_that_was_killed_is_waited_for_and_one_at_work_is_not_disturbed(
     with Heartbeats(erasures).beating(), pytest.raises(ConflictError, match="These ids are on the list"):
         erased(table, FAILED)
     assert holding(table.folder, FAILED)
-    assert len(erasures.read().lists) == 2
+    assert len(erasures.read().names) == 2
 
 
 def test_partition_folders_that_are_called_by_an_id_are_reported(tmp_path: Path):
