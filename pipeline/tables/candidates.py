@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.errors import ConfigError, ConflictError
+from pipeline.tables.erased_ids import Erasures
 from pipeline.tables.snapshots import Manifest, Snapshots
 
 
@@ -59,10 +60,11 @@ class CandidateSnapshots:
 
         Raises:
             ConfigError: files of it are gone.
-            ConflictError: its parent is no longer the current snapshot.
+            ConflictError: its parent is no longer the current snapshot, or an erasure is not done.
             StorageError: the store failed; run again.
         """
         table_uri, number = self.snapshots.table_uri, candidate.snapshot
+        Erasures(self.snapshots.storage, table_uri).check_finished()
         if (current := self._current()) != candidate.parent:
             raise ConflictError(
                 f"{table_uri}: candidate {number} was judged against {_named(candidate.parent)}, and the current one "

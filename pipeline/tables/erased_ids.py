@@ -23,7 +23,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.errors import RetryableError, RookeryError
+from pipeline.errors import ConflictError, RetryableError, RookeryError
 from pipeline.schema import DOCUMENTS
 from pipeline.storage.objects import Storage
 
@@ -146,6 +146,16 @@ class Erasures:
         blobs = self.storage.read_all([self.uri(name + LIST_ENDING) for name in lists.names])
         ascending = np.sort(np.frombuffer(b"".join(blobs), f"S{DIGEST_BYTES}"))
         return ErasedIds(salt, ascending.tobytes())
+
+    def check_finished(self) -> ErasedLists:
+        """Lists the lists. Raises ConflictError where an erasure is not done: what was made before may hold its ids."""
+        lists = self.read()
+        if not lists.finished:
+            raise ConflictError(
+                f"{self.table_uri}: an erasure is at work or was killed, so that snapshots and candidates may hold its "
+                "ids; run `rookery erase` to its end first"
+            )
+        return lists
 
     def check_same(self, before: ErasedLists) -> None:
         """Raises RetryableError where a list was added after `before` was read: what was made may hold its ids."""

@@ -32,12 +32,7 @@ def roll_back(snapshots: Snapshots, number: int, run: dict[str, Any]) -> Manifes
         StorageError: the store failed; run again.
     """
     erasures = Erasures(snapshots.storage, snapshots.table_uri)
-    erased = erasures.read()
-    if not erased.finished:
-        raise ConflictError(
-            f"{snapshots.table_uri}: an erasure is at work or was killed, so that older snapshots may hold its ids; "
-            "run `rookery erase` to its end first"
-        )
+    erased = erasures.check_finished()
     for _ in range(ATTEMPTS):
         wanted, latest = _wanted(snapshots, number), snapshots.latest()
         assert latest is not None  # `wanted` is complete

@@ -11,6 +11,8 @@ from pipeline.errors import ConfigError, ConflictError, HeldBackError
 from pipeline.schema import DOCUMENT_LOGITS
 from pipeline.storage.objects import Storage
 from pipeline.tables.candidates import CandidateSnapshots
+from pipeline.tables.erased_ids import Erasures
+from pipeline.tables.erasure import erase_documents
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.groups import SourceUnit
 from pipeline.tables.publish import publish
@@ -105,6 +107,16 @@ def test_it_is_not_published_over_another_parent(table: Table):
     again = held(table, *units(table), table.unit(3), task=OTHER)
     assert (again.snapshot, again.parent) == (4, 3)
     assert candidates(table).publish(again, WHO) == table.snapshots.latest()
+
+
+def test_it_is_not_published_while_an_erasure_is_not_done(table: Table):
+    (candidate,) = candidates(table).all()
+    Erasures(Storage(), str(table.folder)).begin(["1-x"])  # and is killed
+    with pytest.raises(ConflictError, match="run `rookery erase` to its end first"):
+        candidates(table).publish(candidate, WHO)
+    erase_documents(table.snapshots, ["1-x"], print)
+    (candidate,) = candidates(table).all()
+    assert candidates(table).publish(candidate, WHO).counts["erased"] == 1
 
 
 def test_a_partial_snapshot_is_no_other_parent(table: Table):
