@@ -17,6 +17,7 @@ SEVERAL_NAMES = {
 }
 SEVERAL_MODULES = {
     "__init__": "a package",
+    "__main__": "where `python -m` starts",
     "label": "a command, and its job file in config/",
     "evaluate": "a command, and its job file in config/",
     "train": "a command, and its job file in config/",

@@ -1,7 +1,7 @@
 """What is needed of a table's objects, and why. What nothing needs is unreachable: `vacuum` may delete it.
 
     a kept snapshot         its files and, so that the night after a rollback is cheap, its units' fragments and tallies
-    a candidate             the same: it may be published yet
+    a candidate             the same: it may be published yet, or was held back in the last days
     a run at work           by its heartbeat, the fragments, marks and scratch of its scoring key
     a run that publishes    it has no heartbeat, but a claim above the newest snapshot: every fragment
     the last days           fragments and tallies that were written then, whatever they belong to: scores are taken over
@@ -13,7 +13,7 @@ a group that needs its own again is counted once more.
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -63,6 +63,12 @@ class _Published:
 class _InUse(NamedTuple):
     units: dict[str, DigestSet | None]  # by scoring key
     groups: DigestSet | None
+
+
+class _Candidate(NamedTuple):
+    scoring_key: str
+    parent: int | None
+    modified: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +153,7 @@ class NeedsReader:
 
         Raises ConfigError for a manifest of a newer version, RookeryError for one that names files elsewhere.
         """
-        candidates = self._candidates()  # first: one that is gone by now is among the published
+        held_back = self._candidates()  # first: one that is gone by now is among the published
         modified: dict[str, dict[int, float]] = {}
         for file in self._table.storage.find(self._table.uri("_snapshots")):
             name = object_name("_snapshots/" + file.uri.rpartition("/")[2])
@@ -158,7 +164,7 @@ class NeedsReader:
         claims = [moment for number, moment in modified.get("claims", {}).items() if number > newest]
         gone = modified.get("notes of what was vacuumed", {})
         kept = self._kept({n: manifests[n] for n in manifests if n not in gone}, now)
-        candidates = {number: key for number, key in candidates.items() if number not in manifests}
+        candidates = self._open(held_back, manifests, gone, now)
         in_use = self._read_units(kept | candidates)
         return Needs(
             now=now,
@@ -172,6 +178,20 @@ class NeedsReader:
             at_work=frozenset(self._keys_at_work(now)),
             is_publishing=any(not claim or claim > now - self._retention.grace_days * DAY_SECONDS for claim in claims),
         )
+
+    def _open(
+        self, candidates: Mapping[int, "_Candidate"], manifests: Collection[int], gone: Collection[int], now: float
+    ) -> dict[int, str]:
+        """Picks those that may be published yet, or were held back in the last days; gives their scoring keys."""
+        complete = (number for number in manifests if number not in gone and not self._published[number].partial)
+        current = max(complete, default=None)
+        oldest = now - self._retention.days * DAY_SECONDS
+        return {
+            number: candidate.scoring_key
+            for number, candidate in candidates.items()
+            if number not in manifests
+            and (candidate.parent == current or not candidate.modified or candidate.modified > oldest)
+        }
 
     def _kept(self, manifests: dict[int, float], now: float) -> dict[int, str]:
         kept, complete = {}, 0
@@ -213,14 +233,15 @@ class NeedsReader:
                     "snapshot's folder; this Rookery can't tell what such a table needs: nothing was deleted"
                 )
 
-    def _candidates(self) -> dict[int, str]:
+    def _candidates(self) -> dict[int, "_Candidate"]:
         candidates = {}
         for file in self._table.storage.find(self._table.uri("_candidates")):
             name = object_name("_candidates/" + file.uri.rpartition("/")[2])
             if name is None or name.snapshot is None:
                 continue
             with contextlib.suppress(FileNotFoundError):
-                candidates[name.snapshot] = str(json.loads(self._table.storage.read(file.uri))["scoring_key"])
+                tree = json.loads(self._table.storage.read(file.uri))
+                candidates[name.snapshot] = _Candidate(str(tree["scoring_key"]), tree["parent"], file.modified)
         return candidates
 
     def _keys_at_work(self, now: float) -> set[str]:

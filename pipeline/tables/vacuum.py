@@ -33,6 +33,7 @@ from pipeline.errors import ConfigError
 from pipeline.schema import DOCUMENT_LOGITS
 from pipeline.storage.objects import TRANSFERS
 from pipeline.tables.content_index import ContentIndex
+from pipeline.tables.erased_ids import Erasures
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.object_names import PATTERNS, ObjectName, object_name
 from pipeline.tables.reachability import DAY_SECONDS, Needs, NeedsReader, Retention
@@ -89,10 +90,12 @@ def vacuum(snapshots: Snapshots, retention: Retention, tell: Callable[[str], Non
 
     Raises:
         ConfigError: nothing was published there, a needed file is missing, or another table lies inside or around.
+        ConflictError: an erasure is at work or was killed.
         StorageError: the store failed; run again.
         AccessError: the store refuses to delete.
     """
     _check_table(snapshots)
+    Erasures(snapshots.storage, snapshots.table_uri).check_finished()  # both replace what lies beside a manifest
     reader = NeedsReader(snapshots, retention)
     found = _reviewed(snapshots, reader, _store_s_now(snapshots))
     due = found.due

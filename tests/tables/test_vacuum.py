@@ -320,17 +320,22 @@ def test_a_run_that_publishes_keeps_its_files_and_all_fragments(table: KeyTable)
     assert f"_snapshots/{6:020d}.claim" not in objects(table), "another one has gone past it"
 
 
-def test_a_candidate_keeps_its_files_and_the_fragments_of_its_key(table: KeyTable):
-    manifest = table.snapshots.read(1)
+@pytest.mark.parametrize("parent", [5, 3])
+def test_a_candidate_keeps_its_files_and_its_fragments_while_it_may_be_published(table: KeyTable, parent: int):
+    """Or until the days are over: this one was held back 40 days ago."""
     name = f"{1:020d}.json"
     (table.folder / "_candidates").mkdir()
-    (table.folder / "_snapshots" / name).rename(table.folder / "_candidates" / name)
-    before = old_fragments(table)
+    candidate = (table.folder / "_snapshots" / name).rename(table.folder / "_candidates" / name)
+    manifest = json.loads(candidate.read_text()) | {"parent": parent}
+    held_back = candidate.stat().st_mtime
+    candidate.write_text(json.dumps(manifest))
+    os.utime(candidate, (held_back, held_back))
+    before, is_open = old_fragments(table), parent == 5
     vacuumed(table)
-    assert old_fragments(table) == before
-    (table.folder / "_candidates" / name).rename(table.folder / "_snapshots" / name)
-    assert table.snapshots.find(1) == manifest
-    check_whole(table)
+    assert (old_fragments(table) == before) == is_open
+    files = [table.folder / file["path"] for file in manifest["files"]]
+    assert {file.exists() for file in files} == {is_open}
+    assert candidate.exists()
 
 
 def test_fragments_and_tallies_of_the_last_days_stay_whatever_their_key(table: KeyTable):

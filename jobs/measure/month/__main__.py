@@ -22,7 +22,7 @@ from rich.table import Column, Table
 from jobs.label import connected, run_job
 from jobs.measure.figures import as_markdown
 from jobs.measure.month.living_corpus import Document, LivingCorpus
-from jobs.measure.month.nightly import Month, Outcome
+from jobs.measure.month.nightly import Month, NightOutcome
 from jobs.measure.month.nights import a_month
 from jobs.measure.page import Page, made_by
 from jobs.sample import CHECKPOINT
@@ -30,7 +30,7 @@ from jobs.terminal.console import console
 from pipeline.config.label import Job, parse_job
 from pipeline.tables.snapshots import Manifest
 
-GATES = ("gates.min_agreement=80%", "gates.min_documents=20")
+JOB_GATES = ("gates.min_agreement=80%", "gates.min_documents=20")
 SHADES = " ▏▎▍▌▋▊▉"  # eighths of a bar's letter
 BAR_WIDTH = 12
 TABLE_WIDTH = 150  # also where the terminal, or a log, is said to be narrower
@@ -49,7 +49,7 @@ def month(
         living = LivingCorpus(Path(scratch) / "corpus", _documents(corpus), random.Random(seed))
         job = parse_job("", [f"corpus.uris={scratch}", f"checkpoint.uri={CHECKPOINT}", f"table.uri={scratch}/none"])
         with connected(job):
-            run = Month(Path(scratch), living, CHECKPOINT, _label, settings=GATES)
+            run = Month(Path(scratch), living, CHECKPOINT, _label, settings=JOB_GATES)
             outcomes = []
             for outcome in run.run(a_month(documents)[:nights]):
                 outcomes.append(outcome)
@@ -75,7 +75,7 @@ def _label(job: Job) -> Manifest:
     return manifest
 
 
-def _table(outcomes: list[Outcome]) -> Table:
+def _table(outcomes: list[NightOutcome]) -> Table:
     """A row for each night; its bar is its tokens as a share of those of the first, which computes everything."""
     figures = ("snapshot", "documents", "computed", "taken over", "tokens", "of the first", "s")
     table = Table(
@@ -106,7 +106,7 @@ def _bar(share: float) -> str:
     return "█" * (eighths // 8) + SHADES[eighths % 8].strip()
 
 
-def _verdict(outcome: Outcome) -> str:
+def _verdict(outcome: NightOutcome) -> str:
     return "yes" if outcome.right else "NO"
 
 

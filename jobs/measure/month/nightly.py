@@ -28,11 +28,11 @@ from pipeline.tables.snapshots import Manifest, Snapshots
 from pipeline.tables.vacuum import vacuum
 
 WHO = {"by": "a month"}
-Label = Callable[[Job], Manifest]
+MakeTrue = Callable[[Job], Manifest]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class NightOutcome:
     """What a night came to. `right`: its rows are those of a labelling from scratch, in every bit."""
 
     night: Night
@@ -52,7 +52,7 @@ class Month:
     folder: Path
     corpus: LivingCorpus
     checkpoint: Path
-    label: Label
+    label: MakeTrue
     settings: tuple[str, ...] = ()
     expected: dict[int, pa.Table] = field(default_factory=dict)  # rows, by the number of a snapshot
     erased: set[str] = field(default_factory=set)
@@ -62,7 +62,7 @@ class Month:
     def snapshots(self) -> Snapshots:
         return Snapshots(Storage(), str(self.folder / "table"))
 
-    def run(self, nights: list[Night]) -> Iterator[Outcome]:
+    def run(self, nights: list[Night]) -> Iterator[NightOutcome]:
         """Runs the nights; yields each when it is over."""
         for self._number, night in enumerate(nights, 1):
             night.change(self.corpus)
@@ -73,7 +73,7 @@ class Month:
             latest = self._latest()
             assert latest is not None
             work = latest.run.get("work", {}) if before is None or latest.snapshot != before.snapshot else {}
-            yield Outcome(
+            yield NightOutcome(
                 night=night,
                 snapshot=latest.snapshot,
                 documents=latest.counts["documents"],
