@@ -83,7 +83,10 @@ class LivingCorpus:
         for name, documents in list(self.files.items()):
             if ids & {document.id for document in documents}:
                 changed = (change(document) if document.id in ids else document for document in documents)
-                self._write(name, [document for document in changed if document])
+                if left := [document for document in changed if document]:
+                    self._write(name, left)
+                else:
+                    self._remove(name)
 
     def _rewrite(self, files: Iterable[tuple[str, list[Document]]]) -> None:
         new = list(files)
