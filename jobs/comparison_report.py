@@ -76,6 +76,6 @@ def _table(side: Side) -> str:
 
 def _facts(side: Side) -> str:
     return (
-        f"{side.table_uri}, snapshot {side.snapshot}: {side.predictions:,} predictions, {side.errors:,} errors; "
+        f"{side.table_uri}, {side.name}: {side.predictions:,} predictions, {side.errors:,} errors; "
         f"checkpoint {side.checkpoint}, scoring key {side.scoring_key}, decision key {side.decision_key}"
     )

@@ -36,7 +36,7 @@ def print_comparison(comparison: Comparison) -> None:
 def _side(side: Side) -> str:
     checkpoint = side.checkpoint.rstrip("/").rpartition("/")[2]
     return printable(
-        f"{side.table_uri} snapshot {side.snapshot}: {side.predictions:,} predictions, {side.errors:,} errors, "
+        f"{side.table_uri} {side.name}: {side.predictions:,} predictions, {side.errors:,} errors, "
         f"checkpoint {checkpoint}, keys {side.scoring_key} {side.decision_key}"
     )
 

@@ -37,11 +37,17 @@ class Side:
 
     table_uri: str
     snapshot: int
+    is_candidate: bool  # held back: no reader sees it
     predictions: int
     errors: int
     checkpoint: str
     scoring_key: str
     decision_key: str
+
+    @property
+    def name(self) -> str:
+        """Names it in its table: `snapshot 3` or `candidate 3`."""
+        return f"{'candidate' if self.is_candidate else 'snapshot'} {self.snapshot}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +204,7 @@ def _side(snapshots: Snapshots, manifest: Manifest) -> Side:
     return Side(
         table_uri=snapshots.table_uri,
         snapshot=manifest.snapshot,
+        is_candidate=manifest.snapshot in snapshots.candidates(),
         predictions=manifest.counts["predictions"],
         errors=manifest.counts["errors"],
         checkpoint=str(manifest.checkpoint.get("uri", "")),
