@@ -48,7 +48,7 @@ def retry(plan: Plan, reasons: frozenset[str], mapped: Mapped = map) -> Plan:
         replace(unit, edition=unit.edition + 1) if id_ in again else unit
         for id_, unit in zip(plan.unit_ids, plan.units, strict=True)
     )
-    return replace(plan, units=tuple(units), orphans=plan.orphans | again)
+    return replace(plan, units=tuple(units))
 
 
 def store_editions(plan: Plan) -> None:

@@ -50,10 +50,10 @@ class Plan:
     corpus: Corpus
     units: tuple[Unit, ...]
     finished: frozenset[str]  # ids of the units that have a fragment
-    orphans: frozenset[str]  # of these, units that this corpus no longer has: where scores may be taken over from
     others: tuple[str, ...]  # what lies beside the fragments, of earlier runs and of those at work
     erased: ErasedLists  # whose documents are left out
     limit: int | None
+    left_out: frozenset[str] = frozenset()  # ids of units of the corpus that are no part of this plan
 
     @cached_property
     def unit_ids(self) -> tuple[str, ...]:
@@ -75,6 +75,11 @@ class Plan:
         sweep_marks(self.fragments, self.others, {id_ for id_, _ in self.missing})
         if self.takes_over:
             Scratch(self.fragments).sweep(self.finished)
+
+    @cached_property
+    def orphans(self) -> frozenset[str]:
+        """Finished units that the corpus no longer has: where scores may be taken over from."""
+        return self.finished.difference(self.unit_ids, self.left_out) if self.finished else frozenset()
 
     @property
     def takes_over(self) -> bool:
@@ -166,7 +171,6 @@ def plan_of(survey: Survey, mapped: Mapped = map) -> Plan:
         units = list(_limited(storage, units, limit))
     units = in_their_editions(units, Editions(storage, job.table.uri).read(), scoring.key)
     listing = Fragments(storage, job.table.uri, scoring.key, task.output).listing(len(units))
-    orphans = listing.finished - {unit.id(scoring.key) for unit in units}
     return Plan(
         job=job,
         storage=storage,
@@ -177,7 +181,6 @@ def plan_of(survey: Survey, mapped: Mapped = map) -> Plan:
         corpus=survey.corpus,
         units=tuple(units),
         finished=frozenset(listing.finished),
-        orphans=frozenset(orphans),
         others=tuple(listing.others),
         erased=survey.erased,
         limit=limit,

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, compress
 
 from pipeline.config.corpus import LabelledCorpusSettings
 from pipeline.corpus.labels import Truth, is_missing, truths
@@ -112,11 +112,13 @@ def _untold(documents: TrainingDocuments | None) -> str | None:
 
 def only(plan: Plan, splits: Iterable[Split]) -> Plan:
     """Takes the part of a plan that holds documents of the splits."""
-    units = {unit for split in splits for unit in split.units}
-    files = {unit.file for unit in units if unit.slice.part_number is not None}
+    wanted = {unit for split in splits for unit in split.units}
+    files = {unit.file for unit in wanted if unit.slice.part_number is not None}
+    chosen = [unit in wanted or (unit.slice.is_stream and unit.file in files) for unit in plan.units]
     return replace(
         plan,
-        units=tuple(unit for unit in plan.units if unit in units or (unit.slice.is_stream and unit.file in files)),
+        units=tuple(compress(plan.units, chosen)),
+        left_out=plan.left_out.union(id_ for id_, is_in in zip(plan.unit_ids, chosen, strict=True) if not is_in),
     )
 
 
