@@ -29,7 +29,7 @@ from tests.tables.test_rollback import OTHER, WHO
 KILLED = -9
 ROLLBACK_STEPS = {  # in order
     "claim": ("put_if_absent", r"/_snapshots/\d+\.claim$"),
-    "list of units": ("copy", r"/_snapshots/\d+\.units$"),
+    "list of units": ("put_if_absent", r"/_snapshots/\d+\.units$"),
     "data file": ("copy", "/data/"),
     "manifest": ("put_if_absent", rf"/_snapshots/{4:020d}\.json$"),
     "hint": ("put", r"/_latest\.json$"),
