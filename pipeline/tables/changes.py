@@ -15,10 +15,8 @@ the highest 8 bits of their ids, and each file is counted alone. 10⁹ documents
 125 MB.
 """
 
-import contextlib
-import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -27,16 +25,17 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
-from pipeline.errors import StorageError
 from pipeline.mapped import Mapped
 from pipeline.tables.failures import transfer_batches
 from pipeline.tables.group_tallies import id_digests
 from pipeline.tables.repeatable_parquet import read_parquet
 from pipeline.tables.snapshots import Changes, Manifest, SnapshotFile, Snapshots
+from pipeline.tables.spilling import full_disk_explained, spill_folder
 
 DOCUMENTS_IN_MEMORY = 2**23
 # [N, 2]: digests of id and content, 0 for an error; the lowest bit of the second says of which side a document is
 ContentDigests = npt.NDArray[np.uint64]
+DOCUMENTS_SPILLED = "documents", 16  # bytes of each, to say so where the disk is full
 SIDE = np.uint64(1)  # set: the snapshot's; not set: its parent's
 
 
@@ -52,7 +51,7 @@ def count_changes(
     counts = np.array([sum(file.rows for file in after), 0, sum(file.rows for file in before)])
     if before and after:
         read = DocumentReader(snapshots)
-        with _temporary_folder() as folder:
+        with spill_folder(*DOCUMENTS_SPILLED) as folder:
             counter = ChangeCounter(folder)
             for side, some in ((0, before), (1, after)):
                 for found in mapped(read, transfer_batches(some)):
@@ -110,7 +109,7 @@ class ChangeCounter:
         bounds = np.searchsorted(numbers[order], np.arange(257))
         for number, (start, stop) in enumerate(pairwise(bounds.tolist())):
             if start < stop:
-                with _explained(), (self._folder / str(number)).open("ab") as file:
+                with full_disk_explained(*DOCUMENTS_SPILLED), (self._folder / str(number)).open("ab") as file:
                     file.write(documents[order[start:stop]].tobytes())
 
 
@@ -166,22 +165,3 @@ def _without(files: Iterable[SnapshotFile], common: Counter[str]) -> list[Snapsh
 
 def _contents(file: SnapshotFile) -> str:
     return file.documents_digest or file.sha256  # which an older version did not write
-
-
-@contextlib.contextmanager
-def _temporary_folder() -> Iterator[Path]:
-    with _explained():
-        folder = tempfile.TemporaryDirectory(prefix="rookery-")
-    with folder as path:
-        yield Path(path)
-
-
-@contextlib.contextmanager
-def _explained() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(
-            f"{tempfile.gettempdir()}: documents can't be compared there ({error}); make room, 16 bytes a document, or "
-            "set TMPDIR, then run again: finished units are kept"
-        ) from error

@@ -9,8 +9,6 @@ Two ids may have one digest: of 10⁹, n²/2⁶⁵ = 0.03 pairs are expected. So
 fragments until two documents with one and the same id are seen, for at most 1,000 of them: more are no accident.
 """
 
-import contextlib
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -19,14 +17,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from pipeline.errors import StorageError
 from pipeline.mapped import Mapped
 from pipeline.tables.failures import transfer_batches
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.group_tallies import Digests, GroupTallies, id_digests
 from pipeline.tables.groups import Group
+from pipeline.tables.spilling import full_disk_explained, spill_folder
 
 DIGESTS_IN_MEMORY = 2**24  # digests
+IDS_SPILLED = "ids", 8  # bytes of each, to say so where the disk is full
 SPILL_FILES = 256  # by the highest 8 bits
 DIGESTS_CONFIRMED = 1000  # digests
 EXAMPLES_SHOWN = 10
@@ -76,7 +75,7 @@ class RepeatedDigestFinder:
         self._arrays.append(digests)
         self._held += len(digests)
         if self._held >= DIGESTS_IN_MEMORY:
-            with _explained():
+            with full_disk_explained(*IDS_SPILLED):
                 self._spill()
 
     def _spill(self) -> None:
@@ -154,7 +153,7 @@ def find_duplicates(
     Raises:
         StorageError: this machine's disk has no room for the digests.
     """
-    with _scratch() as folder:
+    with spill_folder(*IDS_SPILLED) as folder:
         repeats = RepeatedDigestFinder(folder)
         for group_digests in digests:
             repeats.add(group_digests)
@@ -165,25 +164,6 @@ def find_duplicates(
     pairs = zip(groups, tallies.of(groups), strict=True)
     holding = (group for group, tally in pairs if look.may_be_in(tally.digests))
     return _confirmed(repeated, mapped(look, holding))
-
-
-@contextlib.contextmanager
-def _scratch() -> Iterator[Path]:
-    with _explained():
-        folder = tempfile.TemporaryDirectory(prefix="rookery-")
-    with folder as path:
-        yield Path(path)
-
-
-@contextlib.contextmanager
-def _explained() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(
-            f"{tempfile.gettempdir()}: ids can't be compared there ({error}); make room, 8 bytes a document, or set "
-            "TMPDIR, then run again: finished units are kept"
-        ) from error
 
 
 def _confirmed(repeated: RepeatedDigests, places_by_group: Iterable[dict[str, list[DocumentPlace]]]) -> Duplicates:
