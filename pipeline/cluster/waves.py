@@ -4,7 +4,7 @@ Where the table has scores of units that the corpus no longer names, or where eq
 is there is taken over (taking_over.py); else all is computed (graph.py).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from pipeline.cluster.graph import UnitDone, compute
@@ -13,6 +13,7 @@ from pipeline.cluster.ray_tasks import map_on_ray
 from pipeline.cluster.taking_over import take_over_or_compute
 from pipeline.cluster.waiting import waiting_for
 from pipeline.cluster.watch import Watch
+from pipeline.mapped import Argument, Mapped, Output
 from pipeline.planning.plan import Plan
 
 
@@ -34,7 +35,7 @@ def label_units(plan: Plan, run: str, tell: Callable[[str], None]) -> Iterator[U
             units = passes[start : start + wave]
             calculation = partial(compute, plan, run)
             if plan.takes_over:
-                labelled = take_over_or_compute(plan, units, finished, run, calculation, map_on_ray)
+                labelled = take_over_or_compute(plan, units, finished, run, calculation, _watched(watch))
             else:
                 labelled = calculation(units)
             for unit in labelled:
@@ -42,3 +43,14 @@ def label_units(plan: Plan, run: str, tell: Callable[[str], None]) -> Iterator[U
                 if not unit.incomplete:
                     finished.add(unit.unit)
                 yield unit
+
+
+def _watched(watch: Watch) -> Mapped:
+    """Ray's map, each of whose results is progress: no unit ends while the units of a wave are described."""
+
+    def mapped(function: Callable[[Argument], Output], items: Iterable[Argument], /) -> Iterator[Output]:
+        for output in map_on_ray(function, items):
+            watch.progress()
+            yield output
+
+    return mapped

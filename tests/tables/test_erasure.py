@@ -27,6 +27,7 @@ from pipeline.tables.publish import is_current, publish
 from pipeline.tables.rollback import roll_back
 from pipeline.tables.snapshots import Manifest, Snapshots
 from pipeline.tasks.classification import Classification
+from tests.dying_storage import DyingError, dying
 from tests.tables.test_publish import Table, tree
 
 OTHER = Classification("single_label", ("cat", "dog"), temperature=2.0)
@@ -232,40 +233,6 @@ def test_what_is_no_table_is_refused(tmp_path: Path):
         with pytest.raises(ConfigError, match=f"{tmp_path}: is no table"):
             look(Snapshots(Storage(), str(tmp_path)), GONE)
     assert not [*tmp_path.iterdir()]
-
-
-class DyingError(BaseException):
-    pass
-
-
-class DyingStorage(Storage):
-    """Dies before its n-th change: that is after the one before it."""
-
-    changes: "itertools.count[int]"  # several are made at a time
-    last: int
-
-    def _change(self, change: Any, uri: str, *arguments: Any) -> Any:
-        if "/runs/" in uri:  # a heart beats in a thread of its own
-            return change(uri, *arguments)
-        if next(self.changes) == self.last:
-            raise DyingError
-        return change(uri, *arguments)
-
-    def put(self, uri: str, data: bytes) -> None:
-        self._change(super().put, uri, data)
-
-    def put_or_read(self, uri: str, data: bytes) -> bytes:
-        return bytes(self._change(super().put_or_read, uri, data))
-
-    def delete(self, uri: str) -> None:
-        self._change(super().delete, uri)
-
-
-def dying(step: int) -> Storage:
-    storage = DyingStorage()
-    for name, value in (("changes", itertools.count(1)), ("last", step)):
-        object.__setattr__(storage, name, value)
-    return storage
 
 
 def without_lists(folder: Path) -> dict[str, bytes]:

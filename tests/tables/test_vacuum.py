@@ -27,6 +27,7 @@ from pipeline.tables.reachability import DAY_SECONDS, Retention
 from pipeline.tables.rollback import roll_back
 from pipeline.tables.snapshots import Snapshots
 from pipeline.tables.vacuum import LIST, Deleted, Review, review, vacuum
+from tests.dying_storage import DyingError
 from tests.tables.test_publish import DECISION, Table, tree
 
 OLD_KEY, NEW_KEY = "a" * 16, "b" * 16
@@ -409,10 +410,6 @@ def test_a_folder_that_is_no_table_is_refused(tmp_path: Path, table: KeyTable):
         with pytest.raises(ConfigError, match="has no snapshot; expected the folder"):
             vacuum(Snapshots(Storage(), str(folder)), KEPT, lambda _: None)
         assert not (folder / "_vacuum").exists()
-
-
-class DyingError(BaseException):
-    pass
 
 
 class LoggedStorage(Storage):
