@@ -17,6 +17,7 @@ from typing import Annotated
 import pyarrow.dataset as pa_dataset
 import typer
 from rich import box
+from rich.console import Console
 from rich.table import Column, Table
 
 from jobs.label import connected, run_job
@@ -55,7 +56,7 @@ def month(
                 outcomes.append(outcome)
                 console.print(f"night {len(outcomes)}: {outcome.night.what}: {_verdict(outcome)}", soft_wrap=True)
     table = _table(outcomes)
-    console.print(table, width=TABLE_WIDTH, crop=False, soft_wrap=True)
+    Console(width=max(console.width, TABLE_WIDTH)).print(table)
     wrong = sum(not outcome.right for outcome in outcomes)
     verdict = f"{len(outcomes) - wrong} of {len(outcomes)} nights ended as a labelling from scratch, bit for bit."
     console.print(verdict)
