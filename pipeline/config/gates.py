@@ -62,8 +62,18 @@ class GateSettings(Settings):
     min_documents: int = Field(
         default=100,
         ge=1,
-        description="A gate judges nothing of fewer documents than this, and says so: those in both snapshots, those "
-        "that have a label in one of them, or those of `gates.gold` that have a prediction.",
+        description="The gates of the whole table (agreement, share change, PSI) judge nothing of fewer documents than "
+        "this, and say so: of those in both snapshots, or of the predictions of the smaller one.",
+    )
+    min_label_documents: int = Field(
+        default=100,
+        ge=1,
+        description="`max_label_flips` does not judge a label that fewer documents than this have in either snapshot.",
+    )
+    min_gold_documents: int = Field(
+        default=100,
+        ge=1,
+        description="`min_gold_macro_f1` judges nothing of fewer documents of `gates.gold` that have a prediction.",
     )
 
     @property

@@ -1,6 +1,6 @@
 """What a job's gates make of a new snapshot: figures beside their limits.
 
-Each figure stands for a number of documents. Of fewer than `min_documents` a gate judges nothing; without a limit its
+Each figure stands for a number of documents. Of fewer than its least number a gate judges nothing; without a limit its
 figure is only told.
 """
 
@@ -41,7 +41,7 @@ def judge_comparison(gates: GateSettings, comparison: Comparison) -> list[Verdic
     if labels := comparison.labels:
         moved = max(labels, key=lambda label: abs(label.change))
         # one that is too rare to judge is named only where all are
-        flipped = max(labels, key=lambda label: (label.in_either >= gates.min_documents, label.flips))
+        flipped = max(labels, key=lambda label: (label.in_either >= gates.min_label_documents, label.flips))
         verdicts += [
             _verdict(gates, "max_share_change", abs(moved.change), predictions, moved.label),
             _verdict(gates, "max_label_flips", flipped.flips, flipped.in_either, flipped.label),
@@ -82,12 +82,18 @@ def _verdict(gates: GateSettings, gate: str, figure: float | None, documents: in
     limit = getattr(gates, gate)
     if limit is None:
         outcome = "told"
-    elif figure is None or documents < gates.min_documents:
+    elif figure is None or documents < _least(gates, gate):
         outcome = "too few"
     else:
         is_kept = figure >= limit if gate.startswith("min_") else figure <= limit
         outcome = "kept" if is_kept else "broken"
     return Verdict(gate, figure, limit, documents, outcome, label)
+
+
+def _least(gates: GateSettings, gate: str) -> int:
+    """Of how many documents a gate judges."""
+    own = {"max_label_flips": gates.min_label_documents, "min_gold_macro_f1": gates.min_gold_documents}
+    return own.get(gate, gates.min_documents)
 
 
 def _limit(verdict: Verdict) -> str:

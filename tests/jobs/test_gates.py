@@ -65,7 +65,7 @@ def gold(folder: Path, *, is_right: bool) -> list[str]:
         "gates.gold.id_column=id",
         "gates.gold.label_column=label",
         "gates.min_gold_macro_f1=0.9",
-        "gates.min_documents=5",
+        "gates.min_gold_documents=5",
     ]
 
 

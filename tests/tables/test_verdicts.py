@@ -34,7 +34,7 @@ def test_every_figure_is_told_and_none_is_judged_unless_asked(found: Judged):
     assert verdicts["min_agreement"].figure == pytest.approx(0.84)
     assert (verdicts["max_share_change"].label, verdicts["max_share_change"].documents) in {("cat", 100), ("dog", 100)}
     assert verdicts["max_share_change"].figure == pytest.approx(0.04)
-    flips = found(min_documents=50)["max_label_flips"]  # emus are too few; 44 of 60 are dogs in both
+    flips = found(min_label_documents=50)["max_label_flips"]  # emus are too few; 44 of 60 are dogs in both
     assert (flips.label, flips.documents) == ("dog", 60)
     assert flips.figure == pytest.approx(16 / 60)
 
@@ -58,7 +58,7 @@ def test_a_figure_at_its_limit_is_kept(found: Judged, gate: str, kept: object, b
 
 def test_labels_that_swap_their_documents_break_flips_where_psi_sees_nothing(found: Judged):
     """Of the 16 that are emus in one or both, 12 are in one only; the share of emus is what it was."""
-    verdicts = found(max_label_flips=0.5, max_share_change=0.05, max_psi=0.1, min_documents=10)
+    verdicts = found(max_label_flips=0.5, max_share_change=0.05, max_psi=0.1, min_label_documents=10)
     flips = verdicts["max_label_flips"]
     assert (flips.label, flips.figure, flips.documents, flips.outcome) == ("emu", 0.75, 16, "broken")
     assert {verdicts[gate].outcome for gate in ("max_share_change", "max_psi")} == {"kept"}
@@ -69,13 +69,13 @@ def test_labels_that_swap_their_documents_break_flips_where_psi_sees_nothing(fou
 
 
 def test_of_few_documents_it_says_that_it_does_not_judge(found: Judged):
-    flips = found(max_label_flips=0.1, min_documents=80)["max_label_flips"]
+    flips = found(max_label_flips=0.1, min_label_documents=80)["max_label_flips"]
     assert flips.outcome == "too few"
     assert "too few documents to judge it by gates.max_label_flips, at most 10.00%" in verdict_line(flips)
 
 
 def test_a_gold_corpus():
-    gates = GateSettings.model_construct(min_gold_macro_f1=0.8, min_documents=20)
+    gates = GateSettings.model_construct(min_gold_macro_f1=0.8, min_gold_documents=20)
     assert [judge_gold(gates, figure, n).outcome for figure, n in ((0.8, 20), (0.79, 20), (0.1, 19), (None, 50))] == [
         "kept",
         "broken",
