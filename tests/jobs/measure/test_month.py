@@ -19,6 +19,7 @@ from pipeline.planning.survey import make_survey
 from pipeline.tables.publish import publish
 from pipeline.tables.snapshots import Manifest
 from tests.labelling import label_here
+from tests.tables.test_erasure import holding
 
 LONGEST = 600  # characters of a text: it is the protocol that is tried
 APART = ("crash", "two at once")  # in processes of their own: see tests/faults
@@ -63,6 +64,8 @@ def test_every_night_ends_as_from_scratch(tmp_path: Path):
     ):
         assert computed[what] == 0, what
     assert [outcome.computed for outcome in outcomes if outcome.night.what == "1 % edited"] == [1] * _edits(nights)
+    assert len(run.erased) == 2
+    assert holding(tmp_path / "table", *run.erased) == set()  # with an index, candidates and a vacuum
     (new,) = (outcome for outcome in outcomes if outcome.night.what == "a new checkpoint")
     assert new.computed == new.documents
 
