@@ -28,9 +28,8 @@ class Sources(NamedTuple):
 
 
 class Assembled(NamedTuple):
-    """A unit whose fragment was put together."""
+    """What a fragment was put together of, beside the documents that were computed for it."""
 
-    unit: str
     taken_over: int  # documents whose rows other units had, or another document of this one
     unreadable: int  # documents that are errors and had no row anywhere
 
@@ -53,20 +52,19 @@ class Assembly:
         except FileNotFoundError:
             return None
         computed = scratch.computed(sources.unit)
+        n_computed = 0 if computed is None else len(computed)
         wanted = set(records["content_sha256"].drop_null().to_pylist())
         known = [] if computed is None else [computed]
         known += self._scored_rows(sources.others, wanted)
         rows = pa.concat_tables(known) if known else fragment_schema(self.fragments.output).empty_table()
-        at = _places(records, rows, 0 if computed is None else len(computed))
+        at = _places(records, rows, n_computed)
         if at is None:
             return None
-        fragment = without_marked(_fragment(records, rows.take(at).combine_chunks()))
+        fragment = without_marked(_fragment(records, rows.take(at)))
         self.fragments.write(sources.unit, fragment)
         scratch.remove([sources.unit])
         unreadable = len(records) - records["reason"].null_count - erased_count(fragment)
-        return Assembled(
-            sources.unit, len(fragment) - (0 if computed is None else len(computed)) - unreadable, unreadable
-        )
+        return Assembled(len(fragment) - n_computed - unreadable, unreadable)
 
     def _scored_rows(self, units: tuple[str, ...], wanted: set[str]) -> Iterator[pa.Table]:
         """Of some units the rows with scores of texts that are wanted; few units are held at a time."""

@@ -69,13 +69,7 @@ def manifests(snapshots: Snapshots, number: int | None = None) -> Iterator[tuple
 
 def manifest_numbers(snapshots: Snapshots) -> list[int]:
     """Lists the numbers of snapshots and candidates, ascending."""
-    names = (
-        file.uri.rpartition("/")[2]
-        for folder in MANIFEST_FOLDERS
-        for file in snapshots.storage.find(snapshots.uri(folder))
-    )
-    stems = {name.removesuffix(".json") for name in names if name.endswith(".json")}
-    return sorted(int(stem) for stem in stems if stem.isdigit() and len(stem) == DIGITS)
+    return sorted({*snapshots.published(), *snapshots.candidates()})
 
 
 def _find_files(search: "_Search", places: ErasedPlaces) -> None:
