@@ -50,6 +50,7 @@ def test_it_holds_the_program_and_nothing_else(wheel: Path):
         "jobs/sample/corpus/test.parquet",
         "jobs/sample/LICENSES/rust-rfcs-MIT.txt",
         "pipeline/evaluation/history.html",
+        "pipeline/evaluation/page.html",
         "pipeline/evaluation/report.css",
         "pipeline/evaluation/report.html",
         "pipeline/py.typed",

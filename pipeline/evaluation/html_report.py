@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
-from jinja2 import Environment
+from jinja2 import DictLoader, Environment
 from markupsafe import Markup
 
 from pipeline.evaluation import charts
@@ -143,8 +143,9 @@ def _figure(value: float | None) -> str:
 
 
 def render_page(template: str, **parts: object) -> str:
-    """Fills a template in Jinja's language with `parts` and the reports' style sheet, as `style`."""
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    """Fills a template in Jinja's language with `parts`; it extends page.html, which has the style sheet of all."""
+    frame = DictLoader({"page.html": _stored("page.html")})
+    environment = Environment(loader=frame, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"figure": _figure, "bounds": length_name}
     return environment.from_string(template).render(style=Markup(_stored("report.css")), **parts)
 
