@@ -256,7 +256,7 @@ def work_record(work: LabelledWork) -> dict[str, Any]:
     return {
         "work": {
             "units": work.units,
-            "documents_computed": work.documents - work.taken_over,
+            "documents_computed": work.documents - work.errors - work.taken_over,
             "documents_taken_over": work.taken_over,
             "windows": work.windows,
             "tokens": work.tokens,
