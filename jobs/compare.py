@@ -50,10 +50,20 @@ def _opened(named: str) -> tuple[Snapshots, Manifest]:
     uri, number = (match[1], int(match[3])) if match else (named, None)
     snapshots = Snapshots(Storage(), uri)
     if match and match[2]:
-        return snapshots, CandidateSnapshots(snapshots).read(int(match[3]))
+        return snapshots, _whole_candidate(snapshots, int(match[3]))
     manifest = snapshots.find(number)
     if manifest is None:
         expected = f"snapshot {number}" if number is not None else "complete snapshot"
         there = ", ".join(map(str, snapshots.published())) or "none"
         raise ConfigError(f"{named}: has no {expected}; it has {there}: `rookery snapshots` lists them")
     return snapshots, manifest
+
+
+def _whole_candidate(snapshots: Snapshots, number: int) -> Manifest:
+    candidate = CandidateSnapshots(snapshots).read(number)
+    if problem := snapshots.damage(candidate):
+        raise ConfigError(
+            f"{problem}: candidate {number} can't be compared; a vacuum deletes files of candidates that can't be "
+            "published any more"
+        )
+    return candidate

@@ -11,7 +11,9 @@ from typer.testing import CliRunner
 from jobs.cli import app
 from pipeline.errors import ConfigError
 from pipeline.tasks.classification import Classification
+from tests.tables.test_candidates import held
 from tests.tables.test_comparison import Documents, logits, table
+from tests.tables.test_publish import Table
 
 
 def shown(*arguments: str) -> str:
@@ -100,3 +102,12 @@ def test_what_a_label_is_called_is_no_markup(tmp_path: Path):
 def test_a_snapshot_that_is_not_there(folder: Path, name: str, problem: str):
     with pytest.raises(ConfigError, match=f"{name}: {problem}"):
         shown(f"{folder}/{name}", f"{folder}/table")
+
+
+def test_a_candidate_whose_files_a_vacuum_took_is_named(tmp_path: Path):
+    made = Table(tmp_path / "made")
+    made.publish(made.unit(1))
+    candidate = held(made, made.unit(1), made.unit(2))
+    (made.folder / candidate.files[0].path).unlink()
+    with pytest.raises(ConfigError, match=r"found nothing: candidate 2 can't be compared; a vacuum deletes files"):
+        shown(f"{made.folder}@1", f"{made.folder}@candidate-2")
