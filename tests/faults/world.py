@@ -130,6 +130,7 @@ class Run:
             self.kill(processes)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.communicate(timeout=1)
+        self.process.communicate()  # one that was killed before is not among them, and still has to be waited for
 
 
 @dataclass
