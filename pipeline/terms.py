@@ -9,7 +9,7 @@ from typing import Literal
 Label = str | float | int | bool | tuple[str, ...]
 
 # What files of a corpus are. Compressed or not, a format is one.
-FormatName = Literal["parquet", "jsonl", "csv", "text"]
+FormatName = Literal["parquet", "jsonl", "csv", "tsv", "text"]
 
 # What a checkpoint is for: decided by its head.
 TaskName = Literal["classification", "token_classification", "question_answering", "masked_lm", "embedding"]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from pipeline.config.corpus import CorpusSettings, LabelledCorpusSettings
 
-DELIMITERS = {";": "a semicolon", "\t": "a tab", "|": "a bar"}
+DELIMITERS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 
 
 def named_columns(settings: CorpusSettings) -> dict[str, str]:
@@ -31,8 +31,7 @@ def almost(column: str, names: Iterable[str]) -> str:
 
 
 def other_delimiter(header: Sequence[str], column: str) -> str | None:
-    """What is between the names of a header that is one name to us."""
+    """The character between the names of a header that is one name to us."""
     if len(header) != 1:
         return None
-    split = ((title, header[0].split(delimiter)) for delimiter, title in DELIMITERS.items())
-    return next((title for title, names in split if len(names) > 1 and column in names), None)
+    return next((other for other in DELIMITERS if other in header[0] and column in header[0].split(other)), None)

@@ -1,6 +1,7 @@
 """One input file, and what becomes of contents that are not what its format says."""
 
 import gzip
+import lzma
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from pipeline.errors import CorpusError
 from pipeline.storage.listings import StoredFile
 from pipeline.terms import FormatName
 
-Compression = Literal["gzip", "zstd"]
+Compression = Literal["gzip", "zstd", "bzip2", "xz"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,9 @@ class MalformedContentsError(ValueError):
     """Contents that are not what their format says: behind them nobody can tell where a document begins."""
 
 
-_DAMAGE = (pa.ArrowInvalid, pa.ArrowNotImplementedError, MalformedContentsError, zlib.error, EOFError, OSError)
+_DAMAGE = (
+    pa.ArrowInvalid, pa.ArrowNotImplementedError, MalformedContentsError, zlib.error, lzma.LZMAError, EOFError, OSError,
+)  # fmt: skip
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 from pipeline.config.corpus import CorpusSettings, DeclaredFormat
 from pipeline.corpus.corpus_file import CorpusFile
 from pipeline.corpus.delta import read_delta
-from pipeline.corpus.folders import FORMATS_BY_ENDING, endings, format_of, of_one_format
+from pipeline.corpus.folders import COMPRESSIONS, FORMATS_BY_ENDING, endings, format_of, of_one_format
 from pipeline.corpus.foreign_tables import delta_table, refuse_foreign_tables
 from pipeline.corpus.formats import FORMATS
 from pipeline.errors import ConfigError, CorpusError
@@ -110,7 +110,7 @@ def _describe(stored: StoredFile, declared: DeclaredFormat) -> CorpusFile:
     if format_ is None:
         raise CorpusError(
             f"{stored.uri}: can't tell the format from the ending; expected {', '.join(FORMATS_BY_ENDING)} "
-            "(or with .gz, .zst); set corpus.format or narrow corpus.uris"
+            f"(or with {', '.join(COMPRESSIONS)}); set corpus.format or narrow corpus.uris"
         )
     if compression and not FORMATS[format_].is_compressible:
         title = FORMATS[format_].title

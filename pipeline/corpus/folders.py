@@ -16,7 +16,9 @@ from pipeline.storage.listings import StoredFile
 from pipeline.terms import FormatName
 
 FORMATS_BY_ENDING = {ending: name for name, format_ in FORMATS.items() for ending in format_.endings}
-COMPRESSIONS: dict[str, Compression] = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
+COMPRESSIONS: dict[str, Compression] = {
+    ".gz": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bzip2", ".xz": "xz",
+}  # fmt: skip
 BESIDE_ENDINGS = frozenset((
     ".rst", ".html", ".htm", ".pdf", ".yaml", ".yml", ".toml", ".cff", ".bib", ".py", ".ipynb", ".sh", ".png", ".jpg",
     ".jpeg", ".gif", ".svg", ".md5", ".sha256", ".sha512", ".crc", ".asc", ".sig",

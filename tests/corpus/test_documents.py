@@ -1,8 +1,10 @@
 """Every document of every format arrives once, where it was; what can't be read costs its own row only."""
 
+import bz2
 import gzip
 import hashlib
 import json
+import lzma
 import re
 import subprocess
 import sys
@@ -47,10 +49,13 @@ TEXTS = ["plain", "two\nlines", "日本語 ﬁ 👩‍👩‍👧", "", "quoted 
         ("a.jsonl.zst", zstandard.compress(jsonl(TEXTS))),
         ("a.jsonl.zst", zstandard.compress(jsonl(TEXTS[:2])) + zstandard.compress(jsonl(TEXTS[2:]))),
         ("a.csv", csv_of(TEXTS)),
+        ("a.jsonl.bz2", bz2.compress(jsonl(TEXTS))),
+        ("a.jsonl.bz2", bz2.compress(jsonl(TEXTS[:2])) + bz2.compress(jsonl(TEXTS[2:]))),
+        ("a.jsonl.xz", lzma.compress(jsonl(TEXTS))),
+        ("a.jsonl.xz", lzma.compress(jsonl(TEXTS[:2])) + bytes(8) + lzma.compress(jsonl(TEXTS[2:])) + bytes(4)),
         ("a.csv.gz", gzip.compress(csv_of(TEXTS))),
         ("a.csv.zst", zstandard.compress(csv_of(TEXTS))),
     ],
-    ids=["parquet", "jsonl", "gz", "gz members", "zst", "zst frames", "csv", "csv gz", "csv zst"],
 )  # fmt: skip
 @pytest.mark.parametrize("text_bytes", [100, 16_000_000])
 def test_what_was_written_is_read(tmp_path: Path, name: str, data: bytes, text_bytes: int) -> None:
@@ -92,6 +97,7 @@ def test_ids_come_from_their_column(tmp_path: Path, name: str, data: bytes, ids:
 
 
 GZIPPED, ZSTANDARD = gzip.compress(jsonl(TEXTS)), zstandard.compress(jsonl(TEXTS))
+BZIPPED, XZ = bz2.compress(jsonl(TEXTS)), lzma.compress(jsonl(TEXTS))
 
 
 @pytest.mark.parametrize(
@@ -104,15 +110,22 @@ GZIPPED, ZSTANDARD = gzip.compress(jsonl(TEXTS)), zstandard.compress(jsonl(TEXTS
         ("a.jsonl.zst", b"no zstandard"),
         ("a.jsonl.zst", ZSTANDARD[:-5]),
         ("a.txt.zst", ZSTANDARD + b"junk"),
+        ("a.jsonl.bz2", b"no bzip2"),
+        ("a.jsonl.bz2", BZIPPED[:-5]),
+        ("a.jsonl.bz2", BZIPPED[:20] + b"\xff\xff" + BZIPPED[22:]),
+        ("a.jsonl.xz", b"no xz"),
+        ("a.jsonl.xz", b""),
+        ("a.jsonl.xz", XZ[:-5]),
+        ("a.jsonl.xz", XZ[:40] + b"\xff\xff" + XZ[42:]),
+        ("a.jsonl.xz", XZ + b"junk"),
     ],
-    ids=["no gz", "cut gz", "broken gz", "more after gz", "no zst", "cut zst", "more after zst"],
 )
 def test_damaged_compression_leaves_as_one_row(tmp_path: Path, name: str, data: bytes) -> None:
     path = put(tmp_path / name, data)
     *whole, last = rows_of(path)
     assert [row["text"] for row in whole] == TEXTS[: len(whole)]
     assert (last["stage"], last["reason"], last["position"]) == ("read", "damaged_file", len(whole))
-    assert re.match(rf"(from here on: )?file://{path}: not readable as (gzip|zstd) \(", last["message"])
+    assert re.match(rf"(from here on: )?file://{path}: not readable as (gzip|zstd|bzip2|xz) \(", last["message"])
     assert last["message"].startswith("from here on") == bool(whole)
     assert last["message"].endswith("; repair it or leave it out of corpus.uris")
 

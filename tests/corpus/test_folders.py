@@ -36,7 +36,7 @@ KINDS = [
     case("two data formats", "a.parquet b.parquet c.csv", r"!has 2 Parquet files \(a.parquet\) and 1 CSV file \(c.csv\).* such as .*/\*\*/\*\.parquet"),
     case("packed beside plain of another", "x/a.csv.gz y/b.jsonl", r"!1 JSON file \(b.jsonl\) and 1 CSV file \(a.csv.gz\)"),
     case("an ending that nobody knows", "a.parquet b.avro", r"!has 1 Parquet file \(a.parquet\) and 1 file \(b.avro\) whose format the ending doesn't tell"),
-    case("a compression that nobody reads", "a.jsonl b.jsonl.bz2", r"!1 JSON file \(a.jsonl\) and 1 file \(b.jsonl.bz2\)"),
+    case("a compression that nobody reads", "a.jsonl b.jsonl.lz4", r"!1 JSON file \(a.jsonl\) and 1 file \(b.jsonl.lz4\)"),
     case("Spark's text, beside JSON", "a.json part-00000", r"!1 file \(part-00000\)"),
     case("saved by datasets", "data-0.arrow dataset_info.json state.json", r"!1 file \(data-0.arrow\)"),
     case("nothing but beside things", "a.pdf LICENSE", r"!no file matches.*2 left out"),

@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import io
 import json
+import lzma
 import struct
 import tarfile
 from collections.abc import Callable, Sequence
@@ -260,7 +261,7 @@ KINDS = [
     Kind("CR alone", "a.csv", b"id,text\ra,x\rc,z\r", around(), by_csv("utf-8")),
     Kind("CRLF and blank lines within quotes", "a.csv", b'id,text\r\na,"x\r\n\r\ny"\r\n', [("a", "x\r\n\r\ny")], by_csv("utf-8")),
     Kind("line ends of other alphabets", "a.csv", "id,text\na,p\u2028q\u0085r\vs\ft\n".encode(), [("a", "p\u2028q\u0085r\vs\ft")], by_csv("utf-8")),
-    Kind("semicolons", "a.csv", b"id;text\na;x\n", Refused(r"a\.csv: a semicolon is between the columns \('id;text'\); expected commas")),
+    Kind("semicolons", "a.csv", b"id;text\na;x\n", Refused(r"a\.csv: a semicolon is between the columns \('id;text'\); expected a comma")),
     Kind("tabs, UTF-16, as a spreadsheet saves", "a.csv", marked("id\ttext\r\na\tx\r\n", "utf-16-le"), Refused("a tab is between")),
     Kind("bars", "a.csv", b"id|text\na|x\n", Refused("a bar is between")),
     Kind("header twice", "a.csv", b"id,text,text\na,x,y\n", Refused(r"a\.csv: the header has 'text' 2 times; expected it once: rename")),
@@ -392,8 +393,16 @@ def as_csv(records: Documents) -> str:
     return file.getvalue()
 
 
-WAYS = {"a.jsonl": as_lines, "a.json": as_array, "b.json": as_objects, "a.csv": as_csv}
-COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}  # fmt: skip
+def as_tsv(records: Documents) -> str:
+    file = io.StringIO(newline="")
+    csv.writer(file, delimiter="\t").writerows([("id", "text"), *records])
+    return file.getvalue()
+
+
+WAYS = {"a.jsonl": as_lines, "a.json": as_array, "b.json": as_objects, "a.csv": as_csv, "a.tsv": as_tsv}
+COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
+    "": bytes, ".gz": gzip.compress, ".zst": zstandard.compress, ".bz2": bz2.compress, ".xz": lzma.compress,
+}  # fmt: skip
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])

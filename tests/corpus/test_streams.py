@@ -1,9 +1,11 @@
 """One reading of a file gives each unit what the unit alone would give."""
 
+import bz2
 import csv
 import gzip
 import io
 import json
+import lzma
 import subprocess
 import sys
 from dataclasses import replace
@@ -36,6 +38,8 @@ def table(texts: list[str]) -> bytes:
 WRITERS = {
     "a.jsonl.gz": lambda texts: gzip.compress(lines(texts)),
     "a.jsonl.zst": lambda texts: zstandard.compress(lines(texts)),
+    "a.jsonl.bz2": lambda texts: bz2.compress(lines(texts)),
+    "a.jsonl.xz": lambda texts: lzma.compress(lines(texts)),
     "a.csv": table,
     "a.csv.gz": lambda texts: gzip.compress(table(texts)),
 }

@@ -1,6 +1,6 @@
 """File formats: one file and one line of FORMATS each. What each has to say of itself is in format.py."""
 
-from pipeline.corpus.formats.csv import Csv
+from pipeline.corpus.formats.csv import Csv, Tsv
 from pipeline.corpus.formats.format import Format
 from pipeline.corpus.formats.jsonl import JsonLines
 from pipeline.corpus.formats.parquet import Parquet
@@ -12,5 +12,6 @@ FORMATS: dict[FormatName, Format] = {
     "parquet": Parquet(),
     "jsonl": JsonLines(),
     "csv": Csv(),
+    "tsv": Tsv(),
     "text": PlainText(),
 }

@@ -6,7 +6,8 @@ from collections.abc import Generator, Iterator
 from typing import BinaryIO
 
 from pipeline.corpus.corpus_file import damage_explained
-from pipeline.corpus.formats.encodings import BUFFER, Utf8, decompressed
+from pipeline.corpus.formats.decompression import BUFFER, decompressed
+from pipeline.corpus.formats.encodings import Utf8
 from pipeline.corpus.formats.format import Format
 from pipeline.corpus.rows import Row, damaged_row, unreadable_row
 from pipeline.corpus.slices import Unit

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, TextIO, cast
 
-from pipeline.corpus.formats.encodings import BUFFER
+from pipeline.corpus.formats.decompression import BUFFER
 
 MARK = "\ufeff"  # of an encoding
 
@@ -20,17 +20,17 @@ def text_of(stream: io.BufferedIOBase) -> io.TextIOWrapper:
     return io.TextIOWrapper(cast(BinaryIO, stream), "utf-8", errors="surrogateescape", newline="")
 
 
-def first_row(stream: io.RawIOBase, limit: int) -> list[str] | None:
+def first_row(stream: io.RawIOBase, limit: int, delimiter: str) -> list[str] | None:
     """The header that a stream begins with; None unless what follows it has begun too. Raises csv.Error."""
     with text_of(io.BufferedReader(stream)) as file:
-        header = next(records(CsvLines(file, limit)), None)
+        header = next(records(CsvLines(file, limit), delimiter), None)
         return header if file.read(1) else None
 
 
-def records(lines: "CsvLines") -> Iterator[list[str]]:
+def records(lines: "CsvLines", delimiter: str) -> Iterator[list[str]]:
     """The header and the rows; blank lines are none. Raises csv.Error, and goes on behind what is wrong."""
     csv.field_size_limit(2**31 - 1)
-    return filter(None, csv.reader(lines, strict=True))
+    return filter(None, csv.reader(lines, strict=True, delimiter=delimiter))
 
 
 @dataclass

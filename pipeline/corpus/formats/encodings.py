@@ -1,21 +1,14 @@
-"""A file's bytes -> UTF-8: decompressed, and read as its byte order mark says. Without a mark text is UTF-8.
+"""Bytes -> UTF-8, read as their byte order mark says. Without a mark text is UTF-8.
 
 What is no text by its first bytes (an archive, an image, UTF-16 without a mark) is called so.
 """
 
 import codecs
-import gzip
 import io
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
-import pyarrow as pa
+from pipeline.corpus.formats.decompression import BUFFER, DAMAGE
 
-from pipeline.corpus.corpus_file import Compression
-
-BUFFER = 2**20
 FIRST_BYTES = 2**16  # of a file, which tell what it is
 BYTE_ORDER_MARKS = {  # UTF-32's first: it begins as UTF-16's does
     codecs.BOM_UTF32_LE: "utf-32-le",
@@ -52,24 +45,8 @@ NUL_BYTES = (
     "corpus.uris"
 )
 INVALID = "\udcff"  # becomes a byte that is no UTF-8
-DAMAGE = (OSError, EOFError, zlib.error, pa.ArrowInvalid)
 
 codecs.register_error("rookery-invalid", lambda error: (INVALID, cast(Any, error).end))
-
-
-@contextmanager
-def decompressed(file: BinaryIO, compression: Compression | None) -> Iterator[io.BufferedIOBase]:
-    """A file's bytes as they were before they were compressed."""
-    if compression == "gzip":
-        with gzip.open(file) as stream:
-            yield cast(io.BufferedIOBase, stream)
-    elif compression == "zstd":
-        with io.BufferedReader(_Zstandard(file), BUFFER) as buffered:
-            yield buffered
-    else:
-        # a store's own readline copies a whole block for each line
-        with io.BufferedReader(cast(io.RawIOBase, file), BUFFER) as buffered:
-            yield buffered
 
 
 class Utf8(io.RawIOBase):
@@ -149,43 +126,3 @@ def _has_characters(first: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return b"\0" not in first
-
-
-class _Zstandard(io.RawIOBase):
-    """Decompressed bytes up to the very damage: Arrow's own stream drops all of a read that ends in it."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._stream = pa.CompressedInputStream(file, "zstd")
-        self._given = 0
-        self._damage: OSError | None = None
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if self._damage:
-            raise self._damage
-        try:
-            n_bytes = int(self._stream.readinto(buffer))
-        except OSError as error:
-            if error.errno is not None:  # the store's
-                raise
-            self._damage = error
-            n_bytes = self._read_up_to_damage(buffer)
-        self._given += n_bytes
-        return n_bytes
-
-    def _read_up_to_damage(self, buffer: Any) -> int:
-        self._file.seek(0)
-        stream, left = pa.CompressedInputStream(self._file, "zstd"), self._given
-        while left:
-            left -= len(stream.read(min(left, BUFFER)))
-        for n_bytes in range(len(buffer)):
-            try:
-                buffer[n_bytes : n_bytes + 1] = stream.read(1)
-            except OSError:
-                if n_bytes:
-                    return n_bytes
-                raise
-        return len(buffer)

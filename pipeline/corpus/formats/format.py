@@ -17,7 +17,7 @@ class Format(ABC):
 
     title: ClassVar[str]  # in messages
     endings: ClassVar[tuple[str, ...]]  # in lower case, with the dot
-    is_compressible: ClassVar[bool] = True  # whether .gz and .zst of it are read
+    is_compressible: ClassVar[bool] = True  # whether it is read from compressed files too
     lies_beside_data: ClassVar[bool] = False  # whether a folder of another format may have such files, as a README
     # whether only records tell which columns a file has: then a run reads the first ones before anything starts
     has_columns_in_records: ClassVar[bool] = True

@@ -11,7 +11,8 @@ from dataclasses import replace
 import pyarrow as pa
 
 from pipeline.corpus.formats.characters import CharacterFormat, skip_line
-from pipeline.corpus.formats.encodings import BUFFER, FIRST_BYTES, Utf8, decompressed
+from pipeline.corpus.formats.decompression import BUFFER, decompressed
+from pipeline.corpus.formats.encodings import FIRST_BYTES, Utf8
 from pipeline.corpus.formats.json_objects import Repeating, parse
 from pipeline.corpus.formats.json_values import BLANK, holds_lines, split
 from pipeline.corpus.rows import Row, record_row, too_large_row, unreadable_row

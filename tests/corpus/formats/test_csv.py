@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.errors import CorpusError
 from tests.corpus.files import LARGE, limited, put, read_units, rows_of, texts_of, units_of
 
 
@@ -63,3 +64,25 @@ def test_a_csv_header_that_is_too_large_is_damage(tmp_path: Path) -> None:
     (row,) = read_units([limited(unit, 100)])
     assert row["reason"] == "damaged_file"
     assert "a row of more than 100 bytes" in row["message"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("a.csv", b"id\ttext\n1\ta\n", r"a tab is between the columns \('id\\ttext'\); expected a comma"),
+        ("a.csv", b"id;text\n1;a\n", "a semicolon is between the columns"),
+        ("a.tsv", b"id,text\n1,a\n", "a comma is between the columns .*; expected a tab"),
+    ],
+)
+def test_another_delimiter_is_refused(tmp_path: Path, name: str, data: bytes, message: str) -> None:
+    with pytest.raises(CorpusError, match=message):
+        units_of(put(tmp_path / name, data))
+
+
+def test_tsv_is_csv_with_tabs(tmp_path: Path) -> None:
+    path = put(tmp_path / "a.tsv", b'id\ttext\n1\t"a\tb ""c"""\n2\td, e\n3\tf\tg\n')
+    assert [(row["text"], row["reason"]) for row in rows_of(path, id_column="id")] == [
+        ('a\tb "c"', None),
+        ("d, e", None),
+        (None, "ragged_row"),
+    ]
