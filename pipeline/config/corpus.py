@@ -27,13 +27,14 @@ class CorpusSettings(Settings):
     )
     id_column: Name | None = Field(
         default=None,
-        description="The column with a document's id. Without one, a document's id is its file's URI and row.",
+        description="The column with a document's id, or a path such as `meta.id` into Parquet's structs and JSON's "
+        "objects. Without one, a document's id is its file's URI and row.",
         examples=["id"],
     )
     text_column: Name = Field(
         default="text",
-        description="The column with a document's text; not used for plain text files.",
-        examples=["body"],
+        description="The column with a document's text, or a path into one; not used for plain text files.",
+        examples=["doc.body.text"],
     )
     carry: Names | None = Field(
         default=None,

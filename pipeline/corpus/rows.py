@@ -5,13 +5,13 @@ UTF-8, where rows can't be counted without reading what lies before. Without an 
 URI>#<position>`.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
 
-from pipeline.corpus.columns import almost
+from pipeline.corpus.column_paths import ColumnPathError, value_at
 from pipeline.corpus.ids import NoId, id_text
 from pipeline.corpus.large_texts import large_text
 from pipeline.corpus.slices import Unit
@@ -23,7 +23,6 @@ Row = dict[str, Any]
 DAMAGED = "damaged_file"
 DOCUMENT_BYTES = 512  # what a document weighs beside its text, or a unit of empty ones would fill the memory
 TEXTS = (str, bytes, pa.Buffer, type(None))  # a union would be made anew for each document
-NAMES_SHOWN, NAME_LENGTH = 20, 40
 
 
 def weight(row: Row) -> int:
@@ -35,25 +34,29 @@ def _bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
-def record_row(unit: Unit, position: int, record: Row, repeated: Collection[str] = ()) -> Row:
-    """The row of a record, whose names are its columns; `repeated` are those that it has more than once.
+def record_row(unit: Unit, position: int, record: Row) -> Row:
+    """The row of a record, whose names are its columns.
 
-    That is an error for the columns that are read, and nothing for the others.
+    Where it is Repeating, what it has more than once is an error for the columns that are read.
     """
     reading = unit.reading
-    if repeated and (twice := sorted(set(repeated).intersection(reading.columns))):
-        message = f"the record has {twice[0]!r} more than once; expected one"
-        return unreadable_row(unit, position, "repeated_name", message)
-    for column in filter(None, (reading.text_column, reading.id_column)):
-        if column not in record:
-            names = ", ".join(repr(name[:NAME_LENGTH]) for name in sorted(record)[:NAMES_SHOWN])
-            has = f"has {names}" if names else "is empty"
-            message = f"no column {column!r}; the record {has}{almost(column, record)}"
-            return unreadable_row(unit, position, "no_column", message)
-    id_ = record[reading.id_column] if reading.id_column else None
-    row = identified_row(unit, position, id_, record[reading.text_column])
-    extra = {name: record[name] for name in reading.extra_columns if name in record}
+    try:
+        text = value_at(record, reading.text_column)
+        id_ = value_at(record, reading.id_column) if reading.id_column else None
+        extra = dict(_extra_values(record, reading.extra_columns))
+    except ColumnPathError as error:
+        return unreadable_row(unit, position, error.reason, str(error))
+    row = identified_row(unit, position, id_, text)
     return row | ({"values": extra} if extra else {})
+
+
+def _extra_values(record: Row, columns: Iterable[str]) -> Iterator[tuple[str, object]]:
+    for column in columns:
+        try:
+            yield column, value_at(record, column)
+        except ColumnPathError as error:  # perhaps the path of the file says it
+            if not error.is_absent:
+                raise
 
 
 def identified_row(unit: Unit, position: int, id_value: object, text: object) -> Row:

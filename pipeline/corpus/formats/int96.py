@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.corpus.column_paths import arrow_path, column_at
 from pipeline.corpus.ids import moment
 
 KEPT = 2**64  # of nanoseconds: what Arrow has is the remainder
@@ -25,7 +26,7 @@ class ExactParquetFile(pq.ParquetFile):  # type: ignore[misc]
         schema = self.metadata.schema
         leaves = [schema.column(index) for index in range(len(schema))]
         is_old = (name, "INT96") in [(leaf.path, leaf.physical_type) for leaf in leaves]
-        self._name = name if is_old else None
+        self._name = name if name and is_old else ""
         self._in_seconds = pq.ParquetFile(shared, coerce_int96_timestamp_unit="s") if is_old else None
 
     def iter_batches(self, *args: Any, row_groups: Any, **options: Any) -> Iterator[pa.RecordBatch]:
@@ -34,14 +35,17 @@ class ExactParquetFile(pq.ParquetFile):  # type: ignore[misc]
         if self._in_seconds is None:
             yield from batches
             return
-        seconds = self._in_seconds.read_row_groups(list(row_groups), columns=[self._name]).column(0)
+        path, _ = arrow_path(self.schema_arrow, self._name)
+        seconds = column_at(self._in_seconds.read_row_groups(list(row_groups), columns=[self._name]), path)
         at = 0
         for batch in batches:
             in_seconds = seconds.slice(at, len(batch)).cast(pa.int64()).to_pylist()
-            column = batch.schema.get_field_index(self._name)
-            remainders = batch.column(column).cast(pa.int64()).to_pylist()
-            texts = [_text(*both) for both in zip(in_seconds, remainders, strict=True)]
-            yield batch.set_column(column, self._name, pa.array(texts, pa.string()))
+            remainders = column_at(batch, path).cast(pa.int64()).to_pylist()
+            texts = pa.array([_text(*both) for both in zip(in_seconds, remainders, strict=True)], pa.string())
+            if len(path) == 1:
+                yield batch.set_column(batch.schema.get_field_index(self._name), self._name, texts)
+            else:  # a column of that whole name comes before the path
+                yield batch.append_column(self._name, texts)
             at += len(batch)
 
 

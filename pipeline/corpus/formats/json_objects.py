@@ -3,27 +3,29 @@
 A name that is there twice is kept in mind, for the last one would count. A number that identifies keeps all its digits.
 """
 
+import contextlib
+import functools
 import json
 import math
+import operator
 from collections import Counter
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-
-class Repeating(dict[str, Any]):
-    """An object that has a name more than once."""
-
-    repeated: frozenset[str]
+from pipeline.corpus.column_paths import ColumnPathError, Repeating, path_in, value_at
 
 
 def parse(data: bytes, id_name: str | None) -> object:
-    """The value that UTF-8 spells; fractions named `id_name` as Decimal. Raises ValueError, RecursionError."""
+    """The value that UTF-8 spells; a fraction in its column `id_name` as Decimal. Raises ValueError, RecursionError."""
     text = data.decode().lstrip("\ufeff")  # files that were joined have a mark at the seam
     value = DECODER.decode(text)
-    if isinstance(value, dict) and id_name in value:
-        id_value = value[id_name]
-        if isinstance(id_value, float) and math.isfinite(id_value):
-            value[id_name] = EXACT_DECODER.decode(text)[id_name]
+    if isinstance(value, dict) and id_name is not None:
+        with contextlib.suppress(ColumnPathError):  # whoever takes the id says so
+            id_value = value_at(value, id_name)
+            if isinstance(id_value, float) and math.isfinite(id_value):
+                *above, name = path_in(value, id_name)
+                holder = functools.reduce(operator.getitem, above, value)
+                holder[name] = value_at(EXACT_DECODER.decode(text), id_name)
     return value
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from pipeline.corpus.formats.characters import CharacterFormat, skip_line
 from pipeline.corpus.formats.decompression import BUFFER, decompressed
 from pipeline.corpus.formats.encodings import FIRST_BYTES, Utf8
-from pipeline.corpus.formats.json_objects import Repeating, parse
+from pipeline.corpus.formats.json_objects import parse
 from pipeline.corpus.formats.json_values import BLANK, holds_lines, split
 from pipeline.corpus.rows import Row, record_row, too_large_row, unreadable_row
 from pipeline.corpus.slices import Bytes, Unit, even_ranges
@@ -123,4 +123,4 @@ def _document(unit: Unit, position: int, value: bytes) -> Row:
     if not isinstance(record, dict):
         message = f"expected a JSON object, found {type(record).__name__}"
         return unreadable_row(unit, position, "not_an_object", message)
-    return record_row(unit, position, record, record.repeated if isinstance(record, Repeating) else ())
+    return record_row(unit, position, record)

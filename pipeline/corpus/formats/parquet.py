@@ -12,7 +12,7 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.corpus.columns import almost
+from pipeline.corpus.column_paths import ColumnPathError, arrow_path
 from pipeline.corpus.corpus_file import CorpusFile, damage_explained
 from pipeline.corpus.formats.format import Format
 from pipeline.corpus.formats.parquet_rows import parquet_rows
@@ -47,7 +47,7 @@ class Parquet(Format):
             yield from _unreadable(whole, "damaged_file", str(error), 1)
             return
         try:
-            _check_columns(whole.file, schema.names, columns)
+            _check_columns(whole.file, schema, columns)
             column = _text_column_index(metadata, schema, whole)
         except CorpusError as error:
             yield from _unreadable(whole, "no_column", str(error), metadata.num_rows)
@@ -121,24 +121,24 @@ def _unreadable(whole: Unit, reason: str, message: str, rows: int) -> Iterator[U
         yield replace(whole, slice=Unreadable(reason, message, start, stop), documents=stop - start)
 
 
-def _check_columns(file: CorpusFile, names: list[str], columns: Mapping[str, str]) -> None:
+def _check_columns(file: CorpusFile, schema: pa.Schema, columns: Mapping[str, str]) -> None:
     for setting, name in columns.items():
-        has = names.count(name)
-        if has > 1 or (not has and setting in ("corpus.id_column", "corpus.text_column")):
-            many = "more than one column" if has else "no column"
-            hint = "" if has else almost(name, names)
-            raise CorpusError(f"{file.uri}: {many} {name!r} ({setting}); the file has {', '.join(names)}{hint}")
+        try:
+            arrow_path(schema, name)
+        except ColumnPathError as error:
+            if not error.is_absent or setting in ("corpus.id_column", "corpus.text_column"):
+                raise CorpusError(f"{file.uri}: {error.as_setting(name, setting)}") from error
 
 
 def _text_column_index(metadata: pq.FileMetaData, schema: pa.Schema, unit: Unit) -> int:
-    column = schema.field(unit.reading.text_column).type
-    stored = "INT32" if pa.types.is_null(column) else "BYTE_ARRAY"  # as strings of every kind are
+    path, of_type = arrow_path(schema, unit.reading.text_column)
+    stored = "INT32" if pa.types.is_null(of_type) else "BYTE_ARRAY"  # as strings of every kind are
     for index in range(metadata.num_columns):
         leaf = metadata.schema.column(index)
-        if (leaf.path, leaf.physical_type) == (unit.reading.text_column, stored):
+        if (leaf.path, leaf.name, leaf.physical_type) == (".".join(path), path[-1], stored):
             return index
     raise CorpusError(
-        f"{unit.file.uri}: column {unit.reading.text_column!r} (corpus.text_column) is {column}; expected strings"
+        f"{unit.file.uri}: column {unit.reading.text_column!r} (corpus.text_column) is {of_type}; expected strings"
     )
 
 

@@ -1,5 +1,6 @@
 """Rows of a Parquet file, decoded some at a time, and what a damaged one still gives."""
 
+import contextlib
 import itertools
 from collections.abc import Generator, Iterator
 from typing import BinaryIO
@@ -7,6 +8,7 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.corpus.column_paths import ColumnPathError, arrow_path, column_at
 from pipeline.corpus.corpus_file import damage_explained
 from pipeline.corpus.formats.int96 import ExactParquetFile
 from pipeline.corpus.ids import id_values, plain
@@ -83,8 +85,7 @@ def _batches(
     parquet: pq.ParquetFile, unit: Unit, groups: range, stop: int, batch_rows: int
 ) -> Iterator[tuple[pa.RecordBatch, int]]:
     """Record batches up to row `stop`, and the row at which each begins."""
-    wanted = [unit.reading.text_column, *filter(None, [unit.reading.id_column]), *unit.reading.extra_columns]
-    columns = [name for name in dict.fromkeys(wanted) if name in parquet.schema_arrow.names]
+    columns = [".".join(path) for path in _paths(parquet.schema_arrow, unit).values()]  # of a struct one leaf
     at = 0
     for batch in parquet.iter_batches(batch_rows, row_groups=groups, columns=columns):
         yield batch.slice(0, stop - at), at
@@ -95,16 +96,26 @@ def _batches(
 
 
 def _batch_rows(unit: Unit, batch: pa.RecordBatch, position: int) -> Iterator[Row]:
-    texts = binary_values(plain(batch.column(unit.reading.text_column)))
-    ids = id_values(batch.column(unit.reading.id_column)) if unit.reading.id_column else itertools.repeat(None)
-    extra = [name for name in unit.reading.extra_columns if name in batch.schema.names]
-    values = zip(*(_values(batch.column(name)) for name in extra), strict=True)
+    columns = {name: column_at(batch, path) for name, path in _paths(batch.schema, unit).items()}
+    texts = binary_values(plain(columns[unit.reading.text_column]))
+    ids = id_values(columns[unit.reading.id_column]) if unit.reading.id_column else itertools.repeat(None)
+    extra = [name for name in unit.reading.extra_columns if name in columns]
+    values = zip(*(_values(columns[name]) for name in extra), strict=True)
     for text, id_, extra_values in zip(texts, ids, values if extra else itertools.repeat(()), strict=False):
         row = identified_row(unit, position, id_, text)
         if extra:
             row["values"] = dict(zip(extra, extra_values, strict=True))
         yield row
         position += 1
+
+
+def _paths(schema: pa.Schema, unit: Unit) -> dict[str, tuple[str, ...]]:
+    """The columns that are read, among those that are there, and the names that lead to each."""
+    paths: dict[str, tuple[str, ...]] = {}
+    for column in unit.reading.columns:
+        with contextlib.suppress(ColumnPathError):  # perhaps the path of the file says it
+            paths[column], _ = arrow_path(schema, column)
+    return paths
 
 
 def _values(column: pa.Array) -> list[object]:

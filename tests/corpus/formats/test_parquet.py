@@ -139,12 +139,6 @@ def test_a_column_that_holds_no_text_is_refused(tmp_path: Path, values: list[Any
         units_of(write_parquet(tmp_path / "a.parquet", values))
 
 
-def test_a_field_of_a_struct_is_no_column(tmp_path: Path) -> None:
-    path = write_parquet(tmp_path / "a.parquet", [{"body": "a"}])
-    with pytest.raises(CorpusError, match=r"no column 'text.body' .*; the file has text, id"):
-        units_of(path, text_column="text.body")
-
-
 def test_a_column_beside_a_struct_is_sized_by_its_own_leaf(tmp_path: Path) -> None:
     table = pa.table({"meta": [{"text": "m" * 5000}] * 40, "text": ["a"] * 40})
     pq.write_table(table, tmp_path / "a.parquet", row_group_size=10, use_dictionary=False)
