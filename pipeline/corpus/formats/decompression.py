@@ -5,7 +5,7 @@ import gzip
 import io
 import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO, cast
 
@@ -16,6 +16,7 @@ from pipeline.corpus.corpus_file import Compression
 BUFFER = 2**20
 DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowInvalid)
 XZ_BYTES = 2**28  # of memory for one file: `xz -9` asks for 65 MiB, and a file may ask for 4 GiB
+PIECE = 2**13  # bytes decompressed at a time: no more is lost before damage
 
 
 @contextmanager
@@ -23,9 +24,6 @@ def decompressed(file: BinaryIO, compression: Compression | None) -> Iterator[io
     """A file's bytes as they were before they were compressed."""
     if compression == "gzip":
         with gzip.open(file) as stream:
-            yield cast(io.BufferedIOBase, stream)
-    elif compression == "bzip2":
-        with bz2.open(file) as stream:
             yield cast(io.BufferedIOBase, stream)
     else:
         # a store's own readline copies a whole block for each line
@@ -36,15 +34,28 @@ def decompressed(file: BinaryIO, compression: Compression | None) -> Iterator[io
 def _raw(file: BinaryIO, compression: Compression | None) -> io.RawIOBase:
     if compression == "zstd":
         return _Zstandard(file)
-    return _Xz(file) if compression == "xz" else cast(io.RawIOBase, file)
+    if compression in STREAMS:
+        return _Streams(file, STREAMS[compression])
+    return cast(io.RawIOBase, file)
 
 
-class _Xz(io.RawIOBase):
-    """Decompressed bytes, within XZ_BYTES of memory: Python's own reader has no such limit."""
+def _new_xz_stream() -> lzma.LZMADecompressor:
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_BYTES)
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._stream = self._next_stream()
+
+NewStream = Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor]
+STREAMS: dict[Compression | None, NewStream] = {"bzip2": bz2.BZ2Decompressor, "xz": _new_xz_stream}
+
+
+class _Streams(io.RawIOBase):
+    """Decompressed bytes of streams of bzip2 or xz, up to about where damage lies.
+
+    Python's own readers take what follows a stream and is damaged for the end, and have no limit of memory.
+    """
+
+    def __init__(self, file: BinaryIO, new_stream: NewStream) -> None:
+        self._file, self._new_stream = file, new_stream
+        self._stream = new_stream()
 
     def readable(self) -> bool:
         return True
@@ -56,18 +67,14 @@ class _Xz(io.RawIOBase):
                 compressed = self._behind_stream()
                 if not compressed:
                     return 0
-                self._stream = self._next_stream()
+                self._stream = self._new_stream()
             elif self._stream.needs_input:
                 compressed = self._file.read(BUFFER)
                 if not compressed:
-                    raise EOFError("it ends before its xz stream does")
-            if data := self._stream.decompress(compressed, len(buffer)):
+                    raise EOFError("it ends before its stream does")
+            if data := self._stream.decompress(compressed, min(len(buffer), PIECE)):
                 buffer[: len(data)] = data
                 return len(data)
-
-    @staticmethod
-    def _next_stream() -> lzma.LZMADecompressor:
-        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_BYTES)
 
     def _behind_stream(self) -> bytes:
         """What follows a stream's end, without the zeros that may pad it; empty at the file's end."""
