@@ -29,7 +29,7 @@ from pipeline.tasks.token_classification import TokenClassification
 UNIT = Unit(
     file=CorpusFile(StoredFile("s3://bucket/a.parquet", 3, "etag"), format="parquet", compression=None, partitions=()),
     slice=WholeFile(),
-    reading=Reading(id_column="key", text_column="text", max_document_bytes=16_000_000),
+    reading=Reading(id_column="key", text_columns=("text",), max_document_bytes=16_000_000),
 )
 ENCODER = EncoderConfig(
     vocab_size=50358,
@@ -74,6 +74,15 @@ def test_the_id_of_a_unit_is_that_of_its_canonical_form() -> None:
     )
     unit = replace(UNIT, slice=RowGroups(0, 3, 7))
     assert unit.id("scoring key") == hashlib.sha256(form.encode()).hexdigest()[:32]
+
+
+def test_the_id_of_a_unit_whose_text_is_in_several_columns() -> None:
+    form = (
+        '["unit/1",["s3://bucket/a.parquet",3,"etag","parquet",null],["key",[["title","body"]," - "],null,16000000],'
+        '["whole_file"],"scoring key"]'
+    )
+    reading = replace(UNIT.reading, text_columns=("title", "body"), text_separator=" - ")
+    assert replace(UNIT, reading=reading).id("scoring key") == hashlib.sha256(form.encode()).hexdigest()[:32]
 
 
 def test_the_id_of_another_edition_of_a_unit() -> None:

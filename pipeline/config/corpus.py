@@ -7,6 +7,7 @@ from pydantic import Field
 from pipeline.config.values import Name, Names, Settings, Size
 from pipeline.terms import FormatName
 
+TEXT_SEPARATOR = "\n\n"
 MAX_DOCUMENT_BYTES = 256 * 2**20
 DuplicateIds = Literal["refuse", "keep"]
 DeclaredFormat = Literal["auto", FormatName]
@@ -31,10 +32,16 @@ class CorpusSettings(Settings):
         "objects. Without one, a document's id is its file's URI and row.",
         examples=["id"],
     )
-    text_column: Name = Field(
-        default="text",
-        description="The column with a document's text, or a path into one; not used for plain text files.",
-        examples=["doc.body.text"],
+    text_column: Annotated[Names, Field(min_length=1)] = Field(
+        default=("text",),
+        description="The column with a document's text, or a path into one; not used for plain text files. Of several "
+        "the texts are joined in their order; null and empty ones are left out.",
+        examples=["doc.body.text", ["title", "abstract", "body"]],
+    )
+    text_separator: str = Field(
+        default=TEXT_SEPARATOR,
+        description="What is between the texts of several columns; by default an empty line.",
+        examples=["\n"],
     )
     carry: Names | None = Field(
         default=None,

@@ -8,14 +8,16 @@ DELIMITERS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 
 
 def named_columns(settings: CorpusSettings) -> dict[str, str]:
-    """Settings that name columns, and the columns."""
-    columns = {"corpus.id_column": settings.id_column, "corpus.text_column": settings.text_column}
+    """The columns that a job names, each with the first setting that names it."""
+    named = [("corpus.id_column", settings.id_column)]
+    named += [("corpus.text_column", column) for column in settings.text_column]
     if isinstance(settings, LabelledCorpusSettings):
-        columns |= {
-            "corpus.label_column": settings.label_column,
-            "corpus.split_column": settings.split_column,
-        }
-    return {setting: column for setting, column in columns.items() if column is not None}
+        named += [("corpus.label_column", settings.label_column), ("corpus.split_column", settings.split_column)]
+    columns: dict[str, str] = {}
+    for setting, column in named:
+        if column is not None:
+            columns.setdefault(column, setting)
+    return columns
 
 
 def repeated(names: Sequence[str], wanted: Iterable[str]) -> str | None:

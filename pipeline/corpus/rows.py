@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from pipeline.corpus.column_paths import ColumnPathError, value_at
 from pipeline.corpus.ids import NoId, id_text
+from pipeline.corpus.joined_texts import NoText, joined, too_large
 from pipeline.corpus.large_texts import large_text
 from pipeline.corpus.slices import Unit
 from pipeline.errors import CorpusError
@@ -22,7 +23,6 @@ Row = dict[str, Any]
 
 DAMAGED = "damaged_file"
 DOCUMENT_BYTES = 512  # what a document weighs beside its text, or a unit of empty ones would fill the memory
-TEXTS = (str, bytes, pa.Buffer, type(None))  # a union would be made anew for each document
 
 
 def weight(row: Row) -> int:
@@ -41,12 +41,12 @@ def record_row(unit: Unit, position: int, record: Row) -> Row:
     """
     reading = unit.reading
     try:
-        text = value_at(record, reading.text_column)
+        texts = [value_at(record, column) for column in reading.text_columns]
         id_ = value_at(record, reading.id_column) if reading.id_column else None
         extra = dict(_extra_values(record, reading.extra_columns))
     except ColumnPathError as error:
         return unreadable_row(unit, position, error.reason, str(error))
-    row = identified_row(unit, position, id_, text)
+    row = identified_row(unit, position, id_, joined(reading, texts))
     return row | ({"values": extra} if extra else {})
 
 
@@ -59,7 +59,7 @@ def _extra_values(record: Row, columns: Iterable[str]) -> Iterator[tuple[str, ob
                 raise
 
 
-def identified_row(unit: Unit, position: int, id_value: object, text: object) -> Row:
+def identified_row(unit: Unit, position: int, id_value: object, text: str | bytes | pa.Buffer | NoText | None) -> Row:
     """The row of a document of which the id column holds `id_value`; see ids.py for what identifies."""
     if not unit.reading.id_column:
         return text_row(unit, position, None, text)
@@ -69,14 +69,15 @@ def identified_row(unit: Unit, position: int, id_value: object, text: object) ->
     return text_row(unit, position, id_, text)
 
 
-def text_row(unit: Unit, position: int, id_: str | None, text: object) -> Row:
-    """The row of a document with its id, or None for its pointer; `text` is a string, its UTF-8, or None."""
-    reading = unit.reading
-    if not isinstance(text, TEXTS):
-        message = f"column {reading.text_column!r}: expected a string, found {type(text).__name__}"
-        return unreadable_row(unit, position, "not_a_string", message, id_)
+def text_row(unit: Unit, position: int, id_: str | None, text: str | bytes | pa.Buffer | NoText | None) -> Row:
+    """The row of a document with its id, or None for its pointer.
+
+    `text` is a string, its UTF-8, None, or why there is none.
+    """
+    if isinstance(text, NoText):
+        return unreadable_row(unit, position, text.reason, text.message, id_)
     try:
-        if _n_bytes(text) > reading.max_document_bytes:
+        if _n_bytes(text) > unit.reading.max_document_bytes:
             return too_large_row(unit, position, id_)
         return _row(unit, position, id_, text=_decoded(text))
     except UnicodeError as error:
@@ -100,8 +101,7 @@ def _decoded(text: str | bytes | pa.Buffer | None) -> str | pa.StringArray | Non
 
 def too_large_row(unit: Unit, position: int, id_: str | None = None) -> Row:
     """The row of a document above the unit's `max_document_bytes`."""
-    message = f"expected at most {unit.reading.max_document_bytes:,} bytes; split the document, or allow more"
-    return unreadable_row(unit, position, "too_large", message, id_)
+    return text_row(unit, position, id_, too_large(unit.reading))
 
 
 def damaged_row(unit: Unit, position: int, error: CorpusError, id_: str | None = None) -> Row:

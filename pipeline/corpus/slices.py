@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 
-from pipeline.config.corpus import MAX_DOCUMENT_BYTES
+from pipeline.config.corpus import MAX_DOCUMENT_BYTES, TEXT_SEPARATOR
 from pipeline.corpus.corpus_file import CorpusFile
 from pipeline.identity import digest
 
@@ -225,15 +225,21 @@ class Reading:
     """How documents are read: one value for all units of a corpus."""
 
     id_column: str | None
-    text_column: str
+    text_columns: tuple[str, ...]  # joined in this order, see joined_texts.py
     max_document_bytes: int = MAX_DOCUMENT_BYTES  # a larger one becomes an error and is not held
     extra_columns: tuple[str, ...] = ()  # read as they are, for labels.py; they decide no score
+    text_separator: str = TEXT_SEPARATOR
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns that are read, each once."""
-        wanted = (self.text_column, self.id_column, *self.extra_columns)
+        wanted = (*self.text_columns, self.id_column, *self.extra_columns)
         return tuple(dict.fromkeys(name for name in wanted if name is not None))
+
+    @property
+    def text_form(self) -> object:
+        """What is hashed of where a text lies: the column alone, as before there could be several."""
+        return self.text_columns[0] if len(self.text_columns) == 1 else (self.text_columns, self.text_separator)
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +267,7 @@ class Unit:
     def _source(self) -> tuple[object, ...]:
         stored, reading = self.file.stored, self.reading
         file = (stored.uri, stored.size, stored.version, self.file.format, self.file.compression)
-        how = (reading.id_column, reading.text_column, self.limit, reading.max_document_bytes)
+        how = (reading.id_column, reading.text_form, self.limit, reading.max_document_bytes)
         return file, how, self.slice.form
 
     def part(self, number: int) -> "Unit":

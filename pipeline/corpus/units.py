@@ -36,11 +36,20 @@ def cut(
     """
     together = [files[start : start + TOGETHER] for start in range(0, len(files), TOGETHER)]
     spread: Mapped = mapped if len(files) > MANY_FILES else map
-    reading = Reading(settings.id_column, settings.text_column, settings.max_document_bytes)
-    cutter = Cutter(storage, reading, named_columns(settings), text_bytes)
+    cutter = Cutter(storage, reading_of(settings), named_columns(settings), text_bytes)
     units = list(itertools.chain.from_iterable(spread(cutter, together)))
     _refuse_if_none_is_readable(units)
     return units
+
+
+def reading_of(settings: CorpusSettings) -> Reading:
+    """How the settings say that documents are read."""
+    return Reading(
+        settings.id_column,
+        settings.text_column,
+        settings.max_document_bytes,
+        text_separator=settings.text_separator,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +58,7 @@ class Cutter:
 
     storage: Storage
     reading: Reading
-    columns: Mapping[str, str]  # that the job names, by their settings
+    columns: Mapping[str, str]  # that the job names, each with the setting that does
     text_bytes: int
 
     def __call__(self, files: Sequence[CorpusFile]) -> list[Unit]:

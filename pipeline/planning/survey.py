@@ -14,6 +14,7 @@ from pipeline.config.label import Job
 from pipeline.corpus.corpus_file import CorpusFile
 from pipeline.corpus.files import Corpus, discover, partition_keys
 from pipeline.corpus.overlaps import check_apart
+from pipeline.corpus.units import reading_of
 from pipeline.errors import ConfigError, CorpusError, NoBucketError
 from pipeline.identity import digest
 from pipeline.planning.scoring import Scorer, open_scorer
@@ -47,12 +48,12 @@ class Survey:
 
         This Rookery's version is in it: another one may cut files otherwise.
         """
-        corpus, layout = self.job.corpus, self.layout
+        corpus, layout, reading = self.job.corpus, self.layout, reading_of(self.job.corpus)
         return digest(
             "survey/1",
             [version("rookery"), MANIFEST_VERSION, LAYOUT_VERSION],
             [_identity(file) for file in self.corpus.files],
-            [corpus.id_column, corpus.text_column, corpus.max_document_bytes, self.job.units.text_bytes, self.limit],
+            [corpus.id_column, reading.text_form, corpus.max_document_bytes, self.job.units.text_bytes, self.limit],
             [layout.partition_by, layout.carried, layout.buckets],
             [self.scorer.scoring.key, self.scorer.task.key],
             [self.erased.names, self.erased.finished],

@@ -29,7 +29,8 @@ def test_the_smallest_job_file_is_filled_with_defaults() -> None:
     job = parse_job(GOOD, [])
     assert job.corpus.uris == ("s3://bucket/corpus/",)
     assert job.corpus.format == "auto"
-    assert (job.corpus.id_column, job.corpus.text_column, job.corpus.carry) == (None, "text", None)
+    assert (job.corpus.id_column, job.corpus.text_column, job.corpus.carry) == (None, ("text",), None)
+    assert job.corpus.text_separator == "\n\n"
     assert (job.table.buckets, job.table.partition_by) == (None, ())
     assert (job.units.text_bytes, job.units.wave) == (16_000_000, 10_000)
     assert (job.compute.actors, job.compute.num_gpus, job.compute.dtype) == (1, 0, "auto")
@@ -52,6 +53,7 @@ def test_text_settings_default_to_the_checkpoints_own() -> None:
         ("table.uri=''", "  table.uri: String should have at least 1 character (got '')"),
         ("corpus.format=unknown", "  corpus.format: Input should be 'auto', 'parquet', 'jsonl', "),
         ("corpus.id_column=7", "  corpus.id_column: Input should be a valid string (got 7)"),
+        ("corpus.text_column=[]", "  corpus.text_column: Value should have at least 1 item"),
         ("text.max_tokens=8", "  text.max_tokens: Input should be greater than or equal to 16 "),
         ("text.max_tokens='512'", "  text.max_tokens: Input should be a valid integer (got '512')"),
         ("text.overlap=-1", "  text.overlap: Input should be greater than or equal to 0 (got -1)"),

@@ -119,6 +119,7 @@ def test_a_change_is_seen(folder: Path, change: Callable[[Path], None]):
     [
         "corpus.id_column=key",
         "corpus.text_column=id",
+        "corpus.text_column=[text, id]",
         "corpus.max_document_bytes=1000",
         "corpus.carry=[]",
         "units.text_bytes=1000",

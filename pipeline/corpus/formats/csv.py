@@ -56,12 +56,12 @@ class Csv(CharacterFormat):
 
     def _check_header(self, storage: Storage, whole: Unit, columns: Mapping[str, str]) -> None:
         uri, header = whole.file.uri, self._planned_header(storage, whole)
-        if name := repeated(header, columns.values()):
+        if name := repeated(header, columns):
             raise CorpusError(
                 f"{uri}: the header has {name!r} {header.count(name)} times; expected it once: rename the columns that "
                 "are not meant"
             )
-        if other := other_delimiter(header, whole.reading.text_column):
+        if other := other_delimiter(header, whole.reading.text_columns[0]):
             expected = DELIMITERS[self.delimiter]
             raise CorpusError(
                 f"{uri}: {DELIMITERS[other]} is between the columns ({header[0][:40]!r}); expected {expected}: name it "

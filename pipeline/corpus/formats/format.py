@@ -25,7 +25,7 @@ class Format(ABC):
     def cut(self, storage: Storage, whole: Unit, columns: Mapping[str, str], text_bytes: int) -> Iterator[Unit]:
         """Yield the units of a file, of about `text_bytes` each, in order, without reading its text.
 
-        `whole` is the file as one unit; `columns` are those that the job names, by their settings.
+        `whole` is the file as one unit; `columns` are those that the job names, each with the setting that does.
 
         Raises CorpusError for a file that would spoil the whole run, as a header with a column twice does.
         """

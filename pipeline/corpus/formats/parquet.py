@@ -48,13 +48,16 @@ class Parquet(Format):
             return
         try:
             _check_columns(whole.file, schema, columns)
-            column = _text_column_index(metadata, schema, whole)
+            texts = [_text_column_index(metadata, schema, whole, name) for name in whole.reading.text_columns]
         except CorpusError as error:
             yield from _unreadable(whole, "no_column", str(error), metadata.num_rows)
             return
         groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
         rows = [group.num_rows for group in groups]
-        sizes = [group.column(column).total_uncompressed_size + DOCUMENT_BYTES * group.num_rows for group in groups]
+        sizes = [
+            sum(group.column(index).total_uncompressed_size for index in texts) + DOCUMENT_BYTES * group.num_rows
+            for group in groups
+        ]
         for slice_, n_rows in parquet_slices(sizes, rows, text_bytes):
             yield replace(whole, slice=slice_, documents=n_rows)
 
@@ -122,7 +125,7 @@ def _unreadable(whole: Unit, reason: str, message: str, rows: int) -> Iterator[U
 
 
 def _check_columns(file: CorpusFile, schema: pa.Schema, columns: Mapping[str, str]) -> None:
-    for setting, name in columns.items():
+    for name, setting in columns.items():
         try:
             arrow_path(schema, name)
         except ColumnPathError as error:
@@ -130,16 +133,14 @@ def _check_columns(file: CorpusFile, schema: pa.Schema, columns: Mapping[str, st
                 raise CorpusError(f"{file.uri}: {error.as_setting(name, setting)}") from error
 
 
-def _text_column_index(metadata: pq.FileMetaData, schema: pa.Schema, unit: Unit) -> int:
-    path, of_type = arrow_path(schema, unit.reading.text_column)
+def _text_column_index(metadata: pq.FileMetaData, schema: pa.Schema, unit: Unit, column: str) -> int:
+    path, of_type = arrow_path(schema, column)
     stored = "INT32" if pa.types.is_null(of_type) else "BYTE_ARRAY"  # as strings of every kind are
     for index in range(metadata.num_columns):
         leaf = metadata.schema.column(index)
         if (leaf.path, leaf.name, leaf.physical_type) == (".".join(path), path[-1], stored):
             return index
-    raise CorpusError(
-        f"{unit.file.uri}: column {unit.reading.text_column!r} (corpus.text_column) is {of_type}; expected strings"
-    )
+    raise CorpusError(f"{unit.file.uri}: column {column!r} (corpus.text_column) is {of_type}; expected strings")
 
 
 def parquet_slices(sizes: list[int], rows: list[int], text_bytes: int) -> Iterator[tuple[Slice, int]]:

@@ -12,6 +12,7 @@ from pipeline.corpus.column_paths import ColumnPathError, arrow_path, column_at
 from pipeline.corpus.corpus_file import damage_explained
 from pipeline.corpus.formats.int96 import ExactParquetFile
 from pipeline.corpus.ids import id_values, plain
+from pipeline.corpus.joined_texts import joined
 from pipeline.corpus.large_texts import binary_values
 from pipeline.corpus.rows import Row, damaged_row, identified_row
 from pipeline.corpus.slices import ParquetSlice, Unit
@@ -97,12 +98,12 @@ def _batches(
 
 def _batch_rows(unit: Unit, batch: pa.RecordBatch, position: int) -> Iterator[Row]:
     columns = {name: column_at(batch, path) for name, path in _paths(batch.schema, unit).items()}
-    texts = binary_values(plain(columns[unit.reading.text_column]))
+    texts = zip(*(binary_values(plain(columns[name])) for name in unit.reading.text_columns), strict=True)
     ids = id_values(columns[unit.reading.id_column]) if unit.reading.id_column else itertools.repeat(None)
     extra = [name for name in unit.reading.extra_columns if name in columns]
     values = zip(*(_values(columns[name]) for name in extra), strict=True)
-    for text, id_, extra_values in zip(texts, ids, values if extra else itertools.repeat(()), strict=False):
-        row = identified_row(unit, position, id_, text)
+    for of_columns, id_, extra_values in zip(texts, ids, values if extra else itertools.repeat(()), strict=False):
+        row = identified_row(unit, position, id_, joined(unit.reading, of_columns))
         if extra:
             row["values"] = dict(zip(extra, extra_values, strict=True))
         yield row
