@@ -20,6 +20,7 @@ from jobs.terminal import label_output
 from jobs.terminal.label_progress import LabelledWork, LabelProgress
 from pipeline.cluster.connection import cluster_address, is_connected, ray_cluster
 from pipeline.config.label import Job, load_job
+from pipeline.corpus.files import Corpus
 from pipeline.errors import ErrorBudgetError
 from pipeline.mapped import Mapped
 from pipeline.planning.gatekeeper import Gatekeeper
@@ -172,7 +173,8 @@ def _make_true(plan: Plan, gatekeeper: Gatekeeper, started: float, *, dry_run: b
         work = label_missing(plan.with_erased_ids(), run_id)
         plan = plan.cut_streams().with_erased_ids()
         with label_output.publishing_status(), _listed_by(listing):
-            run = run_record(plan.job, plan.publication.content, started) | work_record(work)
+            run = run_record(plan.job, plan.publication.content, started)
+            run |= corpus_record(plan.corpus) | work_record(work)
             manifest = publish(plan.snapshots, plan.fragments, plan.publication, run, map_on_ray, gatekeeper)
     if manifest.run | run == manifest.run:
         label_output.print_summary(plan, manifest, work, time.time() - started, listing)
@@ -249,6 +251,11 @@ def run_record(job: Job, content: str, started: float) -> dict[str, Any]:
         "rookery": version("rookery"),
         "job": job.model_dump(mode="json"),
     }
+
+
+def corpus_record(corpus: Corpus) -> dict[str, Any]:
+    """Makes what a manifest's `run` tells of the corpus: the commits at which a hub's data sets were listed, if any."""
+    return {"corpus_commits": dict(corpus.commits)} if corpus.commits else {}
 
 
 def work_record(work: LabelledWork) -> dict[str, Any]:

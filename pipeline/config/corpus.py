@@ -18,7 +18,7 @@ class CorpusSettings(Settings):
 
     uris: Annotated[Names, Field(min_length=1)] = Field(
         description="Files, folders of one format, Delta tables, or globs (`**` crosses folders); local paths or any "
-        "fsspec scheme. One, or a list.",
+        "fsspec scheme; `hf://datasets/owner/name@revision` for a data set of a hub. One, or a list.",
         examples=["s3://my-corpus/**/*.parquet", ["documents/2024", "documents/2025"]],
     )
     format: DeclaredFormat = Field(

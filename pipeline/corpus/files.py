@@ -23,6 +23,7 @@ class Corpus:
     files: tuple[CorpusFile, ...]  # sorted by URI, each once
     left_out: tuple[str, ...]  # URIs of files that lie there too: of another kind than a folder's data, or hidden
     delta_tables: tuple[tuple[str, int], ...]  # URI and version of those that were read
+    commits: tuple[tuple[str, str], ...] = ()  # URI as the job has it, and commit, of a hub's data sets
 
 
 def discover(storage: Storage, settings: CorpusSettings) -> Corpus:
@@ -35,8 +36,11 @@ def discover(storage: Storage, settings: CorpusSettings) -> Corpus:
     by_uri: dict[str, CorpusFile] = {}
     left_out: set[str] = set()
     tables: dict[str, int] = {}
+    commits: dict[str, str] = {}
     for uri in settings.uris:
-        listing = storage.look(uri)
+        listing, commit = _look(storage, uri)
+        if commit:
+            commits[uri] = commit
         if delta_table(listing):
             tables[listing.root], files = _of_delta_table(storage, uri, listing, settings.format)
         else:
@@ -47,9 +51,19 @@ def discover(storage: Storage, settings: CorpusSettings) -> Corpus:
         files=tuple(by_uri[uri] for uri in sorted(by_uri)),
         left_out=tuple(sorted(left_out - by_uri.keys())),
         delta_tables=tuple(sorted(tables.items())),
+        commits=tuple(sorted(commits.items())),
     )
     _check_carry(corpus.files, settings.carry)
     return corpus
+
+
+def _look(storage: Storage, uri: str) -> tuple[Listing, str | None]:
+    """What a URI means, and the commit at which that was listed, of a hub's data set."""
+    while True:
+        commit = storage.commit(uri)
+        listing = storage.look(uri)
+        if commit is None or storage.commit(uri) == commit:  # else somebody has pushed meanwhile
+            return listing, commit
 
 
 def partition_keys(files: Iterable[CorpusFile]) -> dict[str, str]:

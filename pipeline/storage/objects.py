@@ -40,6 +40,7 @@ P = ParamSpec("P")
 Request = Callable[Concatenate["Storage", str, P], Answer]
 CREATIONS = 16  # tries at an object that others create and delete at the same time
 TRANSFERS = 16  # objects copied or fetched at a time; each waits on the network, not on a core
+HUB = "hf"  # the scheme of its URIs
 WRITE_CHECK = ".rookery-write-check"
 
 
@@ -94,6 +95,14 @@ class Storage:
             files = by_uri({name: file for name, file in below.items() if is_match(name)})
             odd = [name for name in odd if is_match(name) or can_match_below(path, name)]
             return Listing(str(filesystem.unstrip_protocol(root)), True, files, by_uri(below), odd)
+
+    @_patient
+    def commit(self, uri: str) -> str | None:
+        """Asks for the commit that the revision of a hub's data set is now; None where a store has no commits."""
+        if _scheme(uri) != HUB:
+            return None
+        filesystem, path = self._at(uri)
+        return str(filesystem.commit(above_wildcards(path)))
 
     @_patient
     def is_folder(self, uri: str) -> bool:
@@ -322,7 +331,7 @@ class Storage:
         options = {"use_listings_cache": False} | (_s3_options(self.settings) if is_s3 else {})
         try:
             with explain(uri):  # and not url_to_fs, to which `::` in an object's name is a chain of other stores
-                kind = _s3_class() if is_s3 else fsspec.get_filesystem_class(scheme)
+                kind = _s3_class() if is_s3 else _hub_class() if scheme == HUB else fsspec.get_filesystem_class(scheme)
                 filesystem = kind(**kind._get_kwargs_from_urls(uri) | options)
                 path = kind._strip_protocol(uri)
         except (ValueError, ImportError) as error:
@@ -337,6 +346,12 @@ class Storage:
 
 def _scheme(uri: str) -> str:
     return uri.partition("://")[0] if "://" in uri else "file"
+
+
+def _hub_class() -> Any:
+    from pipeline.storage import hub_files
+
+    return hub_files.HubFileSystem
 
 
 def _s3_class() -> Any:
