@@ -48,6 +48,9 @@ DOCUMENTS = pa.schema(
     ]
 )
 
+# Of DOCUMENTS and all that comes of them, where the job carries columns of the corpus: a struct of them.
+CARRIED = "carried"
+
 # One document on its way: everything but its text.
 DOCUMENT_RECORD = pa.struct(
     [
@@ -62,6 +65,11 @@ DOCUMENT_RECORD = pa.struct(
 )
 
 
+def with_carried(fields: Iterable[pa.Field], source: pa.Schema) -> pa.Schema:
+    """Gives a schema of the fields and of CARRIED, if `source` has it."""
+    return pa.schema([*fields, *([source.field(CARRIED)] if CARRIED in source.names else [])])
+
+
 # What a task needs beside the tokens that says where in a text something is. Its logits are one row per token.
 LOCATED_FIELDS = [
     pa.field("texts", pa.list_(pa.string()), nullable=False),  # null where there is no window
@@ -74,17 +82,20 @@ LOCATED_FIELDS = [
 ]
 
 
-def packs_schema(token_type: pa.DataType, *, located: bool = False) -> pa.Schema:
+def packs_schema(
+    token_type: pa.DataType, *, located: bool = False, document: pa.StructType = DOCUMENT_RECORD
+) -> pa.Schema:
     """Gives the schema of a tokenized unit: one row, its windows in the order of their packs.
 
     Args:
         token_type: uint16 where the vocabulary fits.
         located: with LOCATED_FIELDS.
+        document: a DOCUMENT_RECORD, maybe with CARRIED.
     """
     return pa.schema(
         [
             pa.field("unit", pa.string(), nullable=False),
-            pa.field("documents", pa.list_(DOCUMENT_RECORD)),  # null: the unit has its fragment already
+            pa.field("documents", pa.list_(document)),  # null: the unit has its fragment already
             pa.field("tokens", pa.list_(token_type), nullable=False),  # all windows end to end
             pa.field("window_tokens", pa.list_(pa.int32()), nullable=False),  # length of each window
             pa.field("window_documents", pa.list_(pa.int32()), nullable=False),  # index into documents
@@ -124,7 +135,8 @@ DOCUMENT_LOGITS = pa.field("logits", pa.list_(pa.float32()))
 def fragment_schema(output: pa.Field) -> pa.Schema:
     """Gives the schema of a unit's results: documents, and `output`, what the task makes of their logits.
 
-    No threshold is in them, so that a new one needs no encoder.
+    No threshold is in them, so that a new one needs no encoder. A fragment of a job that carries columns of the corpus
+    has CARRIED as its last column.
     """
     return pa.schema([*DOCUMENT_RECORD, output])
 
@@ -162,12 +174,17 @@ def hive_key(name: str) -> pa.Field:
     return column(name, pa.string(), "hive key in the paths of the corpus; null where a path has none")
 
 
-def predictions_schema(decisions: list[pa.Field], carried: list[str]) -> pa.Schema:
+def corpus_column(name: str, type_: pa.DataType) -> pa.Field:
+    """Makes the column that carries one of the corpus."""
+    return column(name, type_, "column of the corpus")
+
+
+def predictions_schema(decisions: list[pa.Field], carried: list[pa.Field]) -> pa.Schema:
     """Gives the schema of the published table.
 
     Args:
         decisions: the task's columns.
-        carried: the corpus's hive keys that are not partitions; they come last.
+        carried: what comes from the corpus and is no partition, its columns and hive keys; they come last.
     """
     return pa.schema(
         [
@@ -180,20 +197,20 @@ def predictions_schema(decisions: list[pa.Field], carried: list[str]) -> pa.Sche
             column("truncated", pa.bool_(), "whether some of its tokens are in no window", nullable=False),
             SCORING_KEY,
             DECISION_KEY,
-            *map(hive_key, carried),
+            *carried,
         ]
     )
 
 
-def errors_schema(carried: list[str]) -> pa.Schema:
-    """Gives the schema of the published errors, one row per document without a prediction."""
+def errors_schema(carried: list[pa.Field]) -> pa.Schema:
+    """Gives the schema of the published errors, one row per document without a prediction; `carried` as above."""
     return pa.schema(
         [
             ID,
             *SOURCE_FIELDS,
             *(field.with_nullable(False) for field in ERROR_FIELDS),
             SCORING_KEY,
-            *map(hive_key, carried),
+            *carried,
         ]
     )
 

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from pipeline.config.values import Name, Names, Settings, Size
+from pipeline.config.values import Name, Names, Settings, Size, distinct
 from pipeline.terms import FormatName
 
 TEXT_SEPARATOR = "\n\n"
@@ -48,6 +48,12 @@ class CorpusSettings(Settings):
         description="Hive keys of the corpus's paths (`year=2024/`) to carry into the table; by default every one "
         "found.",
         examples=[["year", "collection"]],
+    )
+    columns: Annotated[Names, AfterValidator(distinct)] = Field(
+        default=(),
+        description="Columns of the corpus's files to carry into the table, with their types. A changed value costs no "
+        "scoring.",
+        examples=[["url", "published_at"]],
     )
     max_document_bytes: Size = Field(
         default=MAX_DOCUMENT_BYTES,

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pipeline.config.corpus import CorpusSettings
 from pipeline.config.gates import GateSettings
 from pipeline.config.loader import load_settings, parse_settings
-from pipeline.config.values import CountOrShare, Duration, Name, Names, Settings, Size
+from pipeline.config.values import CountOrShare, Duration, Name, Names, Settings, Size, distinct
 from pipeline.terms import Aggregation, DeviceKind, Dtype, LongDocuments
 
 # Of all documents. More than one in a hundred is no longer a fault of documents, but of the corpus, the job file or the
@@ -60,16 +60,10 @@ class TextSettings(Settings):
     )
 
 
-def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(values)) != len(values):
-        raise ValueError("expected values that differ from each other")
-    return values
-
-
 class TaskSettings(Settings):
     """What the checkpoint's head can't know. The head decides the task, and which of these it has."""
 
-    questions: Annotated[Names, AfterValidator(_distinct)] = Field(
+    questions: Annotated[Names, AfterValidator(distinct)] = Field(
         default=(),
         description="Question answering: the questions that are asked of every document; at least one.",
         examples=[["Who wrote it?", "Which version is it for?"]],
@@ -97,11 +91,12 @@ class TableSettings(Settings):
         description="The table's folder, local or any fsspec scheme; it is made where there is none.",
         examples=["s3://my-tables/topics"],
     )
-    partition_by: Annotated[Names, AfterValidator(_distinct)] = Field(
+    partition_by: Annotated[Names, AfterValidator(distinct)] = Field(
         default=(),
-        description="Hive keys of the corpus that the table is partitioned by, in this order; the others become "
-        "columns.",
-        examples=[["collection"]],
+        description="What the table is partitioned by, in this order: hive keys of the corpus, columns of "
+        "`corpus.columns`, or a part of the date in one: `year(published_at)`, `month(…)`, `day(…)`. Other hive keys "
+        "become columns.",
+        examples=[["collection"], ["month(published_at)"]],
     )
     buckets: int | None = Field(
         default=None,
@@ -252,9 +247,10 @@ class Job(Settings):
 
     @model_validator(mode="after")
     def _partition_keys_are_carried(self) -> "Job":
-        carried, keys = self.corpus.carry, self.table.partition_by
+        carried = self.corpus.carry
+        keys = [key for key in self.table.partition_by if key not in self.corpus.columns and "(" not in key]
         if carried is not None and not set(keys) <= set(carried):
-            raise ValueError(f"table.partition_by {list(keys)} must be among corpus.carry {list(carried)}")
+            raise ValueError(f"table.partition_by {keys} must be among corpus.carry {list(carried)}, or corpus.columns")
         return self
 
 

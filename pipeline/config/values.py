@@ -53,6 +53,13 @@ def _count_or_share(value: object) -> object:
     return value
 
 
+def distinct(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuses a list that names something twice."""
+    if len(set(values)) != len(values):
+        raise ValueError("expected values that differ from each other")
+    return values
+
+
 Name = Annotated[str, Field(min_length=1)]
 Size = Annotated[int, BeforeValidator(_size, json_schema_input_type=int | str), Field(gt=0)]
 Duration = Annotated[  # in seconds

@@ -23,7 +23,7 @@ class NoText:
     message: str
 
 
-def joined(reading: Reading, values: Sequence[Any]) -> str | bytes | pa.Buffer | NoText | None:
+def joined_text(reading: Reading, values: Sequence[Any]) -> str | bytes | pa.Buffer | NoText | None:
     """The text out of the values of the text columns, in order: strings, or their UTF-8; None where all are null."""
     for column, value in zip(reading.text_columns, values, strict=True):
         if not isinstance(value, TEXTS):

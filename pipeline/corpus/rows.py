@@ -11,13 +11,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.corpus.carried import Carry
 from pipeline.corpus.column_paths import ColumnPathError, value_at
 from pipeline.corpus.ids import NoId, id_text
-from pipeline.corpus.joined_texts import NoText, joined, too_large
+from pipeline.corpus.joined_texts import NoText, joined_text, too_large
 from pipeline.corpus.large_texts import large_text
 from pipeline.corpus.slices import Unit
 from pipeline.errors import CorpusError
-from pipeline.schema import DOCUMENTS
+from pipeline.schema import CARRIED, DOCUMENTS
 
 Row = dict[str, Any]
 
@@ -43,14 +44,24 @@ def record_row(unit: Unit, position: int, record: Row) -> Row:
     try:
         texts = [value_at(record, column) for column in reading.text_columns]
         id_ = value_at(record, reading.id_column) if reading.id_column else None
-        extra = dict(_extra_values(record, reading.extra_columns))
+        extra = dict(_values(record, reading.extra_columns))
+        carried = dict(_values(record, reading.carried.names)) if reading.carried else {}
     except ColumnPathError as error:
         return unreadable_row(unit, position, error.reason, str(error))
-    row = identified_row(unit, position, id_, joined(reading, texts))
-    return row | ({"values": extra} if extra else {})
+    row = identified_row(unit, position, id_, joined_text(reading, texts))
+    row |= {"values": extra} if extra else {}
+    return carrying_row(unit, row, reading.carried.of_record(carried)) if reading.carried else row
 
 
-def _extra_values(record: Row, columns: Iterable[str]) -> Iterator[tuple[str, object]]:
+def carrying_row(unit: Unit, row: Row, carry: Carry) -> Row:
+    """The row of a document with what it carries; one with a value that does not fit can't be read."""
+    values, misfit = carry
+    if misfit and not row.get("reason"):
+        row = unreadable_row(unit, row["position"], "wrong_type", misfit, row["id"])
+    return row | {CARRIED: values}
+
+
+def _values(record: Row, columns: Iterable[str]) -> Iterator[tuple[str, object]]:
     for column in columns:
         try:
             yield column, value_at(record, column)
@@ -126,8 +137,16 @@ def with_python_text(row: Row) -> Row:
     return row | {"text": text[0].as_py()} if isinstance(text, pa.StringArray) else row
 
 
-def documents_table(rows: list[Row]) -> pa.Table:
-    """Rows as DOCUMENTS, without a copy of a large text."""
+def documents_table(rows: list[Row], carried: pa.StructType | None = None) -> pa.Table:
+    """Rows as DOCUMENTS, without a copy of a large text; with CARRIED, where the corpus's columns are of that type."""
+    documents = _without_carried(rows)
+    if carried is None:
+        return documents
+    values = pa.array([row.get(CARRIED) for row in rows], carried)
+    return documents.append_column(pa.field(CARRIED, carried), values)
+
+
+def _without_carried(rows: list[Row]) -> pa.Table:
     if pa.StringArray not in {type(row.get("text")) for row in rows}:
         return pa.Table.from_pylist(rows, schema=DOCUMENTS)
     return pa.concat_tables(_tables(rows))

@@ -8,7 +8,10 @@ import itertools
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 
+import pyarrow as pa
+
 from pipeline.config.corpus import MAX_DOCUMENT_BYTES, TEXT_SEPARATOR
+from pipeline.corpus.carried import CarriedColumns
 from pipeline.corpus.corpus_file import CorpusFile
 from pipeline.identity import digest
 
@@ -229,17 +232,24 @@ class Reading:
     max_document_bytes: int = MAX_DOCUMENT_BYTES  # a larger one becomes an error and is not held
     extra_columns: tuple[str, ...] = ()  # read as they are, for labels.py; they decide no score
     text_separator: str = TEXT_SEPARATOR
+    carried: CarriedColumns | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns that are read, each once."""
-        wanted = (*self.text_columns, self.id_column, *self.extra_columns)
+        carried = self.carried.names if self.carried else ()
+        wanted = (*self.text_columns, self.id_column, *self.extra_columns, *carried)
         return tuple(dict.fromkeys(name for name in wanted if name is not None))
 
     @property
     def text_form(self) -> object:
         """What is hashed of where a text lies: the column alone, as before there could be several."""
         return self.text_columns[0] if len(self.text_columns) == 1 else (self.text_columns, self.text_separator)
+
+    @property
+    def carried_type(self) -> pa.StructType | None:
+        """The type of CARRIED in its documents; None if nothing is carried."""
+        return self.carried.type if self.carried else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +278,8 @@ class Unit:
         stored, reading = self.file.stored, self.reading
         file = (stored.uri, stored.size, stored.version, self.file.format, self.file.compression)
         how = (reading.id_column, reading.text_form, self.limit, reading.max_document_bytes)
-        return file, how, self.slice.form
+        carried = (("carried", *reading.carried.form),) if reading.carried else ()
+        return file, how, self.slice.form, *carried
 
     def part(self, number: int) -> "Unit":
         """Return part `number` of the stream that this unit is, or is a part of."""

@@ -52,7 +52,7 @@ def read_pass(storage: Storage, units: Pass) -> Iterator[tuple[Unit, pa.Table]]:
                 # what is yielded may be kept long before the end, where the file is looked at again
                 storage.check_unchanged(unit.file.stored)
             wanted -= {unit.slice.part_number}
-            yield unit, documents_table(documents)
+            yield unit, documents_table(documents, unit.reading.carried_type)
     if wanted:
         raise StorageError(
             f"{units[0].file.uri}: ends before part {min(wanted)}, which it had when it was first read; run again"

@@ -4,9 +4,10 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.config.corpus import CorpusSettings
+from pipeline.corpus.carried import CarriedColumns
 from pipeline.corpus.columns import named_columns
 from pipeline.corpus.corpus_file import CorpusFile
 from pipeline.corpus.formats import FORMATS
@@ -26,17 +27,19 @@ def cut(
     settings: CorpusSettings,
     text_bytes: int,
     mapped: Mapped = map,
+    carried: CarriedColumns | None = None,
 ) -> list[Unit]:
     """All units of the files, in order. Reads footers and first bytes, several files at a time, but no text.
 
     `mapped` spreads the files where they are many: each costs a request or two, and one process sends some hundreds a
     second.
 
-    Raises CorpusError if not one file of a format can be read, or if a CSV file's header is no use.
+    Raises CorpusError if not one file of a format can be read, if a CSV file's header is no use, or if a Parquet file
+    has a column of `carried` as another type.
     """
     together = [files[start : start + TOGETHER] for start in range(0, len(files), TOGETHER)]
     spread: Mapped = mapped if len(files) > MANY_FILES else map
-    cutter = Cutter(storage, reading_of(settings), named_columns(settings), text_bytes)
+    cutter = Cutter(storage, replace(reading_of(settings), carried=carried), named_columns(settings), text_bytes)
     units = list(itertools.chain.from_iterable(spread(cutter, together)))
     _refuse_if_none_is_readable(units)
     return units

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline.checkpoints.folder import CheckpointFolder
 from pipeline.config.label import Job
+from pipeline.corpus.carried_types import carried_columns
 from pipeline.corpus.documents import first_record_problems
 from pipeline.corpus.files import Corpus
 from pipeline.corpus.formats import FORMATS
@@ -163,7 +164,10 @@ def plan_of(survey: Survey, mapped: Mapped = map) -> Plan:
     """
     job, storage, limit = survey.job, survey.storage, survey.limit
     task, scoring = survey.scorer.task, survey.scorer.scoring
-    units = cut(storage, survey.corpus.files, job.corpus, job.units.text_bytes, mapped)
+    carried = carried_columns(storage, survey.corpus.files, job.corpus)
+    layout = replace(survey.layout, columns=tuple(carried.type) if carried else ())
+    check_column_keys(layout)
+    units = cut(storage, survey.corpus.files, job.corpus, job.units.text_bytes, mapped, carried)
     _check_first_records(storage, units)
     with table_bucket_explained(job):
         units = list(_cut_streams(units, StreamLengths(storage, job.table.uri)))
@@ -177,7 +181,7 @@ def plan_of(survey: Survey, mapped: Mapped = map) -> Plan:
         checkpoint=survey.scorer.checkpoint,
         scoring=scoring,
         task=task,
-        layout=survey.layout,
+        layout=layout,
         corpus=survey.corpus,
         units=tuple(units),
         finished=frozenset(listing.finished),
@@ -193,6 +197,18 @@ def in_their_editions(units: list[Unit], editions: Mapping[str, int], scoring_ke
         return units
     firsts = (replace(unit, edition=0) for unit in units)
     return [replace(first, edition=editions.get(first.id(scoring_key), 0)) for first in firsts]
+
+
+def check_column_keys(layout: TableLayout) -> None:
+    """Raises CorpusError for a column whose values can't be partitions."""
+    types = {field.name: field.type for field in layout.columns}
+    for key in layout.column_keys:
+        if not key.suits(types[key.source]):
+            type_ = types[key.source]
+            expected = "a timestamp, a date, or text that begins with a date" if key.part else "text, integers or dates"
+            raise CorpusError(
+                f"table.partition_by {key.name!r}: the column {key.source!r} is {type_}; expected {expected}"
+            )
 
 
 def publication_rules(job: Job) -> PublicationRules:

@@ -5,29 +5,28 @@ starts.
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 
 from pipeline.config.label import Job
+from pipeline.corpus.carried import column_name
 from pipeline.corpus.corpus_file import CorpusFile
 from pipeline.corpus.files import Corpus, discover, partition_keys
 from pipeline.corpus.overlaps import check_apart
 from pipeline.corpus.units import reading_of
-from pipeline.errors import ConfigError, CorpusError, NoBucketError
+from pipeline.errors import ConfigError, NoBucketError
 from pipeline.identity import digest
 from pipeline.planning.scoring import Scorer, open_scorer
 from pipeline.schema import predictions_schema
 from pipeline.storage.objects import Storage
 from pipeline.tables.erased_ids import ErasedLists, Erasures
 from pipeline.tables.groups import LAYOUT_VERSION, TableLayout
-from pipeline.tables.hive_paths import partition_path
 from pipeline.tables.last_survey import LastSurvey
+from pipeline.tables.partitioning import ColumnKey, check_partitions
 from pipeline.tables.snapshots import MANIFEST_VERSION, Manifest, Snapshots
 from pipeline.tasks.task import Task
-
-LONGEST_NAME = 255  # bytes, of a folder on a disk; percent signs triple what is not ASCII
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Survey:
             [version("rookery"), MANIFEST_VERSION, LAYOUT_VERSION],
             [_identity(file) for file in self.corpus.files],
             [corpus.id_column, reading.text_form, corpus.max_document_bytes, self.job.units.text_bytes, self.limit],
-            [layout.partition_by, layout.carried, layout.buckets],
+            [self.job.table.partition_by, corpus.columns, layout.carried, layout.buckets],
             [self.scorer.scoring.key, self.scorer.task.key],
             [self.erased.names, self.erased.finished],
         )
@@ -105,36 +104,57 @@ def _identity(file: CorpusFile) -> tuple[object, ...]:
 
 def _layout(job: Job, files: tuple[CorpusFile, ...], task: Task) -> TableLayout:
     keys = partition_keys(files)
-    for key in job.table.partition_by:
-        if key not in keys:
-            raise ConfigError(
-                f"table.partition_by {key!r}: the corpus has no such hive key; found {list(keys) or 'none'}"
-            )
-    _check_partition_names(files, job.table.partition_by)
+    by_text = {text: _column_key(job, text, keys) for text in job.table.partition_by}
+    column_keys = tuple(key for key in by_text.values() if key)
+    partition_by = [key.name if key else text for text, key in by_text.items()]
+    hive_keys = [name for name in partition_by if name in keys]
+    check_partitions(hive_keys, ({key: dict(file.partitions).get(key) for key in hive_keys} for file in files))
     columns = [key for key in keys if job.corpus.carry is None or key in job.corpus.carry]
-    carried = tuple(key for key in columns if key not in job.table.partition_by)
-    _check_names_differ({key: keys[key] for key in (*job.table.partition_by, *carried)}, task)
-    return TableLayout(job.table.partition_by, carried, job.table.buckets)
+    carried = tuple(key for key in columns if key not in partition_by)
+    _check_names_differ({key: keys[key] for key in (*hive_keys, *carried)}, task)
+    _check_columns_differ(job, {key.name for key in column_keys if key.part}, {*hive_keys, *carried}, task)
+    return TableLayout(tuple(partition_by), carried, job.table.buckets, column_keys)
+
+
+def _column_key(job: Job, text: str, hive_keys: Mapping[str, str]) -> ColumnKey | None:
+    """What of `table.partition_by` is a column. Raises ConfigError for what is neither that nor a hive key."""
+    key = ColumnKey.parse(text)
+    if key.source in (*job.corpus.columns, *map(column_name, job.corpus.columns)):
+        return replace(key, source=column_name(key.source))
+    if key.part or text not in hive_keys:
+        raise ConfigError(
+            f"table.partition_by {text!r}: the corpus has no such hive key; found {list(hive_keys) or 'none'}. A "
+            "column has to be among corpus.columns"
+        )
+    return None
+
+
+def _check_columns_differ(job: Job, parts: set[str], hive_keys: set[str], task: Task) -> None:
+    """As `_check_names_differ`, for columns of the corpus."""
+    named = _names_of_table(task) | {key.casefold(): f"the hive key {key!r}" for key in hive_keys}
+    named |= {name.casefold(): f"{name!r}, which is a key of table.partition_by" for name in parts}
+    for name in job.corpus.columns:
+        this = f"{name!r}, another of corpus.columns"
+        other = named.setdefault(column_name(name).casefold(), this)
+        if other != this:
+            raise ConfigError(
+                f"corpus.columns {name!r} can't be told from {other}: engines know no case in the names of columns; "
+                "leave it out, or rename it in the files"
+            )
+
+
+def _names_of_table(task: Task) -> dict[str, str]:
+    columns = ("snapshot", "stage", "reason", "message", *predictions_schema(task.fields, []).names)
+    return {name.casefold(): f"{name!r}, which is one of the columns of the table" for name in columns}
 
 
 def _check_names_differ(keys: dict[str, str], task: Task) -> None:
     """DuckDB, Snowflake, BigQuery and Spark know no case in the names of columns."""
-    columns = ("snapshot", "stage", "reason", "message", *predictions_schema(task.fields, []).names)
-    named = {name.casefold(): f"{name!r}, which is one of the columns of the table" for name in columns}
+    named = _names_of_table(task)
     for key, uri in keys.items():
         other = named.setdefault(key.casefold(), f"{key!r} of {uri}")
         if other != f"{key!r} of {uri}":
             raise ConfigError(
                 f"corpus.carry: the hive key {key!r} of {uri} can't be told from {other}: engines know no case in the "
                 "names of columns; list the keys to carry without it, or rename its folders"
-            )
-
-
-def _check_partition_names(files: Iterable[CorpusFile], partition_by: tuple[str, ...]) -> None:
-    for key, value, uri in {(*pair, file.uri) for file in files for pair in file.partitions}:
-        folder = partition_path([(key, value)]).rstrip("/")
-        if key in partition_by and len(folder) > LONGEST_NAME:
-            raise CorpusError(
-                f"{uri}: as a folder of the table the value of {key!r} has {len(folder)} bytes; expected at most "
-                f"{LONGEST_NAME}: leave {key!r} out of table.partition_by, and it becomes a column"
             )

@@ -27,9 +27,9 @@ from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_st
 
 from pipeline.errors import AccessError, ConfigError, CorpusError, StorageError, UnavailableError
 
-EXPECTED = "expected hf://datasets/owner/name, or with @revision and /path"
+EXPECTED_URI = "expected hf://datasets/owner/name, or with @revision and /path"
 TOKEN = "log in with `hf auth login` or set HF_TOKEN"  # what to do, and no secret
-PASSING = (408, 429)  # and all from 500 on
+PASSING_STATUSES = (408, 429)  # and all from 500 on
 
 
 class HubFileSystem(HfFileSystem):  # type: ignore[misc]  # huggingface_hub has no types for mypy's sake here
@@ -90,7 +90,7 @@ class HubFileSystem(HfFileSystem):  # type: ignore[misc]  # huggingface_hub has 
     def _place(self, path: str) -> Any:
         place = self.resolve_path(path)
         if not hasattr(place, "repo_id"):
-            raise ConfigError(f"hf://{path}: is no data set; {EXPECTED}")
+            raise ConfigError(f"hf://{path}: is no data set; {EXPECTED_URI}")
         return place
 
     def _open(self, path: str, mode: str = "rb", **options: Any) -> "_HubFile":
@@ -148,12 +148,12 @@ def _explained(path: str) -> Iterator[None]:
             f"{uri}: the hub can't be reached ({error}); check the network and HF_ENDPOINT, and run again"
         ) from error
     except (HFValidationError, ValueError, NotImplementedError) as error:
-        raise ConfigError(f"{uri}: names no data set ({error}); {EXPECTED}") from error
+        raise ConfigError(f"{uri}: names no data set ({error}); {EXPECTED_URI}") from error
 
 
 def _refusal(uri: str, error: Any) -> AccessError | StorageError:
     status = error.response.status_code
     if status in (401, 403):
         return AccessError(f"{uri}: the hub refuses ({status}); {TOKEN}, with a token that may read it")
-    kind = UnavailableError if status in PASSING or status >= 500 else StorageError
+    kind = UnavailableError if status in PASSING_STATUSES or status >= 500 else StorageError
     return kind(f"{uri}: the hub failed ({status} {error.response.reason_phrase}); run again: finished units are kept")

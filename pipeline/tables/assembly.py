@@ -1,7 +1,8 @@
 """A unit's fragment from rows that are there: those computed now, and those that other units have of the same texts.
 
-A row that is taken over keeps everything but its id and its position, which are the document's own. It stands for the
-one that computing again would give, to the bit, because a document's scores depend on its text alone.
+A row that is taken over keeps everything but its id, its position and what is carried of the corpus's columns, which
+are the document's own. It stands for the one that computing again would give, to the bit, because a document's scores
+depend on its text alone.
 """
 
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.schema import ERROR_FIELDS, fragment_schema
+from pipeline.schema import ERROR_FIELDS, fragment_schema, with_carried
 from pipeline.storage.objects import TRANSFERS
 from pipeline.tables.erased_ids import erased_count, without_marked
 from pipeline.tables.failures import transfer_batches
@@ -56,7 +57,8 @@ class Assembly:
         wanted = set(records["content_sha256"].drop_null().to_pylist())
         known = [] if computed is None else [computed]
         known += self._scored_rows(sources.others, wanted)
-        rows = pa.concat_tables(known) if known else fragment_schema(self.fragments.output).empty_table()
+        schema = fragment_schema(self.fragments.output)
+        rows = pa.concat_tables(rows.select(schema.names) for rows in known) if known else schema.empty_table()
         at = _places(records, rows, n_computed)
         if at is None:
             return None
@@ -110,6 +112,8 @@ def _fragment(records: pa.Table, rows: pa.Table) -> pa.Table:
         rows = _with(rows, name, records[name])
     for name in (field.name for field in ERROR_FIELDS):
         rows = _with(rows, name, pc.coalesce(records[name], rows[name]))
+    for field in with_carried([], records.schema):
+        rows = rows.append_column(field, records[field.name])
     return rows.combine_chunks()
 
 

@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import ConflictError, RetryableError, RookeryError
-from pipeline.schema import DOCUMENTS
+from pipeline.schema import DOCUMENTS, with_carried
 from pipeline.storage.objects import Storage
 
 DIGEST_BYTES = 16
@@ -77,7 +77,9 @@ class ErasedIds:
         is_erased = self.holds(documents["id"].to_pylist())
         if not is_erased.any():
             return documents
-        marks = pa.Table.from_pylist([ERASED_DOCUMENT] * int(is_erased.sum()), schema=DOCUMENTS)
+        marks = pa.Table.from_pylist(
+            [ERASED_DOCUMENT] * int(is_erased.sum()), schema=with_carried(DOCUMENTS, documents.schema)
+        )
         return pa.concat_tables([documents.filter(pa.array(~is_erased)), marks])
 
     def without_erased(self, rows: pa.Table) -> pa.Table:

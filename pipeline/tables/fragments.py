@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.schema import DOCUMENT_RECORD, fragment_schema
+from pipeline.schema import CARRIED, DOCUMENT_RECORD, fragment_schema, with_carried
 from pipeline.storage.objects import TRANSFERS, Storage
 from pipeline.tables.erased_ids import (
     NOTHING_ERASED,
@@ -101,9 +101,12 @@ class Fragments:
 
     def read(self, units: list[str]) -> list[pa.Table]:
         """Reads the fragments of units, in their order. Raises FileNotFoundError."""
-        schema = fragment_schema(self.output)
         tables = (self.erased_ids.without_erased(read_parquet(blob)) for blob in self._blobs(units))
-        return [table.cast(schema.with_metadata(table.schema.metadata)) for table in tables]
+        return [table.cast(self.schema_of(table).with_metadata(table.schema.metadata)) for table in tables]
+
+    def schema_of(self, rows: pa.Table) -> pa.Schema:
+        """Gives the schema of a fragment, with CARRIED if these rows of one have it."""
+        return with_carried(fragment_schema(self.output), rows.schema)
 
     def read_columns(self, units: list[str], columns: list[str]) -> list[pa.Table]:
         """Reads some columns of units' fragments, in their order, and decodes no other. Raises FileNotFoundError."""
@@ -122,8 +125,12 @@ def fragment(documents: pa.Table, outputs: pa.Array, output: pa.Field) -> pa.Tab
     that was erased (`ErasedIds.marked`) is only counted.
     """
     rows = []
-    for record, has_outputs in zip(documents.to_pylist(), outputs.is_valid(), strict=True):
+    plain = pa.schema(list(DOCUMENT_RECORD))
+    for record, has_outputs in zip(documents.select(plain.names).to_pylist(), outputs.is_valid(), strict=True):
         rows.append(record if record["reason"] or has_outputs.as_py() else record | NOT_FINITE)
-    documents = pa.Table.from_pylist(rows, schema=pa.schema(list(DOCUMENT_RECORD)))
-    outputs = pc.if_else(pc.is_null(documents["reason"]), outputs, pa.scalar(None, output.type))
-    return without_marked(documents.append_column(output, outputs))
+    described = pa.Table.from_pylist(rows, schema=plain)
+    outputs = pc.if_else(pc.is_null(described["reason"]), outputs, pa.scalar(None, output.type))
+    described = described.append_column(output, outputs)
+    if CARRIED in documents.schema.names:
+        described = described.append_column(documents.schema.field(CARRIED), documents[CARRIED])
+    return without_marked(described)

@@ -24,8 +24,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.identity import digest
-from pipeline.schema import errors_schema, predictions_schema
+from pipeline.schema import CARRIED, corpus_column, errors_schema, hive_key, predictions_schema
 from pipeline.tables.hive_paths import partition_path
+from pipeline.tables.partitioning import ColumnKey, Partition, divide
 from pipeline.tables.repeatable_parquet import parquet_bytes
 from pipeline.tables.score_histograms import score_histograms
 
@@ -63,16 +64,43 @@ class PublishedTask(Protocol):
 class TableLayout:
     """How a table is cut into files and which columns the corpus's hive keys become."""
 
-    partition_by: tuple[str, ...]
+    partition_by: tuple[str, ...]  # keys of the table's paths, in order
     carried: tuple[str, ...]  # hive keys that become columns
     buckets: int | None  # of a partition; None: as many as keep each at BUCKET_UNITS
+    column_keys: tuple[ColumnKey, ...] = ()  # of `partition_by`, those that documents bring
+    columns: tuple[pa.Field, ...] = ()  # of the corpus, that are carried
+
+    @property
+    def hive_keys(self) -> list[str]:
+        """Of the table's keys those that come from the paths of the corpus."""
+        names = {key.name for key in self.column_keys}
+        return [key for key in self.partition_by if key not in names]
+
+    @property
+    def carried_fields(self) -> list[pa.Field]:
+        """What is carried and no partition, as columns of the table."""
+        partitions = {key.name for key in self.column_keys if not key.part}
+        columns = [corpus_column(field.name, field.type) for field in self.columns if field.name not in partitions]
+        return [*map(hive_key, self.carried), *columns]
+
+    @property
+    def partition_fields(self) -> list[pa.Field]:
+        """The columns that lie in the table's paths alone."""
+        types = {field.name: field.type for field in self.columns}
+        of_columns = {key.name: key.field(types[key.source]) for key in self.column_keys}
+        return [of_columns.get(name, hive_key(name)) for name in self.partition_by]
+
+    def partition_of(self, group: "Group", brought: Partition) -> list[tuple[str, str | None]]:
+        """Gives the table's keys of a file, by its group and by what its documents bring."""
+        values = dict((*group.partition, *brought))
+        return [(key, values[key]) for key in self.partition_by]
 
     def groups(self, units: Iterable[SourceUnit]) -> list["Group"]:
         """Groups units by partition values and bucket, in a stable order. Only the order of one file's units counts."""
         partitions: dict[tuple[tuple[str, str | None], ...], list[SourceUnit]] = defaultdict(list)
         for unit in units:
             values = dict(unit.partitions)
-            partitions[tuple((key, values.get(key)) for key in self.partition_by)].append(unit)
+            partitions[tuple((key, values.get(key)) for key in self.hive_keys)].append(unit)
         ordered = sorted(partitions.items(), key=lambda item: partition_path(list(item[0])))
         return [
             Group(partition, bucket, tuple(bucket_units))
@@ -139,7 +167,8 @@ class Group:
     def inputs(self, layout: TableLayout, decision_key: str) -> str:
         """Digest of all that decides the bytes of this group's files; a unit's id covers its scoring key."""
         units = sorted(unit.id for unit in self.units)
-        return digest("group/1", LAYOUT_VERSION, decision_key, layout.carried, units)
+        keys = [[[key.source, key.part] for key in layout.column_keys]] if layout.column_keys else []
+        return digest("group/1", LAYOUT_VERSION, decision_key, layout.carried, units, *keys)
 
     @property
     def members(self) -> str:
@@ -156,6 +185,7 @@ class GroupFile:
     """One file of a group, not yet stored."""
 
     kind: str  # data | errors
+    partition: Partition  # what its documents bring of it
     name: str
     data: bytes = field(repr=False)
     sha256: str
@@ -180,12 +210,19 @@ def build_files(
     documents = documents.append_column("scoring_key", pa.repeat(scoring_key, len(documents)))
     documents = documents.append_column("decision_key", pa.repeat(task.key, len(documents)))
     documents = documents.sort_by([(name, "ascending") for name in ("id", "source_uri", "source_position")])
+    parts = divide(documents, layout.column_keys)
+    return [file for partition, part in parts for file in _files(group, partition, part, layout, task) if file.rows]
+
+
+def _files(
+    group: Group, partition: Partition, documents: pa.Table, layout: TableLayout, task: PublishedTask
+) -> list[GroupFile]:
     failed = pc.is_valid(documents["reason"])
     predictions = _predictions(documents.filter(pc.invert(failed)), layout, task)
-    errors = documents.filter(failed).select(errors_schema(list(layout.carried)).names)
-    errors = errors.cast(errors_schema(list(layout.carried)))
-    files = [group_file("data", group.bucket, predictions), group_file("errors", group.bucket, errors)]
-    return [file for file in files if file.rows]
+    schema = errors_schema(layout.carried_fields)
+    errors = documents.filter(failed).select(schema.names).cast(schema)
+    kinds = {"data": predictions, "errors": errors}
+    return [group_file(kind, group.bucket, rows, partition) for kind, rows in kinds.items()]
 
 
 def _with_source(fragment: pa.Table, unit: SourceUnit, layout: TableLayout) -> pa.Table:
@@ -195,11 +232,16 @@ def _with_source(fragment: pa.Table, unit: SourceUnit, layout: TableLayout) -> p
     for key in layout.carried:
         value = pa.scalar(values.get(key), pa.string())
         fragment = fragment.append_column(key, pa.repeat(value, len(fragment)))
+    if layout.columns:
+        carried = fragment[CARRIED].combine_chunks()
+        for field in layout.columns:
+            fragment = fragment.append_column(field, pc.struct_field(carried, [field.name]))
+        fragment = fragment.drop_columns([CARRIED])
     return fragment
 
 
 def _predictions(documents: pa.Table, layout: TableLayout, task: PublishedTask) -> pa.Table:
-    schema = predictions_schema(task.fields, list(layout.carried))
+    schema = predictions_schema(task.fields, layout.carried_fields)
     if not len(documents):
         return schema.empty_table()
     outputs = documents[task.output.name].combine_chunks()
@@ -209,14 +251,18 @@ def _predictions(documents: pa.Table, layout: TableLayout, task: PublishedTask) 
     return documents.select(schema.names).cast(schema)
 
 
-def group_file(kind: str, bucket: int, rows: pa.Table) -> GroupFile:
-    """Makes a file of rows that are sorted by id. Its bytes are a function of the rows."""
+def group_file(kind: str, bucket: int, rows: pa.Table, partition: Partition = ()) -> GroupFile:
+    """Makes a file of rows that are sorted by id. Its bytes are a function of the rows.
+
+    `partition`: what the rows have in common that the paths alone say, beside the group's own.
+    """
     data = parquet_bytes(rows, sorted_by_id=True)
     sha256 = hashlib.sha256(data).hexdigest()
     labels, unlabelled = label_counts(rows)
     name = f"part-{bucket:04d}-{sha256[:16]}.parquet"
     return GroupFile(
         kind=kind,
+        partition=partition,
         name=name,
         data=data,
         sha256=sha256,

@@ -21,13 +21,15 @@ from typing import Any
 from pipeline.errors import ConflictError, RetryableError, RookeryError
 from pipeline.identity import digest
 from pipeline.mapped import Mapped
-from pipeline.schema import described, errors_schema, hive_key, predictions_schema
+from pipeline.schema import described, errors_schema, predictions_schema
 from pipeline.storage.objects import TRANSFERS
 from pipeline.tables.changes import count_changes
 from pipeline.tables.erased_ids import Erasures, erased_count
 from pipeline.tables.failures import total_failures
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.groups import Group, PublishedTask, SourceUnit, TableLayout, build_files
+from pipeline.tables.hive_paths import partition_path
+from pipeline.tables.partitioning import check_partitions
 from pipeline.tables.publication_rules import PublicationRules, Totals, check_rules, count_totals
 from pipeline.tables.score_histograms import sum_histograms
 from pipeline.tables.snapshot_units import write_units
@@ -121,6 +123,7 @@ def publish(
             return newest
         write_units(snapshots, snapshot, publication.groups)
         files = _put_files(snapshots, fragments, publication, snapshot, parent, mapped)
+        check_partitions(publication.layout.partition_by, (file.partition for file in files))
         changes = None if publication.partial else count_changes(snapshots, parent, files, mapped)
         manifest = judged(_manifest(publication, snapshot, parent, files, totals, changes, run))
         Erasures(snapshots.storage, snapshots.table_uri).check_same(fragments.erased)
@@ -172,9 +175,10 @@ def _put_files(
 def _same_files(publication: Publication, parent: Manifest | None) -> Iterator[tuple[int, list[SnapshotFile]]]:
     """Groups, by their place among all, that the parent has, and its files of each."""
     files = defaultdict(list)
+    hive_keys = publication.layout.hive_keys
     # an older version's manifest does not count all that this one does
     for file in parent.files if parent and parent.version == MANIFEST_VERSION else []:
-        files[file.inputs, tuple(file.partition.items()), file.bucket].append(file)
+        files[file.inputs, tuple((key, file.partition.get(key)) for key in hive_keys), file.bucket].append(file)
     for n, (inputs, group) in enumerate(zip(publication.inputs, publication.groups, strict=True)):
         if files_of_group := files.get((inputs, group.partition, group.bucket)):
             yield n, files_of_group
@@ -200,7 +204,7 @@ def _manifest(
             f"{totals.documents:,} with {total_failures(totals.failures):,}; nothing was published"
         )
     layout, task = publication.layout, publication.task
-    predictions = predictions_schema(task.fields, list(layout.carried))
+    partitions = layout.partition_fields
     return Manifest(
         version=MANIFEST_VERSION,
         snapshot=snapshot,
@@ -226,8 +230,9 @@ def _manifest(
         run=run,
         failures=totals.failures,
         checkpoint=publication.checkpoint | task.facts,
-        columns=described([*predictions, *map(hive_key, layout.partition_by)]),
-        error_columns=described([*errors_schema(list(layout.carried)), *map(hive_key, layout.partition_by)]),
+        columns=described([*predictions_schema(task.fields, layout.carried_fields), *partitions]),
+        error_columns=described([*errors_schema(layout.carried_fields), *partitions]),
+        partition_columns=described(partitions),
         scores=sum_histograms((file.scores for file in files), labels),
         changes=changes,
     )
@@ -285,14 +290,15 @@ class GroupWriter:
         inputs = group.inputs(self.layout, self.task.key)
         files = []
         for file in built:
-            path = f"{self.snapshots.folder(file.kind, self.snapshot)}{group.folder}{file.name}"
+            partition = self.layout.partition_of(group, file.partition)
+            path = f"{self.snapshots.folder(file.kind, self.snapshot)}{partition_path(partition)}{file.name}"
             self.snapshots.storage.put_if_absent(self.snapshots.uri(path), file.data)
             files.append(
                 SnapshotFile(
                     path=path,
                     kind=file.kind,
                     state="added",
-                    partition=dict(group.partition),
+                    partition=dict(partition),
                     bucket=group.bucket,
                     rows=file.rows,
                     bytes=len(file.data),

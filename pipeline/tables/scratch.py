@@ -15,7 +15,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from pipeline.schema import DOCUMENT_RECORD, fragment_schema
+from pipeline.schema import DOCUMENT_RECORD, with_carried
 from pipeline.storage.objects import TRANSFERS
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.repeatable_parquet import parquet_bytes, read_parquet
@@ -41,7 +41,8 @@ class Scratch:
     def documents(self, unit: str) -> pa.Table:
         """Reads what a unit's documents are. Raises FileNotFoundError."""
         blob = self.fragments.storage.read(self.uri("documents", unit))
-        return read_parquet(blob).cast(pa.schema(list(DOCUMENT_RECORD)))
+        records = read_parquet(blob)
+        return records.cast(with_carried(DOCUMENT_RECORD, records.schema))
 
     def write_computed(self, unit: str, rows: pa.Table) -> None:
         """Stores rows of a unit's fragment."""
@@ -53,7 +54,8 @@ class Scratch:
             blob = self.fragments.storage.read(self.uri("computed", unit))
         except FileNotFoundError:
             return None
-        return read_parquet(blob).cast(fragment_schema(self.fragments.output))
+        rows = read_parquet(blob)
+        return rows.cast(self.fragments.schema_of(rows))
 
     def units(self, kind: ScratchKind) -> set[str]:
         """Lists the units that have an object of this kind."""

@@ -101,6 +101,7 @@ class Manifest:
     checkpoint: dict[str, Any] = field(default_factory=dict)  # where it was, digests, settings
     columns: list[dict[str, str]] = field(default_factory=list)  # of predictions: name, type, meaning
     error_columns: list[dict[str, str]] = field(default_factory=list)
+    partition_columns: list[dict[str, str]] = field(default_factory=list)  # of both, those that lie in paths alone
     scores: dict[str, list[int]] = field(default_factory=dict)
     changes: Changes | None = None  # None where it is not known, as of a partial snapshot
 

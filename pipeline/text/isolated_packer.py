@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.isolation import IsolatedProcess, ProcessDied, attempt, search_by_halving
-from pipeline.schema import DOCUMENTS
+from pipeline.schema import DOCUMENTS, with_carried
 from pipeline.text.packer import Packer
 
 _PROCESS_DIED = {
@@ -44,10 +44,13 @@ class IsolatedPacker:
         except ProcessDied:
             outcomes = search_by_halving(rows, lambda part: (part, compute(part)), _halve, lambda part: (part, None))
             deadly = [part.start for part, packs in outcomes if packs is None]
-        records = documents.to_pylist()
+        records = documents.select(DOCUMENTS.names).to_pylist()
         for row in deadly:
             records[row] |= _PROCESS_DIED
-        return self._packs(unit, pa.Table.from_pylist(records, schema=DOCUMENTS))
+        without_deadly = pa.Table.from_pylist(records, schema=DOCUMENTS)
+        for field in with_carried([], documents.schema):
+            without_deadly = without_deadly.append_column(field, documents[field.name])
+        return self._packs(unit, without_deadly)
 
     def close(self) -> None:
         """Ends the process; the next call starts another."""

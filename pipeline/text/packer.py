@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.schema import DOCUMENT_RECORD, packs_schema
+from pipeline.schema import packs_schema
 from pipeline.text.offsets import Located
 from pipeline.text.packing import pack
-from pipeline.text.records import EMPTY_TEXT, TEXTS_AT_A_TIME, failure_of
+from pipeline.text.records import EMPTY_TEXT, TEXTS_AT_A_TIME, failure_of, plain_rows, records_table
 from pipeline.text.tokenizer import Tokenizer
 from pipeline.text.utf8_text import Text, sha256, texts_of
 from pipeline.text.windows import Window, WindowPolicy
@@ -65,9 +65,10 @@ class Packer:
         ordered = [windows[i] for indices in packs for i in indices]
         token_type = pa.uint16() if self.tokenizer.vocab_size <= 2**16 else pa.int32()
         flat = self._flat(ordered, questions, tokens, token_type.to_pandas_dtype())
+        described = records_table(records, documents).to_struct_array().combine_chunks()
         columns = [
             pa.array([unit], pa.string()),
-            pa.array([records], pa.list_(DOCUMENT_RECORD)),
+            _one_list(described, described.type),
             _one_list(flat, token_type),
             _one_list([placed.window.n_tokens for placed in ordered], pa.int32()),
             _one_list([placed.document for placed in ordered], pa.int32()),
@@ -76,7 +77,9 @@ class Packer:
         ]
         if self.located:
             columns += _located_columns(documents, ordered, tokens)
-        return pa.Table.from_arrays(columns, schema=packs_schema(token_type, located=self.located))
+        return pa.Table.from_arrays(
+            columns, schema=packs_schema(token_type, located=self.located, document=described.type)
+        )
 
     def _questions(self) -> list[_Ints]:
         """Each question's ids and the [SEP] after it; one empty one where nothing is asked."""
@@ -91,7 +94,7 @@ class Packer:
         for batch in documents.to_batches(max_chunksize=TEXTS_AT_A_TIME):
             texts = texts_of(batch.column("text"))
             encoded = iter(self._encode([text for text in texts if text is not None]))
-            rows = batch.drop_columns(["text"]).to_pylist()
+            rows = plain_rows(batch)
             for row, text in zip(rows, texts, strict=True):
                 located = None if text is None else next(encoded)
                 failure = _failure(row, text, located)

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from pipeline.config.corpus import LabelledCorpusSettings
-from pipeline.corpus.joined_texts import joined
+from pipeline.corpus.joined_texts import joined_text
 from pipeline.corpus.labels import Labelled, truths
 from pipeline.corpus.large_texts import LARGE_BYTES
 from pipeline.corpus.slices import Reading
@@ -87,7 +87,7 @@ def test_a_large_text_is_joined_without_becoming_a_string(tmp_path: Path) -> Non
     assert large["text"] == f"{half}\n\n{half}"
     assert small["text"] == "s"
     reading = Reading(None, ("a", "b"))
-    assert isinstance(joined(reading, [half.encode(), b"end"]), pa.Buffer)
+    assert isinstance(joined_text(reading, [half.encode(), b"end"]), pa.Buffer)
 
 
 def test_a_part_that_is_no_string_is_an_error_that_names_its_column(tmp_path: Path) -> None:

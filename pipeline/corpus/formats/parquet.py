@@ -12,12 +12,14 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.corpus.carried import CarriedColumns
 from pipeline.corpus.column_paths import ColumnPathError, arrow_path
 from pipeline.corpus.corpus_file import CorpusFile, damage_explained
 from pipeline.corpus.formats.format import Format
 from pipeline.corpus.formats.parquet_rows import parquet_rows
 from pipeline.corpus.rows import DOCUMENT_BYTES, Row
 from pipeline.corpus.slices import ParquetSlice, RowGroups, Rows, Slice, Unit, Unreadable, even_ranges
+from pipeline.corpus.warehouse_types import NoWarehouseTypeError, warehouse_type
 from pipeline.errors import CorpusError
 from pipeline.isolation import ProcessDied, attempt, search_by_halving
 from pipeline.storage.listings import StoredFile
@@ -52,6 +54,8 @@ class Parquet(Format):
         except CorpusError as error:
             yield from _unreadable(whole, "no_column", str(error), metadata.num_rows)
             return
+        if carried := whole.reading.carried:
+            _check_carried(whole.file, schema, carried)
         groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
         rows = [group.num_rows for group in groups]
         sizes = [
@@ -131,6 +135,49 @@ def _check_columns(file: CorpusFile, schema: pa.Schema, columns: Mapping[str, st
         except ColumnPathError as error:
             if not error.is_absent or setting in ("corpus.id_column", "corpus.text_column"):
                 raise CorpusError(f"{file.uri}: {error.as_setting(name, setting)}") from error
+
+
+def read_schema(storage: Storage, file: CorpusFile) -> pa.Schema:
+    """The Arrow schema in a Parquet file's footer; one without columns where it can't be read."""
+    try:
+        with damage_explained(file):
+            return _footer(storage, file.stored).schema.to_arrow_schema()
+    except CorpusError:
+        return pa.schema([])
+
+
+def warehouse_types(file: CorpusFile, schema: pa.Schema, names: Sequence[str]) -> Iterator[tuple[str, pa.DataType]]:
+    """Yield those of some columns that a Parquet file has, with their types.
+
+    Raises CorpusError for a type that can't be a column in every engine.
+    """
+    for name in names:
+        try:
+            _, type_ = arrow_path(schema, name)
+            yield name, type_ if pa.types.is_null(type_) else warehouse_type(type_)
+        except ColumnPathError as error:
+            if not error.is_absent:
+                raise CorpusError(f"{file.uri}: {error.as_setting(name, 'corpus.columns')}") from error
+        except NoWarehouseTypeError as error:
+            raise CorpusError(
+                f"corpus.columns {name!r}: in {file.uri} {error}; cast it there, or leave it out"
+            ) from error
+
+
+def other_type(name: str, type_: pa.DataType, uri: str, other: pa.DataType, other_uri: str) -> str:
+    """What is said where two files have a column as two types."""
+    return (
+        f"corpus.columns {name!r}: {type_} in {uri}, and {other} in {other_uri}; expected one type in all files: cast "
+        "it there, or leave it out"
+    )
+
+
+def _check_carried(file: CorpusFile, schema: pa.Schema, carried: CarriedColumns) -> None:
+    wanted = dict(zip(carried.names, zip(carried.type, carried.sources, strict=True), strict=True))
+    for name, type_ in warehouse_types(file, schema, carried.names):
+        column, uri = wanted[name]
+        if type_ not in (column.type, pa.null()):
+            raise CorpusError(other_type(name, column.type, uri, type_, file.uri))
 
 
 def _text_column_index(metadata: pq.FileMetaData, schema: pa.Schema, unit: Unit, column: str) -> int:

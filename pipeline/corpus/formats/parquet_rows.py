@@ -12,9 +12,9 @@ from pipeline.corpus.column_paths import ColumnPathError, arrow_path, column_at
 from pipeline.corpus.corpus_file import damage_explained
 from pipeline.corpus.formats.int96 import ExactParquetFile
 from pipeline.corpus.ids import id_values, plain
-from pipeline.corpus.joined_texts import joined
+from pipeline.corpus.joined_texts import joined_text
 from pipeline.corpus.large_texts import binary_values
-from pipeline.corpus.rows import Row, damaged_row, identified_row
+from pipeline.corpus.rows import Row, carrying_row, damaged_row, identified_row
 from pipeline.corpus.slices import ParquetSlice, Unit
 from pipeline.errors import CorpusError
 
@@ -97,16 +97,19 @@ def _batches(
 
 
 def _batch_rows(unit: Unit, batch: pa.RecordBatch, position: int) -> Iterator[Row]:
+    reading = unit.reading
     columns = {name: column_at(batch, path) for name, path in _paths(batch.schema, unit).items()}
-    texts = zip(*(binary_values(plain(columns[name])) for name in unit.reading.text_columns), strict=True)
-    ids = id_values(columns[unit.reading.id_column]) if unit.reading.id_column else itertools.repeat(None)
-    extra = [name for name in unit.reading.extra_columns if name in columns]
+    texts = zip(*(binary_values(plain(columns[name])) for name in reading.text_columns), strict=True)
+    ids = id_values(columns[reading.id_column]) if reading.id_column else itertools.repeat(None)
+    extra = [name for name in reading.extra_columns if name in columns]
     values = zip(*(_values(columns[name]) for name in extra), strict=True)
-    for of_columns, id_, extra_values in zip(texts, ids, values if extra else itertools.repeat(()), strict=False):
-        row = identified_row(unit, position, id_, joined(unit.reading, of_columns))
+    carries = reading.carried.of_columns(columns, len(batch)) if reading.carried else itertools.repeat(None)
+    every = zip(texts, ids, values if extra else itertools.repeat(()), carries, strict=False)
+    for of_columns, id_, extra_values, carry in every:
+        row = identified_row(unit, position, id_, joined_text(reading, of_columns))
         if extra:
             row["values"] = dict(zip(extra, extra_values, strict=True))
-        yield row
+        yield carrying_row(unit, row, carry) if carry else row
         position += 1
 
 
