@@ -93,6 +93,7 @@ class Rewriting:
             unlabelled=built.unlabelled,
             scores=built.scores,
             documents_digest=built.documents_digest,
+            rows_digest=built.rows_digest,
         )
         return RewrittenFile(new, gone)
 

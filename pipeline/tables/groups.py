@@ -28,6 +28,7 @@ from pipeline.schema import CARRIED, corpus_column, errors_schema, hive_key, pre
 from pipeline.tables.hive_paths import partition_path
 from pipeline.tables.partitioning import ColumnKey, Partition, divide
 from pipeline.tables.repeatable_parquet import parquet_bytes
+from pipeline.tables.rows_digest import rows_digest
 from pipeline.tables.score_histograms import score_histograms
 
 LAYOUT_VERSION = 1  # raise it when the same fragments give other bytes
@@ -194,6 +195,7 @@ class GroupFile:
     unlabelled: int
     scores: dict[str, list[int]]
     documents_digest: str
+    rows_digest: int | None
 
 
 def build_files(
@@ -271,6 +273,7 @@ def group_file(kind: str, bucket: int, rows: pa.Table, partition: Partition = ()
         unlabelled=unlabelled,
         scores=score_histograms(rows),
         documents_digest=documents_digest(rows),
+        rows_digest=rows_digest(rows),
     )
 
 

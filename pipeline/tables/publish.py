@@ -308,6 +308,7 @@ class GroupWriter:
                     unlabelled=file.unlabelled,
                     scores=file.scores,
                     documents_digest=file.documents_digest,
+                    rows_digest=file.rows_digest,
                 )
             )
         return files

@@ -49,6 +49,7 @@ class SnapshotFile:
     unlabelled: int = 0
     scores: dict[str, list[int]] = field(default_factory=dict)  # of each label, documents by SCORE_BINS bins
     documents_digest: str = ""  # of its ids and contents, whatever was predicted of them
+    rows_digest: int | None = None  # as a warehouse computes it; None of errors, and where an older version wrote it
 
 
 @dataclass(frozen=True, slots=True)
