@@ -188,6 +188,8 @@ class _Erasing:
             for uri, manifest in manifests(self.snapshots, number):
                 new = rewriting.manifest(manifest, places.files, self._parent(manifest.parent))
                 if new != manifest:
+                    if uri == self.snapshots.manifest_uri(number):
+                        self.snapshots.put_file_lists(new)
                     storage.put(uri, new.dump())
                     yield uri
                 old |= {file.path for file in manifest.files}

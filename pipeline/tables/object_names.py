@@ -25,6 +25,7 @@ PATTERNS = {  # by kind, as people read it
     "index": rf"_index/{KEY}/[0-9a-f]{{16,64}}\.parquet",
     "manifests": rf"_snapshots/{NUMBER}\.json",
     "lists of units": rf"_snapshots/{NUMBER}\.units",
+    "lists of files": rf"_snapshots/{NUMBER}\.(?:(?:files|added|removed)\.txt|(?:added\.)?redshift)",
     "claims": rf"_snapshots/{NUMBER}\.claim",
     "notes of what was vacuumed": rf"_snapshots/{NUMBER}\.vacuumed",
     "candidates": rf"_candidates/{NUMBER}\.json",

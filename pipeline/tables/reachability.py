@@ -98,7 +98,7 @@ class Needs:
         `modified`: when it was written, in seconds by the store's clock; 0 where the store doesn't tell.
         """
         match name.kind:
-            case "data files" | "errors files" | "claims" | "lists of units":
+            case "data files" | "errors files" | "claims" | "lists of units" | "lists of files":
                 return self._snapshot_s(name.snapshot)
             case "fragments":
                 return self._unit_s(name) or self._run_s(name.scoring_key) or self._recent(modified)

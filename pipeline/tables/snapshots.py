@@ -4,6 +4,7 @@
     errors/snapshot=<n>/…
     _snapshots/<n>.claim        whose folder data/snapshot=<n> is: put if absent, first
     _snapshots/<n>.units        which units it is made of, see snapshot_units.py
+    _snapshots/<n>.files.txt    and others: lists of its data files, see file_lists.py
     _snapshots/<n>.json         the manifest: put if absent, last; it makes the snapshot visible
     _snapshots/<n>.vacuumed     beside the manifest, which stays: the snapshot's files are deleted, see vacuum.py
     _candidates/<n>.json        instead, the manifest of a snapshot that a gate held back
@@ -25,6 +26,7 @@ from typing import Any
 
 from pipeline.errors import ConfigError, ConflictError, RookeryError
 from pipeline.storage.objects import Storage
+from pipeline.tables.file_lists import file_lists
 
 MANIFEST_VERSION = 2  # 1 had no checkpoint, columns, failures, and counts of unlabelled and duplicate_ids
 DIGITS = 20
@@ -223,15 +225,23 @@ class Snapshots:
         """Makes a snapshot visible whose files are all there. Returns what is visible under its number."""
         if problem := self.damage(manifest):
             raise RookeryError(f"{problem}; nothing was published")
+        self.put_file_lists(manifest)
         uri = self.manifest_uri(manifest.snapshot)
         if not self.storage.put_if_absent(uri, manifest.dump()):
             there = self.read(manifest.snapshot)
             if there.content != manifest.content:
+                self.put_file_lists(there)
                 raise ConflictError(f"{uri}: another run published other content under this number; run again")
             manifest = there  # the same job, run twice at once: the other one was first
         if not manifest.partial:
             self.point_to_latest()
         return manifest
+
+    def put_file_lists(self, manifest: Manifest) -> None:
+        """Writes the lists of a snapshot's data files, as its manifest names them now."""
+        table_uri = self.storage.canonical(self.table_uri).rstrip("/")
+        for ending, data in file_lists(table_uri, manifest.files, manifest.removed).items():
+            self.storage.put(self.uri(f"_snapshots/{_padded(manifest.snapshot)}{ending}"), data)
 
     def point_to_latest(self) -> None:
         """Makes the hint name the newest complete snapshot.

@@ -38,6 +38,7 @@ STEPS = {  # each object that publishing writes, in order
     "first data file": "/data/snapshot=.*/half=1/",
     "last data file": "/data/snapshot=.*/half=2/",
     "errors file": "/errors/snapshot=",
+    "lists of files": r"/_snapshots/\d+\.(?:(?:files|added|removed)\.txt|(?:added\.)?redshift)$",
     "manifest": r"/_snapshots/\d+\.json$",
     "hint": r"/_latest\.json$",
     "survey": r"/_last_survey\.json$",
@@ -54,7 +55,7 @@ def hook(target: Target, name: str, call: str, object_: str, **named: Any) -> di
 def step(target: Target, object_: str, when: str) -> str:
     """Publishing is killed just before or after it writes one object."""
     target.prefill()
-    call = "put" if object_ in ("hint", "survey") else "put_if_absent"
+    call = "put" if object_ in ("lists of files", "hint", "survey") else "put_if_absent"
     with target.reader():
         fault = hook(target, f"{when} {object_}", call, STEPS[object_], when=when)
         code, output = target.run(faults=[fault])

@@ -31,10 +31,12 @@ ROLLBACK_STEPS = {  # in order
     "claim": ("put_if_absent", r"/_snapshots/\d+\.claim$"),
     "list of units": ("put_if_absent", r"/_snapshots/\d+\.units$"),
     "data file": ("copy", "/data/"),
+    "list of files": ("put", rf"/_snapshots/{4:020d}\.added\.txt$"),
     "manifest": ("put_if_absent", rf"/_snapshots/{4:020d}\.json$"),
     "hint": ("put", r"/_latest\.json$"),
 }
 PUBLISH_STEPS = {
+    "list of files": ("put", rf"/_snapshots/{3:020d}\.added\.txt$"),
     "manifest": ("put_if_absent", rf"/_snapshots/{3:020d}\.json$"),
     "hint": ("put", r"/_latest\.json$"),
     "candidate": ("delete", "/_candidates/"),

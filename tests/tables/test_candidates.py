@@ -21,7 +21,7 @@ from pipeline.tables.snapshots import Manifest, Snapshots
 from pipeline.tasks.classification import Classification
 from tests.dying_storage import DyingError, dying
 from tests.s3 import S3Server
-from tests.tables.test_publish import DECISION, RUN, Table, tree
+from tests.tables.test_publish import DECISION, RUN, Table, file_list_paths, tree
 from tests.tables.test_rollback import OTHER
 
 WHO: dict[str, Any] = {"published_at": "2026-01-02T03:04:05+00:00", "let_through": {"by": "a test"}}
@@ -81,7 +81,7 @@ def test_letting_it_through_shows_exactly_it(table: Table):
     assert published == replace(candidate, run=RUN | WHO) == table.snapshots.latest()
     after = tree(table.folder)
     number = f"{2:020d}.json"
-    assert after.keys() - before.keys() == {f"_snapshots/{number}"}
+    assert after.keys() - before.keys() == {f"_snapshots/{number}", *file_list_paths(2)}
     assert before.keys() - after.keys() == {f"_candidates/{number}"}
     assert {path for path in before.keys() & after.keys() if before[path] != after[path]} == {"_latest.json"}
     assert candidates(table).finish(2)
@@ -206,4 +206,5 @@ def test_killed_while_it_is_let_through_and_run_again_it_ends_the_same(table: Ta
             assert tree(again.folder) == whole
         else:
             break
-    assert step == 4  # the manifest, the hint, the candidate's manifest; then it lives
+    # the lists of files, the manifest, the hint, the candidate's manifest; then it lives
+    assert step == len(file_list_paths(2)) + 4

@@ -1,6 +1,7 @@
 """Snapshots from fragments made by hand: no encoder, no Ray."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,8 +24,10 @@ from pipeline.schema import DOCUMENT_LOGITS, DOCUMENT_RECORD
 from pipeline.storage.objects import Storage
 from pipeline.tables import failures
 from pipeline.tables.error_budget import ErrorBudget
+from pipeline.tables.file_lists import file_lists
 from pipeline.tables.fragments import Fragments, fragment
 from pipeline.tables.groups import SourceUnit, TableLayout, label_counts
+from pipeline.tables.object_names import object_name
 from pipeline.tables.publication_rules import PublicationRules
 from pipeline.tables.publish import Publication, check_current, is_current, publish
 from pipeline.tables.snapshots import Failure, Manifest, Snapshots
@@ -107,7 +110,23 @@ def table(tmp_path: Path) -> Table:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    """All objects below a folder; in lists of files, which alone have absolute URIs, without the table's."""
+    objects = {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {name: relative(data) if is_file_list(name) else data for name, data in objects.items()}
+
+
+def is_file_list(path: str) -> bool:
+    name = object_name(path)
+    return name is not None and name.kind == "lists of files"
+
+
+def relative(file_list: bytes) -> bytes:
+    return re.sub(rb'file://[^\n"]*?/(?=data/snapshot=)', b"", file_list)
+
+
+def file_list_paths(*snapshots: int) -> set[str]:
+    endings = [*file_lists("", [], [])]
+    return {f"_snapshots/{snapshot:020d}{ending}" for snapshot in snapshots for ending in endings}
 
 
 def test_every_document_in_one_row(table: Table):

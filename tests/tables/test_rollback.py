@@ -10,7 +10,7 @@ from pipeline.tables.rollback import ROLLBACK, check_not_held_back, roll_back
 from pipeline.tables.snapshots import Manifest, Snapshots
 from pipeline.tasks.classification import Classification
 from tests.dying_storage import DyingError, dying
-from tests.tables.test_publish import Table, tree
+from tests.tables.test_publish import Table, file_list_paths, tree
 
 WHO: dict[str, Any] = {"run_id": "rolled", "published_at": "2026-01-02T03:04:05+00:00"}
 OTHER = Classification("single_label", ("cat", "dog"), temperature=2.0)
@@ -113,7 +113,8 @@ def test_killed_at_any_change_and_run_again_it_ends_the_same(table: Table, after
             assert tree(again.folder) == whole
         else:
             break
-    assert step == len(manifest.files) + 5  # the claim, the units, the copies, the manifest, the hint; then it lives
+    # the claim, the units, the copies, the lists of files, the manifest, the hint; then it lives
+    assert step == len(manifest.files) + len(file_list_paths(4)) + 5
 
 
 def test_what_was_undone_is_held_back_and_other_work_goes_on(table: Table):

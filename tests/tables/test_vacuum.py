@@ -28,7 +28,7 @@ from pipeline.tables.rollback import roll_back
 from pipeline.tables.snapshots import Snapshots
 from pipeline.tables.vacuum import LIST, Deleted, Review, review, vacuum
 from tests.dying_storage import DyingError
-from tests.tables.test_publish import DECISION, Table, tree
+from tests.tables.test_publish import DECISION, Table, file_list_paths, tree
 
 OLD_KEY, NEW_KEY = "a" * 16, "b" * 16
 KEPT = Retention(snapshots=2, days=30, grace_days=7)
@@ -160,6 +160,7 @@ def test_what_nothing_needs_is_listed_and_goes_a_week_later(table: KeyTable):
     assert len(unused) == 1
     table.later(1)
     before = tree(table.folder)
+    sizes = {path: (table.folder / path).stat().st_size for path in before}
     kept = [table.snapshots.read(number) for number in (4, 5)]
     _, deleted = table.vacuum()
     assert not deleted.amounts
@@ -172,6 +173,7 @@ def test_what_nothing_needs_is_listed_and_goes_a_week_later(table: KeyTable):
     assert gone == {
         *(file.path for number in (1, 2, 3) for file in table.snapshots.read(number).files),
         *(f"_snapshots/{number:020d}.{kind}" for number in (1, 2, 3) for kind in ("claim", "units")),
+        *file_list_paths(1, 2, 3),
         f"_units/{NEW_KEY}/00/{4:032d}.parquet",
         *(indexes - {named}),
         *(path for path in before if path.startswith(f"_units/{OLD_KEY}/")),
@@ -180,7 +182,7 @@ def test_what_nothing_needs_is_listed_and_goes_a_week_later(table: KeyTable):
     }
     assert gone - {*found.due["path"].to_pylist()} == {path for path in indexes - {named} if NEW_KEY in path}
     assert sum(amount.objects for amount in deleted.amounts.values()) == len(gone)
-    assert sum(amount.bytes for amount in deleted.amounts.values()) == sum(len(before[path]) for path in gone)
+    assert sum(amount.bytes for amount in deleted.amounts.values()) == sum(sizes[path] for path in gone)
     assert found.findings.unknown_paths == ["README.md", f"data/snapshot={1:020d}/notes.txt"]
     after = tree(table.folder)
     assert {path for path in before.keys() - gone if after[path] != before[path]} == set()
