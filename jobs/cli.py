@@ -16,6 +16,7 @@ from jobs import (
     publish,
     rollback,
     snapshots,
+    sql,
     train,
     vacuum,
 )
@@ -33,6 +34,7 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("errors")(errors.errors)
 app.command("snapshots")(snapshots.snapshots)
+app.command("sql")(sql.sql)
 app.command("compare")(compare.compare)
 app.command("publish")(publish.publish_candidate)
 app.command("rollback")(rollback.rollback)

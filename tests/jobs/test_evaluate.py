@@ -315,6 +315,7 @@ def test_the_command_line_names_what_is_wrong(tmp_path: Path):
         "config --config job",
         "snapshots table",
         "compare table table --rows --html page",
+        "sql table --engine duckdb",
         "publish table 1",
         "rollback table 1",
         "vacuum table --delete",
