@@ -35,6 +35,7 @@ from pipeline.storage.patterns import above_wildcards, can_match_below, has_wild
 from pipeline.storage.remote import MAX_SINGLE_PUT, create_remote, is_file, list_remote, remote_file, stat_remote
 from pipeline.storage.retries import Answer, patiently
 from pipeline.storage.store_errors import explain, explain_writing, raised_by_stores
+from pipeline.storage.whole_files import whole_local_file, whole_remote_file
 
 P = ParamSpec("P")
 Request = Callable[Concatenate["Storage", str, P], Answer]
@@ -282,6 +283,24 @@ class Storage:
                 replace_local(path, data)
             else:
                 filesystem.pipe_file(path, data)
+
+    @contextlib.contextmanager
+    def writing(self, uri: str) -> Iterator[BinaryIO]:
+        """Gives a file to write an object of any size, which appears when the block ends, in the place of another.
+
+        A block that raises leaves what was there. Memory holds some 50 MB of it at most. Nothing is tried again but
+        what the store's client tries: what was sent can't be sent twice.
+        """
+        filesystem, path = self._at(uri)
+
+        def size_now() -> int | None:
+            stored = self.stat(uri)
+            return stored.size if stored else None
+
+        with explain(uri):
+            is_here = is_local(filesystem)
+            with whole_local_file(path) if is_here else whole_remote_file(filesystem, path, size_now) as file:
+                yield file
 
     @_patient
     def delete(self, uri: str) -> None:

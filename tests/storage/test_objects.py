@@ -240,6 +240,39 @@ def test_nothing_half_written_is_seen_on_local_disk(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
+def test_a_large_object_appears_whole_at_the_end(store: Store):
+    storage, folder = store
+    piece = bytes(range(256)) * 2**16  # 16 MiB: the client sends parts of 50
+    with storage.writing(f"{folder}/a") as file:
+        for _ in range(4):
+            file.write(piece)
+        if "memory://" not in folder:  # whose files are seen from their first byte on
+            assert storage.stat(f"{folder}/a") is None
+    stored = storage.stat(f"{folder}/a")
+    assert stored is not None
+    assert stored.size == 4 * len(piece)
+    assert storage.read_end(stored, 300) == piece[-300:]
+    assert [file.uri for file in storage.find(folder)] == [stored.uri]
+
+
+def test_an_object_that_is_not_written_to_its_end_changes_nothing(store: Store):
+    storage, folder = store
+    if "memory://" in folder:
+        pytest.skip("a memory file system has no files that appear whole")
+    storage.put(f"{folder}/a", b"before")
+
+    def write(uri: str) -> None:
+        with storage.writing(uri) as file:
+            file.write(b"half")
+            raise KeyError("the block's own")
+
+    for name in ("a", "b"):
+        with pytest.raises(KeyError, match="the block's own"):
+            write(f"{folder}/{name}")
+    assert storage.read(f"{folder}/a") == b"before"
+    assert len(storage.find(folder)) == 1
+
+
 def test_relative_paths_become_absolute_uris(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     assert Storage().canonical("x/../y") == f"file://{tmp_path}/y"
