@@ -75,6 +75,22 @@ def partition_keys(files: Iterable[CorpusFile]) -> dict[str, str]:
     return keys
 
 
+def describe_file(stored: StoredFile, declared: DeclaredFormat) -> CorpusFile:
+    """Says of one file what it is, by its name and the job's `corpus.format`. Raises CorpusError where that is open."""
+    folders = stored.uri.rpartition("/")[0]
+    ending, compression = endings(stored.uri)
+    format_ = FORMATS_BY_ENDING.get(ending) if declared == "auto" else declared
+    if format_ is None:
+        raise CorpusError(
+            f"{stored.uri}: can't tell the format from the ending; expected {', '.join(FORMATS_BY_ENDING)} "
+            f"(or with {', '.join(COMPRESSIONS)}); set corpus.format or narrow corpus.uris"
+        )
+    if compression and not FORMATS[format_].is_compressible:
+        title = FORMATS[format_].title
+        raise CorpusError(f"{stored.uri}: a compressed {title} file can't be cut; expected plain .{format_}")
+    return CorpusFile(stored, format_, compression, _hive_partitions(stored.uri, folders))
+
+
 def _of_listing(
     storage: Storage, uri: str, listing: Listing, declared: DeclaredFormat
 ) -> tuple[list[CorpusFile], list[str]]:
@@ -96,7 +112,7 @@ def _of_listing(
             f"corpus.uris {uri}: no file matches; check the path, `**` crosses folders"
             + (f" ({len(left_out):,} left out, {left_out[0]} among them)" if left_out else "")
         )
-    return [_describe(file, declared) for file in seen], left_out
+    return [describe_file(file, declared) for file in seen], left_out
 
 
 def _of_delta_table(
@@ -115,21 +131,6 @@ def _check_carry(files: Iterable[CorpusFile], carry: tuple[str, ...] | None) -> 
     for key in carry or ():
         if key not in keys:
             raise ConfigError(f"corpus.carry {key!r}: the corpus has no such hive key; found {list(keys) or 'none'}")
-
-
-def _describe(stored: StoredFile, declared: DeclaredFormat) -> CorpusFile:
-    folders = stored.uri.rpartition("/")[0]
-    ending, compression = endings(stored.uri)
-    format_ = FORMATS_BY_ENDING.get(ending) if declared == "auto" else declared
-    if format_ is None:
-        raise CorpusError(
-            f"{stored.uri}: can't tell the format from the ending; expected {', '.join(FORMATS_BY_ENDING)} "
-            f"(or with {', '.join(COMPRESSIONS)}); set corpus.format or narrow corpus.uris"
-        )
-    if compression and not FORMATS[format_].is_compressible:
-        title = FORMATS[format_].title
-        raise CorpusError(f"{stored.uri}: a compressed {title} file can't be cut; expected plain .{format_}")
-    return CorpusFile(stored, format_, compression, _hive_partitions(stored.uri, folders))
 
 
 def _hive_partitions(uri: str, folders: str) -> tuple[tuple[str, str | None], ...]:
