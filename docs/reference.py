@@ -155,8 +155,16 @@ def _yaml(value: object) -> str:
 
 def command_line() -> str:
     """Markdown: every command with its arguments and options."""
-    commands = get_command(app).commands  # type: ignore[attr-defined]
-    return "\n\n".join(_command(name, command) for name, command in commands.items())
+    return "\n\n".join(_command(name, command) for name, command in all_commands().items())
+
+
+def all_commands() -> dict[str, Any]:
+    """Gives every command by its words: `label`, `review export`."""
+    commands: dict[str, Any] = {}
+    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
+        inner = getattr(command, "commands", None)
+        commands |= {f"{name} {word}": part for word, part in inner.items()} if inner else {name: command}
+    return commands
 
 
 def _command(name: str, command: Any) -> str:

@@ -11,9 +11,11 @@ from jobs import (
     erase,
     errors,
     evaluate,
+    export,
     import_checkpoint,
     label,
     publish,
+    review,
     rollback,
     snapshots,
     sql,
@@ -40,6 +42,8 @@ app.command("publish")(publish.publish_candidate)
 app.command("rollback")(rollback.rollback)
 app.command("vacuum")(vacuum.vacuum_table)
 app.command("erase")(erase.erase)
+app.command("export")(export.export)
+app.add_typer(review.review_commands, name="review")
 app.command("import")(import_checkpoint.import_checkpoint)
 app.command("config")(config.config)
 app.command("version")(print_version)

@@ -197,6 +197,15 @@ class Snapshots:
             )
         return self.read(snapshot) if snapshot in _numbers(names, ".json") else None
 
+    def get(self, snapshot: int | None = None) -> Manifest:
+        """Reads a snapshot by its number, or the newest complete one. Raises ConfigError, also where there is none."""
+        manifest = self.find(snapshot)
+        if manifest is None:
+            expected = f"snapshot {snapshot}" if snapshot is not None else "complete snapshot"
+            there = ", ".join(map(str, self.published())) or "none"
+            raise ConfigError(f"{self.table_uri}: has no {expected}; it has {there}: `rookery snapshots` lists them")
+        return manifest
+
     def latest(self, *, partial: bool = False) -> Manifest | None:
         """Reads the newest snapshot that is complete, or partial, and not vacuumed; None if there is none."""
         names = self._names()

@@ -14,16 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from typer.main import get_command
 
-from jobs.cli import app
+from docs.reference import all_commands
 from jobs.config import JOBS
 from jobs.measure.benchmark.command import argument_parser
 from pipeline.config.loader import parse_settings
 from tests.conftest import ROOT
 from tests.docs.pages import PAGES, Block, blocks, inline_code, name, tokens
 
-COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
+COMMANDS = all_commands()
 OTHERS = {"docker", "kubectl", "pip", "source", "ray"}  # programs that are not ours: their files are looked for
 LANGUAGES = (
     "bash",
@@ -79,7 +78,8 @@ def check(command: list[str]) -> None:
 def check_rookery(arguments: list[str]) -> None:
     if arguments == ["--help"]:
         return
-    name, *options = arguments
+    is_group = " ".join(arguments[:2]) in COMMANDS
+    name, options = (" ".join(arguments[:2]), arguments[2:]) if is_group else (arguments[0], arguments[1:])
     if name == "benchmark":
         argument_parser().parse_args(options)
     else:
@@ -106,7 +106,7 @@ def check_files(arguments: list[str]) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_command_in_a_sentence_is_one(page: Path):
     for code in inline_code(page):
-        if match := re.match(r"rookery (\w+)(.*)", code):
+        if match := re.match(rf"rookery ({'|'.join(sorted(COMMANDS, reverse=True))}|\w+)(.*)", code):
             assert match[1] in COMMANDS, code
             known = {option for parameter in COMMANDS[match[1]].params for option in parameter.opts}
             if match[1] == "benchmark":

@@ -7,10 +7,8 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel, TypeAdapter
-from typer.main import get_command
 
 from docs import reference
-from jobs.cli import app
 from jobs.config import JOBS
 from pipeline import errors
 from pipeline.errors import RookeryError
@@ -65,7 +63,7 @@ def test_every_example_is_on_the_page_and_valid(command: str):
 
 def test_every_option_is_on_the_page():
     text = page("command-line.md")
-    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
+    for name, command in reference.all_commands().items():
         part = text.partition(f"## rookery {name}\n")[2].partition("\n## ")[0]
         assert command.help in part
         for parameter in command.params:

@@ -320,6 +320,8 @@ def test_the_command_line_names_what_is_wrong(tmp_path: Path):
         "rollback table 1",
         "vacuum table --delete",
         "erase --dry-run table ids",
+        "export table page --format csv --with-text",
+        "review export table review.json",
         "version",
     ],
 )
@@ -333,7 +335,9 @@ def test_a_command_that_computes_no_window_imports_neither_ray_nor_torch(folder:
         "print('heavy:', sorted({'ray', 'torch', 'transformers'} & set(sys.modules)))"
     )
     (tmp_path / "ids").write_text("nobody")
-    paths = {name: tmp_path / name for name in ("job", "evaluation", "ids", "page")} | {"table": folder / "table"}
+    paths = {name: tmp_path / name for name in ("job", "evaluation", "ids", "page", "review.json")} | {
+        "table": folder / "table"
+    }
     arguments = [str(paths.get(part, part)) for part in command.split()]
     ended = subprocess.run([sys.executable, "-c", program, *arguments], cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr

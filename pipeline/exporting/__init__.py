@@ -1,0 +1,1 @@
+"""A snapshot's rows as files that other programs take."""

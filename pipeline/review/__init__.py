@@ -1,0 +1,1 @@
+"""Documents for people to judge, and what they have judged."""
