@@ -30,7 +30,8 @@ def published(folder: Path, side: Side) -> tuple[Snapshots, Manifest]:
 def exported(table: tuple[Snapshots, Manifest], path: Path, selection: Selection) -> list[dict[str, Any]]:
     target = Target(str(path), form_of(str(path), None, formulas=False, bom=False), overwrite=True)
     export_snapshot(*table, selection, target)
-    return pq.ParquetFile(path).read().to_pylist()
+    rows: list[dict[str, Any]] = pq.ParquetFile(path).read().to_pylist()
+    return rows
 
 
 sides = st.dictionaries(st.sampled_from("123456"), st.tuples(st.sampled_from("abc"), st.integers(0, 2)))

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import os
 import signal
 import subprocess
@@ -76,9 +75,12 @@ def test_a_byte_order_mark(table: str, tmp_path: Path):
 
 
 DEATH = """
-import json, os, signal, sys
+import os, signal, sys
 from pipeline.exporting import exported
-from jobs.cli import app
+from pipeline.exporting.file_formats import form_of
+from pipeline.exporting.selection import Selection
+from pipeline.storage.objects import Storage
+from pipeline.tables.snapshots import Snapshots
 
 def dying(tables, manifest, whole=exported._counted):
     for number, table in enumerate(whole(tables, manifest)):
@@ -87,24 +89,24 @@ def dying(tables, manifest, whole=exported._counted):
         yield table
 
 exported._counted, exported.TABLE_ROWS = dying, 2
-for arguments in json.loads(sys.argv[1]):  # each in a process of its own
+snapshots = Snapshots(Storage(), sys.argv[1])
+for uri in sys.argv[2:]:  # each in a process of its own
     if not (process := os.fork()):
-        app(arguments)
+        target = exported.Target(uri, form_of(uri, "csv", formulas=False, bom=False), part_rows=2)
+        exported.export_snapshot(snapshots, snapshots.get(), Selection(), target)
     print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
 """
 
 
 def test_a_run_that_is_killed_leaves_nothing_that_looks_like_an_export(table: str, tmp_path: Path):
-    one = ["export", table, f"{tmp_path}/a.csv"]
-    several = ["export", table, f"{tmp_path}/parts/", "--format", "csv", "--part-rows", "2"]
-    command = [sys.executable, "-c", DEATH, json.dumps([one, several])]
+    command = [sys.executable, "-c", DEATH, table, f"{tmp_path}/a.csv", f"{tmp_path}/parts/"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert ended.stdout.split() == [str(-signal.SIGKILL)] * 2, ended.stderr
     names = {path.name for path in tmp_path.rglob("*") if path.is_file() and not path.name.startswith(".rookery-")}
     assert names == {"part-00000.csv", "part-00001.csv"}  # without _export.json
-    exported(*one[1:])
-    exported(*several[1:])
+    exported(table, f"{tmp_path}/a.csv")
+    exported(table, f"{tmp_path}/parts/", "--format", "csv", "--part-rows", "2")
     assert len((tmp_path / "a.csv").read_text().splitlines()) == 1 + 8
     parts = {path.name for path in (tmp_path / "parts").iterdir() if not path.name.startswith(".rookery-")}
     assert parts == {"_export.json", *(f"part-{n:05d}.csv" for n in range(4))}

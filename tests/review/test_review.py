@@ -52,7 +52,7 @@ def margin(table: Published, row: dict[str, Any]) -> float:
     if "margin" in row:
         return float(row["margin"])
     thresholds = table[1].checkpoint["thresholds"]
-    return min(abs(entry["score"] - thresholds[entry["label"]]) for entry in row["scores"])
+    return float(min(abs(entry["score"] - thresholds[entry["label"]]) for entry in row["scores"]))
 
 
 def chosen(table: Published, size: ReviewSize) -> dict[str, dict[str, Any]]:
@@ -156,12 +156,13 @@ def test_what_people_say_comes_back_without_who_said_it(table: Published, tmp_pa
 
     def decide(number: int, data: dict[str, Any]) -> list[list[str] | None]:
         predicted = data["predicted"] if isinstance(data["predicted"], list) else [data["predicted"]]
-        return {
+        special: dict[int, list[list[str] | None]] = {
             0: [["emu"], ["emu"], ["cat"]],  # most say emu
             1: [["cat"], ["dog"]],  # a tie
             2: [None],
             3: [],
-        }.get(number, [["dog"]] if number % 3 == 0 else [predicted])
+        }
+        return special.get(number, [["dog"]] if number % 3 == 0 else [predicted])
 
     answers = answered(tmp_path / "review.json", interface, decide)
     outcome, labelled = imported(table, answers, tmp_path / "labelled.parquet")
