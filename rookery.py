@@ -34,8 +34,9 @@ import pyarrow as pa
 import pyarrow.dataset as pa_dataset
 import yaml
 
-from pipeline.config.label import Job, StorageSettings, load_job, parse_job
-from pipeline.config.loader import parse_settings
+from pipeline.config.label import Job, StorageSettings
+from pipeline.config.label_file import LabelFile
+from pipeline.config.loader import load_settings, parse_settings
 from pipeline.errors import (
     AccessError,
     CheckpointError,
@@ -286,12 +287,18 @@ def score(checkpoint: str | Path, texts: Sequence[str | None], overrides: Sequen
 def _job(job: JobSource, overrides: Sequence[str]) -> Job:
     if isinstance(job, Mapping):
         try:
-            return parse_job(yaml.safe_dump(dict(job)), list(overrides), "job")
+            file = parse_settings(LabelFile, yaml.safe_dump(dict(job)), list(overrides), "job")
         except yaml.YAMLError as error:
             raise ConfigError(
                 f"job: expected strings, numbers, lists and sections, as in a job file: {error}"
             ) from error
-    return load_job(Path(job), list(overrides))
+    else:
+        file = load_settings(LabelFile, Path(job), list(overrides))
+    if file.checkpoints:
+        raise ConfigError(
+            "checkpoints: expected one checkpoint and its table; the command `rookery label` takes several"
+        )
+    return file.jobs[0]
 
 
 def _checked_limit(limit: int | None) -> int | None:

@@ -100,8 +100,8 @@ def _definition(path: str, command: str, kind: str, text: str) -> str:
 
 
 def _model(schema: dict[str, Any], field: dict[str, Any]) -> dict[str, Any] | None:
-    """The section that a field is, or None where it is a value."""
-    for part in (field, *field.get("anyOf", [])):
+    """The section that a field is, or is a list of; None where it is a value."""
+    for part in (field, field.get("items", {}), *field.get("anyOf", [])):
         if reference := part.get("$ref"):
             found: dict[str, Any] = schema["$defs"][reference.rpartition("/")[2]]
             return found

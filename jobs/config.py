@@ -8,12 +8,12 @@ import typer
 import yaml
 
 from pipeline.config.evaluate import EvaluationJob
-from pipeline.config.label import Job
+from pipeline.config.label_file import LabelFile
 from pipeline.config.loader import load_settings
 from pipeline.config.train import TrainJob
 from pipeline.config.values import Settings
 
-JOBS: dict[str, type[Settings]] = {"label": Job, "train": TrainJob, "evaluate": EvaluationJob}
+JOBS: dict[str, type[Settings]] = {"label": LabelFile, "train": TrainJob, "evaluate": EvaluationJob}
 
 
 def config(

@@ -9,8 +9,9 @@ import pyarrow as pa
 import typer
 
 from jobs.terminal.errors_output import FAILURES_SHOWN, print_failed_documents, print_failure_counts
-from pipeline.config.label import Job, load_job
-from pipeline.planning.plan import Plan, make_plan
+from pipeline.config.label_file import load_jobs
+from pipeline.planning.plan import Plan, plans_of
+from pipeline.planning.survey import make_surveys
 from pipeline.tables import failures
 from pipeline.tables.publish import is_current
 from pipeline.tables.snapshots import Manifest
@@ -30,7 +31,8 @@ def errors(
     ] = False,
 ) -> None:
     """Count the documents that could not be labelled by reason, then list them."""
-    show_errors(load_job(job_file, overrides), reason, file, every=every)
+    for plan in plans_of(make_surveys(load_jobs(job_file, overrides))):
+        show_errors(plan, reason, file, every=every)
 
 
 def errors_command(job_file: Path, overrides: list[str] | None) -> str:
@@ -39,12 +41,11 @@ def errors_command(job_file: Path, overrides: list[str] | None) -> str:
     return shlex.join(["rookery", "errors", "--config", str(job_file), *settings])
 
 
-def show_errors(job: Job, reason: str | None = None, file: str | None = None, *, every: bool = False) -> None:
+def show_errors(plan: Plan, reason: str | None = None, file: str | None = None, *, every: bool = False) -> None:
     """Shows the errors of the newest snapshot, or of a finished run that was not published: it may have had too many.
 
     They are read twice, so that they can be counted first and need not be held.
     """
-    plan = make_plan(job)
     published = _published(plan)
     counts = failures.merge_failures(
         failure

@@ -7,7 +7,7 @@ that a second evaluation computes nothing, and a crash costs the units in flight
 from pathlib import Path
 
 from jobs.evaluation_outcome import EvaluationOutcome, outcome_notes, write_outcome
-from jobs.label import check_checkpoint, label_missing, running
+from jobs.label_work import check_checkpoint, label_missing, running
 from jobs.terminal import evaluate_output
 from pipeline.checkpoints.decision import ROOKERY_JSON, with_decision
 from pipeline.checkpoints.folder import CheckpointFolder
@@ -47,8 +47,8 @@ def run_evaluation(job: EvaluationJob, *, fitting: bool = False) -> EvaluationOu
         path = str(plan.checkpoint.path)
         storage.check_writable(path, f"checkpoint.uri {path}, where --fit stores what it fits")
     if plan.missing:
-        with running(plan) as run:
-            label_missing(plan, run)
+        with running([plan]) as runs:
+            label_missing([plan], runs)
     outcome = measure_split(job, plan, splits, fit_split(plan, splits.fitted) if splits.fitted else None)
     if outcome.fit:
         store_decision(plan, outcome.fit)

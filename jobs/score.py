@@ -27,7 +27,7 @@ def score_texts(job: Job, texts: Sequence[str | None]) -> pa.Table:
 
     scorer = open_scorer(Storage(job.storage), job)
     checkpoint, task, scoring = scorer.checkpoint, scorer.task, scorer.scoring
-    packer = scoring.packer(scorer.tokenizer, checkpoint.encoder.block_size)
+    packer = scoring.packer(scorer.tokenizer)
     predictor = Predictor.load(
         checkpoint.path, device=job.compute.device, dtype=scoring.dtype, threads=actor_threads(job.compute)
     )

@@ -108,6 +108,22 @@ def packs_schema(
     )
 
 
+# Beside a row of PACKS: for which of the run's tables it is, and their ids of the unit; null of those that have it by
+# now. One row goes to all tables whose packs are the same.
+ADDRESSED = [
+    pa.field("tables", pa.list_(pa.int32()), nullable=False),
+    pa.field("units", pa.list_(pa.string()), nullable=False),
+]
+TABLE = pa.field("table", pa.int32(), nullable=False)  # beside a row of LOGITS: the one table that it is for
+
+
+def addressed(packs: pa.Table, tables: list[int], units: list[str | None]) -> pa.Table:
+    """Adds ADDRESSED to a row of PACKS."""
+    for field, values in zip(ADDRESSED, (tables, units), strict=True):
+        packs = packs.append_column(field, pa.array([values], field.type))
+    return packs
+
+
 def packs_of_finished_unit(unit: str) -> pa.Table:
     """Makes PACKS of a unit that an earlier attempt has labelled: one row like any other, and no work."""
     schema = packs_schema(pa.uint16())

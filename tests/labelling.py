@@ -5,25 +5,25 @@ from collections.abc import Iterator
 from pipeline.cluster.encode_stage import EncodeStage
 from pipeline.cluster.fragment_stage import FragmentStage
 from pipeline.cluster.graph import UnitDone
-from pipeline.cluster.read_stage import ReadStage, Wanted
+from pipeline.cluster.read_stage import ReadStage
 from pipeline.cluster.taking_over import take_over_or_compute
-from pipeline.corpus.streams import Pass
 from pipeline.planning.plan import Plan
-from pipeline.tables.attempts import Attempts
+from pipeline.planning.shared_reading import SharedPass, TableShare, shared_passes
 
 
-def label_here(plan: Plan, threads: int = 1) -> list[UnitDone]:
+def label_here(*plans: Plan, threads: int = 1) -> list[UnitDone]:
     """Does what Ray's tasks and actors do with each unit that has no fragment, one after the other."""
+    tables = tuple(plan.work() for plan in plans)
 
-    def compute(passes: list[Pass], wanted: Wanted) -> Iterator[UnitDone]:
-        read = ReadStage(plan.storage, plan.scoring, plan.fragments, plan.stream_lengths)
-        encode = EncodeStage(Attempts(plan.fragments, "predict"), plan.scoring, "cpu", threads)
-        keep = FragmentStage(plan.fragments, plan.task, frozenset(wanted))
-        for units in passes:
-            for packs in read(units, wanted):
-                for row in keep(encode(packs)).to_pylist():
-                    yield UnitDone(**row, incomplete=row["unit"] in wanted)
+    def compute(work: list[SharedPass]) -> Iterator[UnitDone]:
+        incomplete = frozenset((share.table, id_) for one in work for share in one.shares for id_ in share.wanted)
+        read, encode = ReadStage(plans[0].storage, tables), EncodeStage(tables, "cpu", threads)
+        keep = FragmentStage(tables, incomplete)
+        for logits in (logits for one in work for packs in read(one) for logits in encode(packs)):
+            for row in keep(logits).to_pylist():
+                yield UnitDone(**row, incomplete=(row["table"], row["unit"]) in incomplete)
 
-    if plan.takes_over:
-        return list(take_over_or_compute(plan, plan.passes, plan.finished, "", compute, map))
-    return list(compute(plan.passes, {}))
+    work = shared_passes(TableShare(table, units) for table, plan in enumerate(plans) for units in plan.passes)
+    if any(plan.takes_over for plan in plans):
+        return list(take_over_or_compute(plans, tables, work, [plan.finished for plan in plans], compute, map))
+    return list(compute(work))

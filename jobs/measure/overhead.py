@@ -31,6 +31,7 @@ from pipeline.cluster.read_stage import ReadStage
 from pipeline.config.label import Job, parse_job
 from pipeline.inference.predictor import Predictor
 from pipeline.planning.plan import Plan, make_plan
+from pipeline.planning.shared_reading import SharedPass, TableShare
 
 
 def overhead(
@@ -54,8 +55,8 @@ def overhead(
             ],
         )
         plan = make_plan(job, documents)
-        reader = ReadStage(plan.storage, plan.scoring, plan.fragments, plan.stream_lengths)
-        packs = [unit for units in plan.passes for unit in reader(units, {})]
+        reader = ReadStage(plan.storage, (plan.work(),))
+        packs = [unit for units in plan.passes for unit in reader(SharedPass(units, (TableShare(0, units),)))]
         tokens = sum(len(unit["tokens"][0]) for unit in packs)
         console.print(f"{documents} documents, {tokens:,} tokens, {len(packs)} units, {plan.scoring.dtype}")
         bare, labelled = [], []
@@ -102,7 +103,7 @@ def job_seconds(job: Job, documents: int) -> tuple[float, float]:
         from pipeline.cluster.waves import label_units  # imports ray, which the cluster has prepared
 
         ready = time.perf_counter()
-        labelled = sum(unit.documents for unit in label_units(plan, "overhead", console.print))
+        labelled = sum(unit.documents for unit in label_units([plan], ["overhead"], console.print))
         seconds = time.perf_counter() - ready
     assert labelled == documents, f"{labelled} of {documents} documents were labelled"
     return ready - started, seconds

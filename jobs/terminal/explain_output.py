@@ -14,7 +14,8 @@ LONGEST = 200  # characters of a value
 
 def print_explanations(plan: Plan, explanations: Iterable[Explanation]) -> None:
     """Prints the keys that a run would have, and of each document its row and what happens next."""
-    console.print(f"a run would have scoring key {plan.scoring.key}, decision key {plan.task.key}", soft_wrap=True)
+    keys = f"scoring key {plan.scoring.key}, decision key {plan.task.key}"
+    console.print(Text(f"{printable(plan.job.table.uri)}: a run would have {keys}"), soft_wrap=True)
     for one in explanations:
         console.print(Text.assemble("\n", (printable(one.id), "bold")), soft_wrap=True)
         for name, value in _lines(one):

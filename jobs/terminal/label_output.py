@@ -108,11 +108,11 @@ def print_summary(plan: Plan, manifest: Manifest, work: LabelledWork, seconds: f
         console.print(_label_bars(manifest, one_each=one_each))
 
 
-def print_retried(units: int, reasons: list[str]) -> None:
-    """Prints how many units have documents that are tried again."""
+def print_retried(table_uri: str, units: int, reasons: list[str]) -> None:
+    """Prints how many units of a table have documents that are tried again."""
     of = f"documents that failed for {' or '.join(reasons)}"
     line = f"{units:,} unit{'' if units == 1 else 's'} with {of}: tried again" if units else f"no unit has {of}"
-    console.print(Text(f"retry        {line}"), soft_wrap=True)
+    console.print(Text(f"retry        {printable(table_uri)}: {line}"), soft_wrap=True)
 
 
 def print_let_through(table_uri: str, manifest: Manifest) -> None:

@@ -1,6 +1,7 @@
 """What `rookery label` and `rookery evaluate` show while units are computed, and what that came to."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -28,8 +29,10 @@ class LabelledWork:
 
 
 class DoneWork(Protocol):
-    """A unit that is done or, if `incomplete`, some of its documents."""
+    """A unit that is done or, if `incomplete`, some of its documents. `table`: its number among those of the run."""
 
+    @property
+    def table(self) -> int: ...
     @property
     def documents(self) -> int: ...
     @property
@@ -45,22 +48,26 @@ class DoneWork(Protocol):
 
 
 class LabelProgress:
-    """Documents done so far: a bar on a terminal, a line now and then in a log."""
+    """Documents done so far, in each table of a run: a bar on a terminal, a line now and then in a log."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.work = LabelledWork()
+    def __init__(self, plans: Sequence[Plan]) -> None:
+        self.works = [LabelledWork() for _ in plans]
         self._started = time.perf_counter()
         self._last_line = self._started
-        self._units = None if plan.streams else len(plan.missing)  # who knows, before they are cut
+        self._units = [None if plan.streams else len(plan.missing) for plan in plans]  # who knows, before they are cut
+        self._names = [f"{plan.job.table.uri}: " if len(plans) > 1 else "" for plan in plans]
         columns = (
-            "units",
+            TextColumn("{task.description}units", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rates]}"),
             TimeElapsedColumn(),
         )
         self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._task = self._bar.add_task("units", total=self._units, rates="starting Ray …")
+        self._tasks = [
+            self._bar.add_task(printable(name), total=units, rates="starting Ray …")
+            for name, units in zip(self._names, self._units, strict=True)
+        ]
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -80,7 +87,7 @@ class LabelProgress:
 
     def add(self, done: DoneWork) -> None:
         """Counts what is done of one more unit, and shows what all come to."""
-        work, now = self.work, time.perf_counter()
+        work, now = self.works[done.table], time.perf_counter()
         work.units += not done.incomplete
         work.documents += done.documents
         work.errors += done.errors
@@ -88,10 +95,16 @@ class LabelProgress:
         work.windows += done.windows
         work.tokens += done.tokens
         work.seconds = now - self._started
-        speed = work.tokens / (now - self._started)
-        rates = f"{work.documents:,} documents, {speed:,.0f} tokens/s, {error_count(work.errors)}"
-        self._bar.update(self._task, advance=int(not done.incomplete), rates=rates)
-        if not console.is_terminal and (now - self._last_line > LOG_EVERY_S or work.units == self._units):
+        self._bar.update(self._tasks[done.table], advance=int(not done.incomplete), rates=_rates(work))
+        is_last = [work.units for work in self.works] == self._units
+        if not console.is_terminal and (now - self._last_line > LOG_EVERY_S or is_last):
             self._last_line = now
-            units = f"{work.units:,}" + (f"/{self._units:,}" if self._units else "")
-            console.print(f"{units} units, {rates}, {now - self._started:.0f} s", soft_wrap=True)
+            for name, work, units in zip(self._names, self.works, self._units, strict=True):
+                of = f"{work.units:,}" + (f"/{units:,}" if units else "")
+                line = f"{name}{of} units, {_rates(work)}, {now - self._started:.0f} s"
+                console.print(Text(printable(line)), soft_wrap=True)
+
+
+def _rates(work: LabelledWork) -> str:
+    speed = work.tokens / work.seconds if work.seconds else 0
+    return f"{work.documents:,} documents, {speed:,.0f} tokens/s, {error_count(work.errors)}"

@@ -12,19 +12,18 @@ import pyarrow as pa
 from pipeline.cluster.read_stage import never_unpickle
 from pipeline.corpus.isolated_reading import IsolatedReading
 from pipeline.corpus.slices import Unit
-from pipeline.corpus.streams import Pass, read_pass
+from pipeline.corpus.streams import read_pass
+from pipeline.planning.shared_reading import SharedPass, TableWork
 from pipeline.storage.objects import Storage
-from pipeline.tables.attempts import Attempts
 from pipeline.tables.content_index import Keys, content_keys
-from pipeline.tables.fragments import Fragments
 from pipeline.tables.scratch import Scratch
-from pipeline.tables.stream_lengths import StreamLengths
 from pipeline.text.records import records_of
 
 
 class Described(NamedTuple):
-    """A unit's documents. `keys`: of the texts that can be labelled; `readable`: of each document, whether it can."""
+    """A unit's documents, in one table. `keys`: of the texts that can be labelled; `readable`: of each, whether so."""
 
+    table: int
     unit: Unit
     keys: Keys
     readable: npt.NDArray[np.bool_]
@@ -38,32 +37,34 @@ class DescribeStage:
     """
 
     storage: Storage
-    fragments: Fragments
-    stream_lengths: StreamLengths
-    run: str
+    tables: tuple[TableWork, ...]
 
-    def __call__(self, units: Pass) -> list[Described]:
-        """Stores what the documents of each unit are. Raises what `streams.read_pass` raises."""
+    def __call__(self, work: SharedPass) -> list[Described]:
+        """Stores in each table what the documents of its units are. Raises what `streams.read_pass` raises."""
         never_unpickle()
-        attempts = Attempts(self.fragments, "read", self.run)
-        with attempts.attempt(units[0].id(self.fragments.scoring_key)) as before:
-            if not before:
-                return list(self._described(units, read_pass(self.storage, units)))
-            with contextlib.closing(IsolatedReading(self.storage)) as reading:
-                return list(self._described(units, reading.read_pass(units)))
+        with contextlib.ExitStack() as stack:
+            before = [stack.enter_context(self.tables[share.table].read_attempt(share)) for share in work.shares]
+            if not any(before):
+                return list(self._described(work, read_pass(self.storage, work.units)))
+            reading = stack.enter_context(contextlib.closing(IsolatedReading(self.storage)))
+            return list(self._described(work, reading.read_pass(work.units)))
 
-    def _described(self, units: Pass, documents_of: Iterator[tuple[Unit, pa.Table]]) -> Iterator[Described]:
+    def _described(self, work: SharedPass, documents_of: Iterator[tuple[Unit, pa.Table]]) -> Iterator[Described]:
         parts = 0
-        is_stream = units[0].slice.is_stream
-        for unit, documents in documents_of:
+        finders = [(share, share.finder()) for share in work.shares]
+        for read, documents in documents_of:
             parts += 1
-            if not (is_stream and self.fragments.has(unit.id(self.fragments.scoring_key))):
-                yield self._describe(unit, documents)
-        if is_stream:
-            self.stream_lengths.write(units[0].stream_id, parts)
+            for share, find in finders:
+                fragments, unit = self.tables[share.table].fragments, find(read.slice)
+                if unit and not (share.stream and fragments.has(unit.id(fragments.scoring_key))):
+                    yield self._describe(share.table, unit, documents)
+        for share in work.shares:
+            if stream := share.stream:
+                self.tables[share.table].stream_lengths.write(stream.stream_id, parts)
 
-    def _describe(self, unit: Unit, documents: pa.Table) -> Described:
-        records = records_of(self.fragments.erased_ids.marked(documents))
-        Scratch(self.fragments).write_documents(unit.id(self.fragments.scoring_key), records)
+    def _describe(self, table: int, unit: Unit, documents: pa.Table) -> Described:
+        fragments = self.tables[table].fragments
+        records = records_of(fragments.erased_ids.marked(documents))
+        Scratch(fragments).write_documents(unit.id(fragments.scoring_key), records)
         keys = content_keys(records["content_sha256"].drop_null().to_pylist())
-        return Described(unit, keys, records["reason"].is_null().to_numpy())
+        return Described(table, unit, keys, records["reason"].is_null().to_numpy())

@@ -1,4 +1,4 @@
-"""GPU actor: PACKS -> LOGITS."""
+"""GPU actor: PACKS -> LOGITS, by each of the run's checkpoints."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -11,9 +11,8 @@ from pipeline.checkpoints.folder import CheckpointFolder
 from pipeline.errors import CheckpointError
 from pipeline.inference.isolated_predictor import IsolatedPredictor
 from pipeline.inference.predictor import Predictor
-from pipeline.planning.scoring import Scoring
-from pipeline.schema import LOGITS, only_list
-from pipeline.tables.attempts import Attempts
+from pipeline.planning.shared_reading import TableWork
+from pipeline.schema import ADDRESSED, LOGITS, TABLE, only_list, packs_of_finished_unit
 
 _PROCESS_DIED = {
     "stage": "predict",
@@ -25,17 +24,39 @@ _PROCESS_DIED = {
 
 
 class EncodeStage:
-    """One classifier on one device; an actor, so that it loads once.
+    """The run's classifiers on one device; an actor, so that each is loaded once.
+
+    One actor computes a unit's packs by every checkpoint in turn, instead of a pool for each: the packs lie in one
+    process, no pool waits for a slower one, and what serves one checkpoint serves several, if its memory holds them.
+    """
+
+    def __init__(self, tables: tuple[TableWork, ...], device: str, threads: int) -> None:
+        self._encoders = [TableEncoder(table, device, threads) for table in tables]
+
+    def __call__(self, packs: pa.Table) -> Iterator[pa.Table]:
+        """Turns a unit's row of PACKS into a row of LOGITS for each table that it is for; no logits where it is done.
+
+        There are as many rows as tables, done or not: Ray counts a repeated task's blocks.
+        """
+        tables, units = (packs[field.name][0].as_py() for field in ADDRESSED)
+        packs = packs.drop_columns([field.name for field in ADDRESSED])
+        for table, unit in zip(tables, units, strict=True):
+            logits = self._encoders[table](_with_unit(packs, unit))
+            yield logits.append_column(TABLE, pa.array([table], TABLE.type))
+
+
+class TableEncoder:
+    """One table's classifier.
 
     A unit that was begun before and is not done may be what ended that attempt: it is computed in an isolated process.
     """
 
-    def __init__(self, attempts: Attempts, scoring: Scoring, device: str, threads: int) -> None:
-        storage = attempts.fragments.storage
+    def __init__(self, table: TableWork, device: str, threads: int) -> None:
+        scoring, storage = table.scoring, table.fragments.storage
         folder = CheckpointFolder.open(storage.fetch_folder(scoring.checkpoint_uri))
         if folder.weights_digest() != scoring.weights_digest:
             raise CheckpointError(f"{scoring.checkpoint_uri}: replaced after this run was planned")
-        self._attempts = attempts
+        self._attempts = table.attempts("predict")
         self._predictor = Predictor.load(folder.path, device=device, dtype=scoring.dtype, threads=threads)
         self._isolated = IsolatedPredictor(
             folder.path,
@@ -64,6 +85,14 @@ class EncodeStage:
         killed_W = np.concatenate([np.empty(0, bool), *(killed for _, killed in computed)])
         killed = only_list(packs, "window_documents")[killed_W].tolist()
         return with_logits(_failed(packs, set(killed)), [logits_RL for logits_RL, _ in computed])
+
+
+def _with_unit(packs: pa.Table, unit: str | None) -> pa.Table:
+    """One table's PACKS of those that it shares; without documents where it has the unit by now."""
+    if unit is None:
+        return packs_of_finished_unit(packs["unit"][0].as_py())
+    at = packs.schema.get_field_index("unit")
+    return packs.set_column(at, packs.schema.field(at), pa.array([unit]))
 
 
 def _described(packs: pa.Table) -> str:

@@ -1,17 +1,17 @@
-"""CPU task: LOGITS -> the unit's fragment in the table, and the one row about it that the driver sees."""
+"""CPU task: LOGITS -> the unit's fragment in its table, and the one row about it that the driver sees."""
 
 from dataclasses import dataclass
 
 import pyarrow as pa
 
-from pipeline.schema import only_list
-from pipeline.tables.fragments import Fragments, fragment
+from pipeline.planning.shared_reading import TableUnit, TableWork
+from pipeline.schema import TABLE, only_list
+from pipeline.tables.fragments import fragment
 from pipeline.tables.scratch import Scratch
-from pipeline.tasks.task import Task
 
 FINISHED_UNIT = pa.schema(
     [pa.field("unit", pa.string())]
-    + [pa.field(name, pa.int64()) for name in ("documents", "errors", "windows", "tokens")]
+    + [pa.field(name, pa.int64()) for name in ("table", "documents", "errors", "windows", "tokens")]
 )
 
 
@@ -19,24 +19,25 @@ FINISHED_UNIT = pa.schema(
 class FragmentStage:
     """Turns a unit's logits into its documents' outputs, kept as its fragment: only then is the unit done."""
 
-    fragments: Fragments
-    task: Task
-    incomplete: frozenset[str] = frozenset()  # units of which only some documents come: their rows go to the scratch
+    tables: tuple[TableWork, ...]
+    incomplete: frozenset[TableUnit] = frozenset()  # of which only some documents come: their rows go to the scratch
 
     def __call__(self, logits: pa.Table) -> pa.Table:
         """Writes the fragment of one unit's LOGITS row; gives a FINISHED_UNIT row, or none if it was done already."""
-        unit = logits["unit"][0].as_py()
+        unit, number = logits["unit"][0].as_py(), logits[TABLE.name][0].as_py()
         if not logits["documents"][0].is_valid:  # done already
             return FINISHED_UNIT.empty_table()
+        table = self.tables[number]
         records = pa.Table.from_struct_array(logits["documents"].chunk(0).flatten())
-        rows = fragment(records, self.task.outputs(logits), self.task.output)
-        if unit in self.incomplete:
-            Scratch(self.fragments).write_computed(unit, rows)
+        rows = fragment(records, table.task.outputs(logits), table.task.output)
+        if (number, unit) in self.incomplete:
+            Scratch(table.fragments).write_computed(unit, rows)
         else:
-            self.fragments.write(unit, rows)
+            table.fragments.write(unit, rows)
         window_tokens = only_list(logits, "window_tokens")
         counts = {
             "unit": unit,
+            "table": number,
             "documents": len(rows),
             "errors": len(rows) - rows["reason"].null_count,
             "windows": len(window_tokens),

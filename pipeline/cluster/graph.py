@@ -2,6 +2,9 @@
 
     UnitSource ── ReadStage ──▶ EncodeStage (actor pool) ──▶ FragmentStage ──▶ one small row per unit, to the driver
 
+With several checkpoints there is still one graph: a row of packs goes to every table that wants the same, each actor
+holds every model, and a unit comes out once for each table that lacked it.
+
 Fragments are written by a plain map stage and not by a Ray `Datasink`: its results stream back, so the driver sees each
 unit as it is done, with totals that it knows from the plan.
 """
@@ -10,7 +13,6 @@ import logging
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import ray
 from ray.data import ActorPoolStrategy, DataContext
@@ -20,23 +22,21 @@ from pipeline.cluster.connection import actor_threads
 from pipeline.cluster.encode_stage import EncodeStage
 from pipeline.cluster.fragment_stage import FragmentStage
 from pipeline.cluster.ray_errors import ray_errors_explained
-from pipeline.cluster.read_stage import ReadStage, Wanted
+from pipeline.cluster.read_stage import ReadStage
 from pipeline.cluster.unit_source import UnitSource
-from pipeline.config.label import ComputeSettings
-from pipeline.corpus.streams import Pass
-from pipeline.planning.plan import Plan
-from pipeline.tables.attempts import Attempts
+from pipeline.config.label import ComputeSettings, Job
+from pipeline.planning.shared_reading import SharedPass, TableWork
 
 RESTARTS = 3  # of an actor, and retries of a task: Ray's default for actors is for ever
 UNITS_IN_FLIGHT = 4  # per actor: the next unit's packs lie ready when one is done
-NOTHING_LEFT_OUT: Wanted = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class UnitDone:
-    """A unit whose fragment is in the table or, if `incomplete`, some rows of it are."""
+    """A unit whose fragment is in a table or, if `incomplete`, some rows of it are. `table`: its number in the run."""
 
     unit: str
+    table: int
     documents: int
     errors: int
     windows: int
@@ -45,31 +45,22 @@ class UnitDone:
     incomplete: bool = False
 
 
-def compute(plan: Plan, run: str, units: list[Pass], wanted: Wanted = NOTHING_LEFT_OUT) -> Iterator[UnitDone]:
-    """Computes units, in the passes in which they are read; yields each as it is done.
+def compute(job: Job, tables: tuple[TableWork, ...], work: list[SharedPass]) -> Iterator[UnitDone]:
+    """Computes units, in the passes in which they are read, for every table that wants them; yields each as it is done.
 
-    Needs `ray_cluster`, and room in it.
-
-    `run` is the id under which marks are left. `wanted`: of a unit that is not computed whole, by its id, which of its
-    documents are; their rows go to the scratch.
+    Of a unit that is not computed whole the rows go to the scratch. Needs `ray_cluster`, and room in it.
 
     Raises:
         RookeryError: what a stage raised, as it raised it.
         RetryableError: Ray lost a worker more often than it may.
     """
     _configure_ray_data()
-    compute = plan.job.compute
-    work = [(together, _wanted_of(together, plan, wanted)) for together in units]
-    reader = ReadStage(plan.storage, plan.scoring, plan.fragments, plan.stream_lengths, run)
+    compute = job.compute
+    reader = ReadStage(tables[0].fragments.storage, tables)
     packs = ray.data.read_datasource(UnitSource(work, reader), override_num_blocks=len(work))
     logits = packs.map_batches(
         EncodeStage,
-        fn_constructor_args=(
-            Attempts(plan.fragments, "predict", run),
-            plan.scoring,
-            compute.device,
-            actor_threads(compute),
-        ),
+        fn_constructor_args=(tables, compute.device, actor_threads(compute)),
         batch_size=1,
         batch_format="pyarrow",
         num_cpus=actor_threads(compute),
@@ -78,17 +69,11 @@ def compute(plan: Plan, run: str, units: list[Pass], wanted: Wanted = NOTHING_LE
         max_restarts=RESTARTS,
         max_task_retries=RESTARTS,
     )
-    writer = FragmentStage(plan.fragments, plan.task, frozenset(wanted))
-    rows = logits.map_batches(writer, batch_size=1, batch_format="pyarrow")
+    incomplete = frozenset((share.table, id_) for one in work for share in one.shares for id_ in share.wanted)
+    rows = logits.map_batches(FragmentStage(tables, incomplete), batch_size=1, batch_format="pyarrow")
     with ray_errors_explained():
         for row in rows.iter_rows():
-            yield UnitDone(**row, incomplete=row["unit"] in wanted)
-
-
-def _wanted_of(units: Pass, plan: Plan, wanted: Wanted) -> Wanted:
-    """Travels with each pass by itself."""
-    ids = (unit.id(plan.scoring.key) for unit in units)
-    return {id_: wanted[id_] for id_ in ids if id_ in wanted}
+            yield UnitDone(**row, incomplete=(row["table"], row["unit"]) in incomplete)
 
 
 def _pool(compute: ComputeSettings) -> ActorPoolStrategy:

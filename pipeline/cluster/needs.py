@@ -35,11 +35,12 @@ class Need:
     gpus: float
     settings: str  # those that change it
     tasks: int = 1
+    note: str = ""  # what else there is to say of it, after its CPUs and GPUs
 
     def __str__(self) -> str:
         each = _amounts(self.cpus, self.gpus)
         beside = f" and beside them {self.tasks} CPU for reading and writing" if self.tasks else ""
-        return f"{self.processes} {self.process}{'s' if self.processes > 1 else ''} of {each}{beside}"
+        return f"{self.processes} {self.process}{'s' if self.processes > 1 else ''} of {each}{self.note}{beside}"
 
     def bundles(self) -> list[dict[str, float]]:
         """Lists what each process and task takes, as Ray's placement groups want it."""
@@ -61,8 +62,8 @@ class Nodes:
         return int(min(fit)) * self.count
 
 
-def encoders(compute: ComputeSettings) -> Need:
-    """Says what labelling needs."""
+def encoders(compute: ComputeSettings, checkpoints: int = 1) -> Need:
+    """Says what labelling needs. Each actor holds every checkpoint of the run: as many actors serve several."""
     gpus = "compute.num_gpus, " if compute.num_gpus else ""
     return Need(
         process="encoder actor",
@@ -70,6 +71,7 @@ def encoders(compute: ComputeSettings) -> Need:
         cpus=actor_threads(compute),
         gpus=compute.num_gpus,
         settings=f"{gpus}compute.num_cpus or compute.actors",
+        note=f" for {checkpoints} checkpoints" if checkpoints > 1 else "",
     )
 
 

@@ -4,85 +4,116 @@ Torch is not imported here: many of these run beside one encoder.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.checkpoints.folder import CheckpointFolder
 from pipeline.corpus.isolated_reading import IsolatedReading
 from pipeline.corpus.slices import Unit
-from pipeline.corpus.streams import Pass, read_pass
+from pipeline.corpus.streams import read_pass
 from pipeline.errors import StorageError
 from pipeline.planning.scoring import Scoring
-from pipeline.schema import packs_of_finished_unit
+from pipeline.planning.shared_reading import Chosen, SharedPass, TableShare, TableUnit, TableWork
+from pipeline.schema import addressed, packs_of_finished_unit
 from pipeline.storage.objects import Storage
-from pipeline.tables.attempts import Attempts
-from pipeline.tables.fragments import Fragments
-from pipeline.tables.stream_lengths import StreamLengths
 from pipeline.text.isolated_packer import IsolatedPacker
 from pipeline.text.packer import Packer
 from pipeline.text.tokenizer import Tokenizer
 
-Chosen = npt.NDArray[np.bool_]  # of each document of a unit, in its order
-Wanted = Mapping[str, Chosen]  # by the id of the unit
+Packing = Callable[[Scoring, str, pa.Table], pa.Table]
 
 
 @dataclass(frozen=True, slots=True)
 class ReadStage:
-    """Reads, tokenizes and packs units, one after the other.
+    """Reads, tokenizes and packs units, one after the other, for every table that lacks them.
 
-    A pass that was begun before and is not done may be what ended that attempt, so it is read in isolated processes.
+    Tables whose checkpoints want the same packs share them. A pass that was begun before and is not done may be what
+    ended that attempt, so it is read in isolated processes.
     """
 
     storage: Storage
-    scoring: Scoring
-    fragments: Fragments
-    stream_lengths: StreamLengths
-    run: str = ""
+    tables: tuple[TableWork, ...]
 
-    def __call__(self, units: Pass, wanted: Wanted) -> Iterator[pa.Table]:
-        """Yields a PACKS row for each unit, in order, done by then or not: Ray counts a repeated task's blocks.
+    def __call__(self, work: SharedPass) -> Iterator[pa.Table]:
+        """Yields rows of PACKS, ADDRESSED, for each unit in order: one for all tables that share it.
 
-        `wanted`: of a unit that is not computed whole, which of its documents are.
+        They are yielded whether the unit is done by then or not: Ray counts a repeated task's blocks.
         """
         never_unpickle()
-        attempts = Attempts(self.fragments, "read", self.run)
-        with attempts.attempt(units[0].id(self.scoring.key)) as before:
-            if before:
-                yield from self._read_isolated(units, wanted)
+        with contextlib.ExitStack() as stack:
+            before = [stack.enter_context(self.tables[share.table].read_attempt(share)) for share in work.shares]
+            if any(before):
+                yield from self._read_isolated(work, stack)
             else:
-                packer = _packer(self.storage, self.scoring)
-                yield from self._read(units, wanted, read_pass(self.storage, units), packer.packs)
+                yield from self._read(work, read_pass(self.storage, work.units), self._packs)
 
-    def _read_isolated(self, units: Pass, wanted: Wanted) -> Iterator[pa.Table]:
-        reading = IsolatedReading(self.storage)
-        packer = IsolatedPacker(_packer, self.storage, self.scoring)
-        with contextlib.closing(reading), contextlib.closing(packer):
-            yield from self._read(units, wanted, reading.read_pass(units), packer.packs)
+    def _packs(self, scoring: Scoring, unit: str, documents: pa.Table) -> pa.Table:
+        return _packer(self.storage, scoring).packs(unit, documents)
+
+    def _read_isolated(self, work: SharedPass, stack: contextlib.ExitStack) -> Iterator[pa.Table]:
+        reading = stack.enter_context(contextlib.closing(IsolatedReading(self.storage)))
+        packers: dict[Scoring, IsolatedPacker] = {}
+
+        def packs(scoring: Scoring, unit: str, documents: pa.Table) -> pa.Table:
+            if scoring not in packers:
+                packer = IsolatedPacker(_packer, self.storage, scoring)
+                packers[scoring] = stack.enter_context(contextlib.closing(packer))
+            return packers[scoring].packs(unit, documents)
+
+        yield from self._read(work, reading.read_pass(work.units), packs)
 
     def _read(
-        self,
-        units: Pass,
-        wanted: Wanted,
-        documents_of: Iterator[tuple[Unit, pa.Table]],
-        packs: Callable[[str, pa.Table], pa.Table],
+        self, work: SharedPass, documents_of: Iterator[tuple[Unit, pa.Table]], packs: Packing
     ) -> Iterator[pa.Table]:
         parts = 0
-        is_stream = units[0].slice.is_stream
+        may_be_done = work.units[0].slice.is_stream or len(work.units) > 1
+        finders = [(share, share.finder()) for share in work.shares]
         for unit, documents in documents_of:
-            id_ = unit.id(self.scoring.key)
-            if (is_stream or len(units) > 1) and self.fragments.has(id_):
-                yield packs_of_finished_unit(id_)
-            else:
-                documents = self.fragments.erased_ids.marked(documents)
-                yield packs(id_, _only(wanted.get(id_), unit, documents))
+            own = [(share, found) for share, find in finders if (found := find(unit.slice))]
+            for wanted, recipients in self._recipients(own):
+                yield self._row(unit, documents, wanted, recipients, packs, may_be_done=may_be_done)
             parts += 1
-        if is_stream:
-            self.stream_lengths.write(units[0].stream_id, parts)
+        for share in work.shares:
+            if stream := share.stream:
+                self.tables[share.table].stream_lengths.write(stream.stream_id, parts)
+
+    def _recipients(self, own: list[tuple[TableShare, Unit]]) -> list[tuple[Chosen | None, list[TableUnit]]]:
+        """Which tables share packs of a unit. The plans alone decide it, so that an attempt yields as many rows as any.
+
+        A table from which ids were erased gets packs of its own: nobody knows beforehand which documents it leaves out.
+        """
+        groups: dict[Hashable, tuple[Chosen | None, list[TableUnit]]] = {}
+        for share, unit in own:
+            table = self.tables[share.table]
+            id_ = unit.id(table.scoring.key)
+            wanted = share.wanted.get(id_)
+            alone = share.table if table.fragments.erased.names else None
+            key = (table.scoring.packing, None if wanted is None else wanted.tobytes(), alone)
+            groups.setdefault(key, (wanted, []))[1].append((share.table, id_))
+        return list(groups.values())
+
+    def _row(
+        self,
+        unit: Unit,
+        documents: pa.Table,
+        wanted: Chosen | None,
+        recipients: list[TableUnit],
+        packs: Packing,
+        *,
+        may_be_done: bool,
+    ) -> pa.Table:
+        numbers, ids = [number for number, _ in recipients], [id_ for _, id_ in recipients]
+        first = self.tables[numbers[0]]
+        has = [may_be_done and self.tables[number].fragments.has(id_) for number, id_ in recipients]
+        if all(has):
+            row = packs_of_finished_unit(ids[0])
+        else:
+            documents = first.fragments.erased_ids.marked(documents)
+            row = packs(first.scoring, ids[0], _only(wanted, unit, documents))
+        return addressed(row, numbers, [None if done else id_ for id_, done in zip(ids, has, strict=True)])
 
 
 def _only(wanted: Chosen | None, unit: Unit, documents: pa.Table) -> pa.Table:
@@ -99,7 +130,7 @@ def _only(wanted: Chosen | None, unit: Unit, documents: pa.Table) -> pa.Table:
 @cache  # once per worker process: Ray runs many tasks in one
 def _packer(storage: Storage, scoring: Scoring) -> Packer:
     folder = CheckpointFolder.open(storage.fetch_folder(scoring.checkpoint_uri))
-    return scoring.packer(Tokenizer.open(folder.path), folder.encoder.block_size)
+    return scoring.packer(Tokenizer.open(folder.path))
 
 
 @cache

@@ -10,7 +10,7 @@ The text of a unit that is taken over whole is read once and never tokenized; th
 be computed, twice. What can't be put together in the end, because a fragment was removed meanwhile, is computed whole.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,62 +18,97 @@ import numpy.typing as npt
 
 from pipeline.cluster.describe_stage import Described, DescribeStage
 from pipeline.cluster.graph import UnitDone
-from pipeline.cluster.read_stage import Chosen, Wanted
 from pipeline.corpus.slices import Unit
-from pipeline.corpus.streams import Pass, passes
+from pipeline.corpus.streams import passes
 from pipeline.mapped import Mapped
 from pipeline.planning.plan import Plan
+from pipeline.planning.shared_reading import Chosen, SharedPass, TableShare, TableWork, Wanted, shared_passes
 from pipeline.tables.assembly import Assembly, Sources
 from pipeline.tables.content_index import ABSENT, ContentIndex
 from pipeline.tables.scratch import Scratch
 
 Units = dict[str, Unit]  # by id
-Computation = Callable[[list[Pass], Wanted], Iterator[UnitDone]]
+Computation = Callable[[list[SharedPass]], Iterator[UnitDone]]
 
 
 @dataclass(slots=True)
 class Division:
-    """What is to be done with the units of a wave."""
+    """What is to be done with the units of a wave, in one table."""
 
+    units: Units
     whole: list[str] = field(default_factory=list)  # computed as if nobody had anything
     assembled: list[Sources] = field(default_factory=list)
     wanted: dict[str, Chosen] = field(default_factory=dict)  # of those that are assembled: documents to be computed
 
+    def shares(self, table: int, chosen: Collection[str], wanted: Wanted) -> Iterator[TableShare]:
+        """Makes of chosen units what is read for the table; `wanted` travels with each pass by itself."""
+        together = set(chosen)
+        ids = {unit: id_ for id_, unit in self.units.items() if id_ in together}
+        for units in passes(ids):
+            yield TableShare(table, units, {ids[unit]: wanted[ids[unit]] for unit in units if ids[unit] in wanted})
+
 
 def take_over_or_compute(
-    plan: Plan, wave: list[Pass], finished: Collection[str], run: str, compute: Computation, mapped: Mapped
+    plans: Sequence[Plan],
+    tables: tuple[TableWork, ...],
+    wave: list[SharedPass],
+    finished: Sequence[Collection[str]],
+    compute: Computation,
+    mapped: Mapped,
 ) -> Iterator[UnitDone]:
     """Labels a wave of units; yields each as it is done.
 
-    `finished`: the units that have fragments by now. `compute`: the graph. `mapped` spreads the rest of the work.
+    What is described is read once, whatever the number of tables, and so is what is computed. In a table in which
+    nothing can be taken over all is computed.
+
+    Args:
+        plans: of each table.
+        tables: each as its workers know it.
+        wave: the units.
+        finished: of each table, the units that have fragments by now.
+        compute: the graph.
+        mapped: spreads the rest of the work.
+
     Raises what the two raise.
     """
-    stage = DescribeStage(plan.storage, plan.fragments, plan.stream_lengths, run)
-    of_passes = mapped(stage, wave)
-    described = {one.unit.id(plan.scoring.key): one for of_pass in of_passes for one in of_pass}
-    units = {id_: one.unit for id_, one in described.items()}
-    division = _divide(plan, described, finished, mapped)
-    scratch = Scratch(plan.fragments)
-    before = scratch.units("computed") if division.wanted else set[str]()  # by a run that was ended
-    wanted = {id_: chosen for id_, chosen in division.wanted.items() if id_ not in before}
-    yield from _compute(compute, units, [*division.whole, *wanted], wanted)
-    left: list[str] = []
-    for sources, assembled in zip(
-        division.assembled, mapped(Assembly(plan.fragments), division.assembled), strict=True
-    ):
-        if assembled is None:
-            left.append(sources.unit)
+    takes_over = [plan.takes_over for plan in plans]
+    shares = [share for one in wave for share in one.shares]
+    to_describe = shared_passes(share for share in shares if takes_over[share.table])
+    described: dict[int, dict[str, Described]] = {table: {} for table in range(len(plans)) if takes_over[table]}
+    for one in (one for some in mapped(DescribeStage(plans[0].storage, tables), to_describe) for one in some):
+        described[one.table][one.unit.id(plans[one.table].scoring.key)] = one
+    divisions = {
+        table: _divide(plans[table], of_table, finished[table], mapped) for table, of_table in described.items()
+    }
+    at_once = [share for share in shares if not takes_over[share.table]]
+    for table, division in divisions.items():
+        # not what a run that was ended has computed
+        before = Scratch(tables[table].fragments).units("computed") if division.wanted else set[str]()
+        wanted = {id_: chosen for id_, chosen in division.wanted.items() if id_ not in before}
+        at_once += division.shares(table, [*division.whole, *wanted], wanted)
+    yield from _compute(compute, at_once)
+    lost: dict[int, list[str]] = {table: [] for table in divisions}
+    for table, division in divisions.items():
+        yield from _assemble(table, tables[table], division, lost[table], mapped)
+    yield from _compute(compute, (s for table, of in divisions.items() for s in of.shares(table, lost[table], {})))
+    for table, division in divisions.items():
+        Scratch(tables[table].fragments).remove([*division.whole, *lost[table]])
+
+
+def _compute(compute: Computation, shares: Iterable[TableShare]) -> Iterator[UnitDone]:
+    if work := shared_passes(shares):
+        yield from compute(work)
+
+
+def _assemble(table: int, work: TableWork, division: Division, lost: list[str], mapped: Mapped) -> Iterator[UnitDone]:
+    """Puts units together; adds to `lost` those of which a source is gone."""
+    assembled = mapped(Assembly(work.fragments), division.assembled)
+    for sources, unit in zip(division.assembled, assembled, strict=True):
+        if unit is None:
+            lost.append(sources.unit)
         else:
-            documents = assembled.taken_over + assembled.unreadable
-            yield UnitDone(sources.unit, documents, assembled.unreadable, 0, 0, taken_over=assembled.taken_over)
-    yield from _compute(compute, units, left, {})
-    scratch.remove([*division.whole, *left])
-
-
-def _compute(compute: Computation, units: Units, chosen: list[str], wanted: Wanted) -> Iterator[UnitDone]:
-    together = set(chosen)
-    if chosen:
-        yield from compute(passes(unit for id_, unit in units.items() if id_ in together), wanted)
+            documents = unit.taken_over + unit.unreadable
+            yield UnitDone(sources.unit, table, documents, unit.unreadable, 0, 0, taken_over=unit.taken_over)
 
 
 def _divide(plan: Plan, described: dict[str, Described], finished: Collection[str], mapped: Mapped) -> Division:
@@ -82,7 +117,7 @@ def _divide(plan: Plan, described: dict[str, Described], finished: Collection[st
     index = ContentIndex(plan.fragments)
     index.extend(finished if plan.job.deduplicate else plan.orphans, mapped)
     numbers, holders = index.look_up(keys, finished)
-    division = Division()
+    division = Division({id_: one.unit for id_, one in described.items()})
     for id_, one in described.items():
         places = np.searchsorted(keys, one.keys)
         own = numbers[places] == ABSENT

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import ray
 from ray._private.state import state
@@ -16,10 +16,10 @@ STAGES = {"read": "read and tokenized", "predict": "computed"}
 _NAMED = 3
 
 
-def waiting_for(plan: Plan) -> str:
+def waiting_for(plans: Iterable[Plan]) -> str:
     """Says in one line what a run waits for. Raises StorageError where the store does not answer: then it is that."""
-    units = list(_begun_units(plan))
-    shown = [_described(plan, *unit) for unit in units[:_NAMED]]
+    units = [(plan, unit) for plan in plans for unit in _begun_units(plan)]
+    shown = list(dict.fromkeys(_described(plan, *unit) for plan, unit in units[:_NAMED]))
     more = [f"and {len(units) - _NAMED:,} more units"] if len(units) > _NAMED else []
     return "; ".join([_actors(), *(shown or ["no unit is begun: readers wait for a core"]), *more])
 

@@ -4,7 +4,7 @@ Where the table has scores of units that the corpus no longer names, or where eq
 is there is taken over (taking_over.py); else all is computed (graph.py).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 from pipeline.cluster.graph import UnitDone, compute
@@ -15,33 +15,37 @@ from pipeline.cluster.waiting import waiting_for
 from pipeline.cluster.watch import Watch
 from pipeline.mapped import Argument, Mapped, Output
 from pipeline.planning.plan import Plan
+from pipeline.planning.shared_reading import TableShare, shared_passes
 
 
-def label_units(plan: Plan, run: str, tell: Callable[[str], None]) -> Iterator[UnitDone]:
-    """Labels every unit that has no fragment; yields each as it is done. Needs `ray_cluster`.
+def label_units(plans: Sequence[Plan], runs: Sequence[str], tell: Callable[[str], None]) -> Iterator[UnitDone]:
+    """Labels every unit that has no fragment, in the table of each plan; yields each as it is done.
 
-    `run` is the id under which marks are left; `tell` gets lines that say what the run waits for, where it waits.
+    Needs `ray_cluster`. The plans are of one corpus and differ in their checkpoints and tables. `runs`: for each table
+    the id under which marks are left in it; `tell` gets lines that say what the run waits for, where it waits.
 
     Raises:
         ConfigError: the cluster can never serve the job.
         RookeryError: what a stage raised, as it raised it.
         RetryableError: Ray lost a worker more often than it may.
     """
-    job, passes, wave = plan.job, plan.passes, plan.job.units.wave
-    find_room(encoders(job.compute), job.ray, job.compute.wait, tell)
-    finished = set(plan.finished)
-    with Watch(lambda: waiting_for(plan), tell) as watch:
-        for start in range(0, len(passes), wave):
-            units = passes[start : start + wave]
-            calculation = partial(compute, plan, run)
-            if plan.takes_over:
-                labelled = take_over_or_compute(plan, units, finished, run, calculation, _watched(watch))
+    job, wave = plans[0].job, plans[0].job.units.wave
+    tables = tuple(plan.work(run) for plan, run in zip(plans, runs, strict=True))
+    work = shared_passes(TableShare(table, units) for table, plan in enumerate(plans) for units in plan.passes)
+    calculation = partial(compute, job, tables)
+    find_room(encoders(job.compute, len(plans)), job.ray, job.compute.wait, tell)
+    finished = [set(plan.finished) for plan in plans]
+    with Watch(lambda: waiting_for(plans), tell) as watch:
+        for start in range(0, len(work), wave):
+            passes = work[start : start + wave]
+            if any(plan.takes_over for plan in plans):
+                labelled = take_over_or_compute(plans, tables, passes, finished, calculation, _watched(watch))
             else:
-                labelled = calculation(units)
+                labelled = calculation(passes)
             for unit in labelled:
                 watch.progress()
                 if not unit.incomplete:
-                    finished.add(unit.unit)
+                    finished[unit.table].add(unit.unit)
                 yield unit
 
 

@@ -86,7 +86,7 @@ def _explain(kind: type[BaseModel], error: Any) -> str:
 
 
 def _section(kind: type[BaseModel], loc: tuple[Any, ...]) -> type[BaseModel]:
-    for part in loc:
+    for part in (part for part in loc if isinstance(part, str)):  # and not a place in a list of sections
         annotation = kind.model_fields[part].annotation
         models = [a for a in (annotation, *get_args(annotation)) if _is_model(a)]
         kind = models[0]

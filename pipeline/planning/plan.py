@@ -3,7 +3,7 @@
 Everything that can be wrong with the job is found here, before the first unit.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from pipeline.corpus.units import cut
 from pipeline.errors import CorpusError
 from pipeline.mapped import Mapped
 from pipeline.planning.scoring import Scoring
+from pipeline.planning.shared_reading import TableWork
 from pipeline.planning.survey import Survey, make_survey, table_bucket_explained
 from pipeline.storage.objects import Storage
 from pipeline.tables.attempts import sweep_marks
@@ -91,6 +92,10 @@ class Plan:
     def fragments(self) -> Fragments:
         return Fragments(self.storage, self.job.table.uri, self.scoring.key, self.task.output, self.erased)
 
+    def work(self, run: str = "") -> TableWork:
+        """Gives what workers know of the table. `run`: the id under which they leave marks."""
+        return TableWork(self.scoring, self.fragments, self.stream_lengths, self.task, run)
+
     @property
     def editions(self) -> Editions:
         return Editions(self.storage, self.job.table.uri)
@@ -157,22 +162,34 @@ def make_plan(job: Job, limit: int | None = None, mapped: Mapped = map) -> Plan:
     return plan_of(make_survey(job, limit), mapped)
 
 
-def plan_of(survey: Survey, mapped: Mapped = map) -> Plan:
-    """Cuts what a survey has found into units, and asks the table which of them are finished.
+def plans_of(surveys: Sequence[Survey], mapped: Mapped = map) -> list[Plan]:
+    """Makes a plan of each survey; the corpus, which is one, is cut once. Raises as `make_plan`."""
+    units = cut_corpus(surveys[0], mapped) if surveys else []
+    return [plan_of(survey, mapped, units) for survey in surveys]
+
+
+def cut_corpus(survey: Survey, mapped: Mapped = map) -> list[Unit]:
+    """Cuts what a survey has found into units, whatever a table has of them. Raises ConfigError, InputError."""
+    job, storage = survey.job, survey.storage
+    carried = carried_columns(storage, survey.corpus.files, job.corpus)
+    units = cut(storage, survey.corpus.files, job.corpus, job.units.text_bytes, mapped, carried)
+    _check_first_records(storage, units)
+    return units if survey.limit is None else list(_limited(storage, units, survey.limit))
+
+
+def plan_of(survey: Survey, mapped: Mapped = map, corpus_units: list[Unit] | None = None) -> Plan:
+    """Asks the table which of the corpus's units are finished.
+
+    `corpus_units`: what `cut_corpus` makes of the survey, where another checkpoint's plan has it already.
 
     Raises ConfigError, InputError, StorageError.
     """
     job, storage, limit = survey.job, survey.storage, survey.limit
     task, scoring = survey.scorer.task, survey.scorer.scoring
-    carried = carried_columns(storage, survey.corpus.files, job.corpus)
-    layout = replace(survey.layout, columns=tuple(carried.type) if carried else ())
-    check_column_keys(layout)
-    units = cut(storage, survey.corpus.files, job.corpus, job.units.text_bytes, mapped, carried)
-    _check_first_records(storage, units)
+    units = cut_corpus(survey, mapped) if corpus_units is None else corpus_units
+    layout = _with_columns(survey.layout, units)
     with table_bucket_explained(job):
         units = list(_cut_streams(units, StreamLengths(storage, job.table.uri)))
-    if limit is not None:
-        units = list(_limited(storage, units, limit))
     units = in_their_editions(units, Editions(storage, job.table.uri).read(), scoring.key)
     listing = Fragments(storage, job.table.uri, scoring.key, task.output).listing(len(units))
     return Plan(
@@ -199,9 +216,12 @@ def in_their_editions(units: list[Unit], editions: Mapping[str, int], scoring_ke
     return [replace(first, edition=editions.get(first.id(scoring_key), 0)) for first in firsts]
 
 
-def check_column_keys(layout: TableLayout) -> None:
-    """Raises CorpusError for a column whose values can't be partitions."""
-    types = {field.name: field.type for field in layout.columns}
+def _with_columns(layout: TableLayout, units: Sequence[Unit]) -> TableLayout:
+    """The layout with the columns that units carry. Raises CorpusError for one whose values can't be partitions."""
+    carried = units[0].reading.carried_type if units else None
+    if carried is None:
+        return layout
+    types = {field.name: field.type for field in carried}
     for key in layout.column_keys:
         if not key.suits(types[key.source]):
             type_ = types[key.source]
@@ -209,6 +229,7 @@ def check_column_keys(layout: TableLayout) -> None:
             raise CorpusError(
                 f"table.partition_by {key.name!r}: the column {key.source!r} is {type_}; expected {expected}"
             )
+    return replace(layout, columns=tuple(carried))
 
 
 def publication_rules(job: Job) -> PublicationRules:

@@ -1,6 +1,7 @@
 """What gives a document's scores: a job's checkpoint, its task and settings, and the key that names them all."""
 
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
 
 from pipeline.checkpoints.config import WindowConfig
 from pipeline.checkpoints.folder import CheckpointFolder
@@ -31,16 +32,23 @@ class Scoring:
     policy: WindowPolicy
     dtype: Dtype
     token_budget: int
+    block_size: int  # the encoder's, in tokens
     located: bool = False  # whether the task needs LOCATED_FIELDS
     questions: tuple[str, ...] = ()
 
-    def packer(self, tokenizer: Tokenizer, block_size: int) -> Packer:
-        """Makes what turns documents into packs. `block_size`: the encoder's, in tokens."""
+    @property
+    def packing(self) -> Hashable:
+        """All that decides a unit's packs: checkpoints that are equal in it share them."""
+        windows = replace(self.policy, aggregation="mean")  # how windows are put together again is no matter of packs
+        return self.tokenizer_digest, windows, self.token_budget, self.block_size, self.located, self.questions
+
+    def packer(self, tokenizer: Tokenizer) -> Packer:
+        """Makes what turns documents into packs."""
         return Packer(
             tokenizer=tokenizer,
             policy=self.policy,
             budget=self.token_budget,
-            block_size=block_size,
+            block_size=self.block_size,
             located=self.located,
             questions=self.questions,
         )
@@ -117,6 +125,7 @@ def _scoring(job: Job, checkpoint: CheckpointFolder, policy: WindowPolicy, task:
         policy=policy,
         dtype=dtype,
         token_budget=budget,
+        block_size=checkpoint.encoder.block_size,
         located=task.located,
         questions=task.questions,
     )

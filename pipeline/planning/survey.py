@@ -5,7 +5,7 @@ starts.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -59,16 +59,34 @@ class Survey:
         )
 
 
-def make_survey(job: Job, limit: int | None = None) -> Survey:
-    """Lists the corpus and opens the checkpoint. Raises ConfigError, InputError, StorageError."""
+def make_survey(job: Job, limit: int | None = None, corpus: Corpus | None = None) -> Survey:
+    """Lists the corpus, unless another checkpoint's survey gives it as `corpus`, and opens the checkpoint.
+
+    Raises ConfigError, InputError, StorageError.
+    """
     storage = Storage(job.storage)
     check_apart(storage, {"corpus.uris": job.corpus}, {"table.uri": job.table.uri}, job.checkpoint)
     scorer = open_scorer(storage, job)
-    corpus = discover(storage, job.corpus)
+    corpus = corpus or discover(storage, job.corpus)
     layout = _layout(job, corpus.files, scorer.task)
     with table_bucket_explained(job):
         erased = Erasures(storage, job.table.uri).read()
     return Survey(job=job, storage=storage, scorer=scorer, layout=layout, corpus=corpus, erased=erased, limit=limit)
+
+
+def make_surveys(jobs: Sequence[Job], limit: int | None = None) -> list[Survey]:
+    """Makes a survey of each job: one corpus, which is listed once, for several checkpoints and tables.
+
+    Raises ConfigError where two have one table, and as `make_survey`.
+    """
+    tables: dict[str, str] = {}
+    for job in jobs:
+        uri = job.table.uri
+        other = tables.setdefault(Storage(job.storage).canonical(uri).rstrip("/"), uri)
+        if len(tables) < len(jobs) and other is not uri:
+            raise ConfigError(f"checkpoints: {other} and {uri} are one table; give each checkpoint its own")
+    first = make_survey(jobs[0], limit)
+    return [first, *(make_survey(job, limit, first.corpus) for job in jobs[1:])]
 
 
 @contextlib.contextmanager

@@ -35,7 +35,7 @@ def plan(folder: Path, *overrides: str) -> Plan:
 
 def test_waves_cover_every_unit_once(ray: None, tmp_path: Path):
     planned = plan(tmp_path, "units.wave=4")
-    done = list(label_units(planned, "run", print))
+    done = list(label_units([planned], ["run"], print))
     assert sorted(unit.unit for unit in done) == sorted(planned.unit_ids)
     assert {(unit.documents, unit.errors, unit.windows) for unit in done} == {(3, 0, 3)}
     assert planned.fragments.finished() == set(planned.unit_ids)
@@ -45,34 +45,34 @@ def test_a_file_that_is_replaced_after_planning(ray: None, tmp_path: Path):
     planned = plan(tmp_path)
     (tmp_path / "corpus" / "3.jsonl").write_text('{"id": "new", "text": "other"}\n')
     with pytest.raises(SourceChangedError, match=r"3\.jsonl was replaced after this run was planned"):
-        list(label_units(planned, "run", print))
+        list(label_units([planned], ["run"], print))
 
 
 def test_a_checkpoint_that_is_replaced_after_planning(ray: None, tmp_path: Path):
     planned = plan(tmp_path)
     object.__setattr__(planned.scoring, "weights_digest", "of other weights")
     with pytest.raises(RetryableError, match="replaced after this run was planned"):
-        list(label_units(planned, "run", print))
+        list(label_units([planned], ["run"], print))
 
 
 def test_a_table_that_cannot_be_written(ray: None, tmp_path: Path):
     planned = plan(tmp_path)
     (tmp_path / "table").write_text("a file where the table's folder should be")
     with pytest.raises(StorageError, match="the store failed"):
-        list(label_units(planned, "run", print))
+        list(label_units([planned], ["run"], print))
 
 
 def test_what_the_cluster_can_never_serve_ends_before_the_first_unit(ray: None, tmp_path: Path):
     with pytest.raises(ConfigError, match=r"needs 1 encoder actor of 1 CPU and 1 GPU .* 0 GPUs"):
-        list(label_units(plan(tmp_path, "compute.num_gpus=1"), "run", print))
+        list(label_units([plan(tmp_path, "compute.num_gpus=1")], ["run"], print))
 
 
 def test_what_it_waits_for_names_the_units_at_work(ray: None, tmp_path: Path):
     planned = plan(tmp_path)
-    assert "readers wait for a core" in waiting_for(planned)
+    assert "readers wait for a core" in waiting_for([planned])
     for stage in ("read", "predict"):
         with Attempts(planned.fragments, stage).attempt(planned.unit_ids[0], "12,345 tokens"):
-            told = waiting_for(planned)
+            told = waiting_for([planned])
         assert f"0.jsonl is being {STAGES[stage]} (12,345 tokens)" in told
         assert told.startswith(("no encoder actor is placed yet", "0 encoder actors"))
 

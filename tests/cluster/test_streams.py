@@ -12,13 +12,13 @@ import pytest
 from jobs.label import run_job
 from jobs.sample import CHECKPOINT
 from pipeline.cluster.graph import _configure_ray_data
-from pipeline.cluster.read_stage import Wanted
 from pipeline.cluster.unit_source import UnitSource
 from pipeline.cluster.waves import label_units
 from pipeline.config.label import Job, parse_job
-from pipeline.corpus.slices import Part, Unit
+from pipeline.corpus.slices import Part
 from pipeline.errors import RetryableError
 from pipeline.planning.plan import Plan, make_plan
+from pipeline.planning.shared_reading import SharedPass
 from pipeline.tables.publish import publish
 from tests.corpus.files import units_of
 from tests.labelling import label_here
@@ -58,7 +58,7 @@ def test_a_stream_is_labelled_and_cut_in_one_reading(ray: None, tmp_path: Path):
     with pytest.raises(RetryableError, match="1 of 1 units have no fragment"):
         publish(planned.snapshots, planned.fragments, planned.publication, {})
 
-    done = list(label_units(planned, "run", print))
+    done = list(label_units([planned], ["run"], print))
     now = planned.cut_streams()
     assert (now.streams, numbers(now)) == (0, list(range(len(done))))
     assert len(done) > 5
@@ -90,7 +90,7 @@ def test_parts_that_are_done_are_not_done_again(ray: None, tmp_path: Path, cut: 
 
     resumed = make_plan(job(tmp_path))
     assert resumed.streams == (0 if cut else 1)
-    done = list(label_units(resumed, "run", print))
+    done = list(label_units([resumed], ["run"], print))
     assert {unit.unit for unit in done} == lost
     now = written(planned)
     assert {id_: now[id_] for id_ in kept} == kept
@@ -117,7 +117,7 @@ def test_a_worker_that_dies_in_the_middle_of_a_stream_costs_no_block_and_doubles
     (tmp_path / "a.csv").write_text("text\n")
     died = str(tmp_path / "died")
 
-    def read(units: tuple[Unit, ...], _wanted: Wanted) -> Iterator[Any]:
+    def read(_: SharedPass) -> Iterator[Any]:
         for number in range(12):
             if number == 7 and not os.path.exists(died):  # noqa: PTH110
                 open(died, "w").close()  # noqa: PTH123
@@ -125,7 +125,7 @@ def test_a_worker_that_dies_in_the_middle_of_a_stream_costs_no_block_and_doubles
             yield pa.table({"number": [number]})
 
     _configure_ray_data()
-    source = UnitSource([(tuple(units_of(tmp_path / "a.csv")), {})], read)
+    source = UnitSource([SharedPass(tuple(units_of(tmp_path / "a.csv")), ())], read)
     rows = ray_.data.read_datasource(source, override_num_blocks=1).iter_rows()
     assert [row["number"] for row in rows] == list(range(12))
     assert os.path.exists(died)  # noqa: PTH110

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.label import run_record
+from jobs.labelled_table import run_record
 from jobs.sample import CHECKPOINT
 from pipeline.cluster.graph import UnitDone
 from pipeline.config.label import parse_job

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 
-from jobs.label import corpus_record
+from jobs.labelled_table import corpus_record
 from jobs.terminal.console import corpus_notes
 from pipeline.config.label import Job
 from pipeline.planning.plan import plan_of

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.label import run_record
+from jobs.labelled_table import run_record
 from pipeline.errors import ConfigError
 from pipeline.planning.plan import make_plan
 from pipeline.planning.survey import make_survey

@@ -20,7 +20,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
-from jobs.label import connected, run_job
+from jobs.label import run_job
+from jobs.label_work import connected
 from jobs.measure.figures import as_markdown
 from jobs.measure.month.living_corpus import Document, LivingCorpus
 from jobs.measure.month.nightly import Month, NightOutcome

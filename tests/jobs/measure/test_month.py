@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from jobs.label import run_record, work_record
+from jobs.labelled_table import run_record, work_record
 from jobs.measure.month.living_corpus import Document, LivingCorpus
 from jobs.measure.month.nightly import Month
 from jobs.measure.month.nights import Night, a_month
