@@ -12,6 +12,7 @@ import typer
 
 from jobs.terminal import train_output
 from pipeline.cluster.connection import check_cores, cluster_address, connection, worker_threads
+from pipeline.config.label import CheckpointSettings
 from pipeline.config.train import TrainJob, load_train_job
 from pipeline.corpus.files import discover
 from pipeline.errors import ConfigError
@@ -33,6 +34,9 @@ def train(
 
 def run_training(job: TrainJob) -> dict[str, Any] | None:
     """Prepares, trains, writes the checkpoint folder; returns its scores by split, or None where it was there."""
+    if job.checkpoint:  # one and the same for all workers
+        uri = Storage(job.storage).pinned_checkpoint(job.checkpoint.uri).name
+        job = job.model_copy(update={"checkpoint": CheckpointSettings(uri=uri)})
     if job.output.path.exists():
         _refuse_other_output(job)
         train_output.print_done_already(job)

@@ -53,7 +53,7 @@ class TableEncoder:
 
     def __init__(self, table: TableWork, device: str, threads: int) -> None:
         scoring, storage = table.scoring, table.fragments.storage
-        folder = CheckpointFolder.open(storage.fetch_folder(scoring.checkpoint_uri))
+        folder = CheckpointFolder.open(storage.fetch_folder(scoring.checkpoint_folder))
         if folder.weights_digest() != scoring.weights_digest:
             raise CheckpointError(f"{scoring.checkpoint_uri}: replaced after this run was planned")
         self._attempts = table.attempts("predict")

@@ -129,7 +129,7 @@ def _only(wanted: Chosen | None, unit: Unit, documents: pa.Table) -> pa.Table:
 
 @cache  # once per worker process: Ray runs many tasks in one
 def _packer(storage: Storage, scoring: Scoring) -> Packer:
-    folder = CheckpointFolder.open(storage.fetch_folder(scoring.checkpoint_uri))
+    folder = CheckpointFolder.open(storage.fetch_folder(scoring.checkpoint_folder))
     return scoring.packer(Tokenizer.open(folder.path))
 
 

@@ -9,6 +9,7 @@ from pipeline.errors import ConfigError
 from pipeline.storage.checkpoint_copies import checkpoint_cache
 from pipeline.storage.objects import Storage
 from pipeline.storage.patterns import above_wildcards
+from pipeline.storage.registered_models import REGISTRY
 
 
 def check_apart(
@@ -22,7 +23,7 @@ def check_apart(
     Compares names and lists nothing. `corpora` and the folders of `written` are by the setting that names each.
     """
     places = dict(written)
-    if checkpoint is not None and "://" in checkpoint.uri:
+    if checkpoint is not None and ("://" in checkpoint.uri or checkpoint.uri.startswith(REGISTRY)):
         places["the cache of checkpoints"] = str(checkpoint_cache())
     for name, corpus in corpora.items():
         for uri in corpus.uris if corpus else ():

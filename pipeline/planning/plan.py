@@ -23,6 +23,7 @@ from pipeline.planning.scoring import Scoring
 from pipeline.planning.shared_reading import TableWork
 from pipeline.planning.survey import Survey, make_survey, table_bucket_explained
 from pipeline.storage.objects import Storage
+from pipeline.storage.registered_models import REGISTRY
 from pipeline.tables.attempts import sweep_marks
 from pipeline.tables.editions import Editions
 from pipeline.tables.erased_ids import ErasedLists, Erasures
@@ -144,7 +145,7 @@ class Plan:
             partial=self.limit is not None,
             rules=publication_rules(self.job),
             checkpoint={
-                "uri": _absolute(self.storage, self.job.checkpoint.uri, self.checkpoint.path),
+                "uri": _absolute(self.storage, self.scoring.checkpoint_uri, self.checkpoint.path),
                 "weights_digest": self.scoring.weights_digest,
                 "tokenizer_digest": self.scoring.tokenizer_digest,
                 "dtype": self.scoring.dtype,
@@ -239,6 +240,8 @@ def publication_rules(job: Job) -> PublicationRules:
 
 def _absolute(storage: Storage, uri: str, folder: Path) -> str:
     """A checkpoint's URI wherever the job ran. The hub's cache calls a folder by its commit."""
+    if uri.startswith(REGISTRY):
+        return uri
     is_hub = "://" not in uri and not Path(uri).is_dir()
     return f"hf://{uri}@{folder.name}" if is_hub else storage.canonical(uri)
 

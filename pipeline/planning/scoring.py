@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from pipeline.checkpoints.config import WindowConfig
 from pipeline.checkpoints.folder import CheckpointFolder
 from pipeline.config.label import Job, TextSettings
-from pipeline.errors import ConfigError
+from pipeline.errors import CheckpointError, ConfigError
 from pipeline.identity import digest
 from pipeline.inference.budget import default_budget
 from pipeline.inference.dtype import resolve_dtype
 from pipeline.planning.checkpoint_task import check_questions, make_task
 from pipeline.storage.objects import Storage
+from pipeline.storage.registered_models import PinnedCheckpoint
 from pipeline.tasks.task import Task
 from pipeline.terms import Dtype
 from pipeline.text.packer import Packer
@@ -26,7 +27,8 @@ class Scoring:
     """All that decides a document's logits. Travels to the workers."""
 
     key: str
-    checkpoint_uri: str
+    checkpoint_uri: str  # one that stays the same: a version, where the job names an alias
+    checkpoint_folder: str  # where every machine finds its files
     weights_digest: str
     tokenizer_digest: str
     policy: WindowPolicy
@@ -69,13 +71,17 @@ def open_scorer(storage: Storage, job: Job) -> Scorer:
 
     Raises ConfigError for settings that don't suit it, CheckpointError, AccessError, StorageError.
     """
-    checkpoint = CheckpointFolder.open(storage.fetch_folder(job.checkpoint.uri))
+    pinned = storage.pinned_checkpoint(job.checkpoint.uri)
+    try:
+        checkpoint = CheckpointFolder.open(storage.fetch_folder(pinned.folder))
+    except CheckpointError as error:
+        raise error if pinned.name == pinned.folder else CheckpointError(f"{pinned.name}: {error}") from error
     tokenizer = Tokenizer.open(checkpoint.path)
     tokenizer.check_fits(checkpoint.encoder.vocab_size, checkpoint.path)
     policy = window_policy(job.text, checkpoint.windows, checkpoint.encoder.max_positions)
     task = make_task(job.task, checkpoint, policy.aggregation)
     check_questions(task, checkpoint, tokenizer, policy)
-    return Scorer(checkpoint, tokenizer, task, _scoring(job, checkpoint, policy, task))
+    return Scorer(checkpoint, tokenizer, task, _scoring(job, pinned, checkpoint, policy, task))
 
 
 def window_policy(settings: TextSettings, preferred: WindowConfig, max_positions: int) -> WindowPolicy:
@@ -100,7 +106,9 @@ def window_policy(settings: TextSettings, preferred: WindowConfig, max_positions
         raise ConfigError(str(error)) from error
 
 
-def _scoring(job: Job, checkpoint: CheckpointFolder, policy: WindowPolicy, task: Task) -> Scoring:
+def _scoring(
+    job: Job, pinned: PinnedCheckpoint, checkpoint: CheckpointFolder, policy: WindowPolicy, task: Task
+) -> Scoring:
     """Names all that decides the scores, by the job's settings and the checkpoint.
 
     Raises ConfigError for a dtype that can't be.
@@ -119,7 +127,8 @@ def _scoring(job: Job, checkpoint: CheckpointFolder, policy: WindowPolicy, task:
     budget = job.compute.token_budget or default_budget(job.compute.device)
     return Scoring(
         key=key,
-        checkpoint_uri=job.checkpoint.uri,
+        checkpoint_uri=pinned.name,
+        checkpoint_folder=pinned.folder,
         weights_digest=weights_digest,
         tokenizer_digest=tokenizer_digest,
         policy=policy,

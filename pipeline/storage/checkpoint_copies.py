@@ -34,22 +34,50 @@ def copied(
         ConfigError: the cache can't be written.
     """
     name = digest("checkpoint/1", [(file.uri, file.size, file.version) for file in files])[:32]
+    places = _places({_inner_name(file, root): file for file in files})
+
+    def fill(folder: Path) -> None:
+        for place, file in places.items():
+            local = folder / place
+            local.parent.mkdir(parents=True, exist_ok=True)
+            with opened(file) as remote, local.open("wb") as copy:
+                shutil.copyfileobj(remote, copy, 2**24)
+
+    return made_once(name, fill)
+
+
+def made_once(name: str, fill: Callable[[Path], None]) -> Path:
+    """Gives the folder of this machine's cache that has a name; `fill` makes it, where there is none.
+
+    Raises ConfigError where the cache can't be written.
+    """
     target = checkpoint_cache() / name
     if target.is_dir():
         return target
     with explain_writing(f"the cache of checkpoints in {tempfile.gettempdir()} (TMPDIR)"):
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(dir=target.parent))
-    for file in files:
-        local = partial / _inner_name(file, root)
-        local.parent.mkdir(parents=True, exist_ok=True)
-        with opened(file) as remote, local.open("wb") as copy:
-            shutil.copyfileobj(remote, copy, 2**24)
+    fill(partial)
     try:
         partial.rename(target)
     except OSError:  # another process of this machine was first
         shutil.rmtree(partial)
     return target
+
+
+def is_mlflow_model(has: Callable[[str], bool]) -> bool:
+    """Tells of a folder, which `has` says the files of, whether MLflow's transformers flavor wrote it."""
+    return has("MLmodel") and has("model/config.json") and not has("config.json")
+
+
+def _places(files: dict[str, StoredFile]) -> dict[str, StoredFile]:
+    """Where each file goes: as it lies, but for what MLflow lays into folders of model and tokenizer."""
+    if not is_mlflow_model(files.__contains__):
+        return files
+    flat: dict[str, StoredFile] = {}
+    for folder in ("components/tokenizer/", "model/"):
+        flat |= {name.removeprefix(folder): file for name, file in files.items() if name.startswith(folder)}
+    return flat
 
 
 def _inner_name(file: StoredFile, root: str) -> str:

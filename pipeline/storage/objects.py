@@ -27,11 +27,19 @@ import fsspec
 
 from pipeline.config.label import StorageSettings
 from pipeline.errors import AccessError, CheckpointError, ConfigError, SourceChangedError
-from pipeline.storage.checkpoint_copies import copied
+from pipeline.storage.checkpoint_copies import copied, is_mlflow_model, made_once
 from pipeline.storage.hub import fetch_from_hub
 from pipeline.storage.listings import Listing, StoredFile, by_uri
 from pipeline.storage.local import create_local, is_local, list_local, nearest_above, replace_local, stat_local
 from pipeline.storage.patterns import above_wildcards, can_match_below, has_wildcards, matcher
+from pipeline.storage.registered_models import (
+    REGISTRY,
+    PinnedCheckpoint,
+    artifact_folder,
+    copy_name,
+    download_version,
+    pinned_version,
+)
 from pipeline.storage.remote import MAX_SINGLE_PUT, create_remote, is_file, list_remote, remote_file, stat_remote
 from pipeline.storage.retries import Answer, patiently
 from pipeline.storage.store_errors import explain, explain_writing, raised_by_stores
@@ -327,18 +335,31 @@ class Storage:
         with ThreadPoolExecutor(TRANSFERS) as pool:
             return list(pool.map(self.read, uris))
 
+    def pinned_checkpoint(self, uri: str) -> PinnedCheckpoint:
+        """Resolves what may mean another checkpoint later: an alias of a model registry. Others are as they are.
+
+        Raises as `pinned_version` of registered_models.py.
+        """
+        if not uri.startswith(REGISTRY):
+            return PinnedCheckpoint(uri, uri)
+        version = pinned_version(uri)
+        return PinnedCheckpoint(version, artifact_folder(version))
+
     def fetch_folder(self, uri: str) -> Path:
         """Gives a checkpoint's folder on this machine's disk: a local one itself, else a copy, one for each version.
 
         Raises CheckpointError where there is none.
         """
-        if "://" not in uri and Path(uri).is_dir():
-            return Path(uri).resolve()
-        if "://" not in uri:
+        if uri.startswith(REGISTRY):
+            name, folder = self.pinned_checkpoint(uri)
+            if folder == name:
+                folder = str(made_once(copy_name(name), lambda target: download_version(name, target)))
+            return self.fetch_folder(folder)
+        if "://" not in uri and not Path(uri).is_dir():
             return fetch_from_hub(uri)
         filesystem, path = self._at(uri)
-        if is_local(filesystem):
-            return Path(path)
+        if is_local(filesystem) and not is_mlflow_model(lambda name: Path(path, name).is_file()):
+            return Path(path).resolve()
         files = self.find(uri)
         if not files:
             raise CheckpointError(f"checkpoint.uri {uri}: no such folder, or it is empty")
