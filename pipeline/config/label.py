@@ -24,8 +24,8 @@ class CheckpointSettings(Settings):
     """What labels it."""
 
     uri: Name = Field(
-        description="The checkpoint: a folder (local or any fsspec scheme), a model hub's `owner/name`, or a version in "
-        "an MLflow registry.",
+        description="The checkpoint: a folder (local or any fsspec scheme), a model hub's `owner/name`, or a version "
+        "of an MLflow registry.",
         examples=["s3://my-models/bigbird-topics", "google/bigbird-roberta-base", "mlflow:models:/topics@champion"],
     )
 
