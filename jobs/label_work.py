@@ -57,14 +57,17 @@ def label_missing(plans: Sequence[Plan], runs: Sequence[str]) -> list[LabelledWo
 
     Needs `running`, which gives `runs`.
     """
-    if not any(plan.missing for plan in plans):
-        return [LabelledWork() for _ in plans]
-    with LabelProgress(plans) as progress:
-        from pipeline.cluster.waves import label_units
+    works = [LabelledWork() for _ in plans]
+    if lacking := [number for number, plan in enumerate(plans) if plan.missing]:  # no model is loaded for the others
+        some = [plans[number] for number in lacking]
+        with LabelProgress(some) as progress:
+            from pipeline.cluster.waves import label_units
 
-        for unit in label_units(plans, runs, progress.tell):
-            progress.add(unit)
-    return progress.works
+            for unit in label_units(some, [runs[number] for number in lacking], progress.tell):
+                progress.add(unit)
+        for number, work in zip(lacking, progress.works, strict=True):
+            works[number] = work
+    return works
 
 
 def check_checkpoint(plan: Plan) -> None:
