@@ -1,5 +1,6 @@
 """GPU actor: PACKS -> LOGITS, by each of the run's checkpoints."""
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -28,6 +29,8 @@ class EncodeStage:
 
     One actor computes a unit's packs by every checkpoint in turn, instead of a pool for each: the packs lie in one
     process, no pool waits for a slower one, and what serves one checkpoint serves several, if its memory holds them.
+
+    A unit that was begun before and is not done may be what ended that attempt: it is computed in isolated processes.
     """
 
     def __init__(self, tables: tuple[TableWork, ...], device: str, threads: int) -> None:
@@ -40,16 +43,17 @@ class EncodeStage:
         """
         tables, units = (packs[field.name][0].as_py() for field in ADDRESSED)
         packs = packs.drop_columns([field.name for field in ADDRESSED])
-        for table, unit in zip(tables, units, strict=True):
-            logits = self._encoders[table](_with_unit(packs, unit))
-            yield logits.append_column(TABLE, pa.array([table], TABLE.type))
+        own = [(table, _with_unit(packs, unit)) for table, unit in zip(tables, units, strict=True)]
+        with contextlib.ExitStack() as stack:
+            # one process computes for all of them: where an attempt was ended, nobody knows yet by which
+            before = [stack.enter_context(self._encoders[table].attempt(packs)) for table, packs in own]
+            for table, packs in own:
+                logits = self._encoders[table].logits(packs, isolated=any(before))
+                yield logits.append_column(TABLE, pa.array([table], TABLE.type))
 
 
 class TableEncoder:
-    """One table's classifier.
-
-    A unit that was begun before and is not done may be what ended that attempt: it is computed in an isolated process.
-    """
+    """One table's classifier."""
 
     def __init__(self, table: TableWork, device: str, threads: int) -> None:
         scoring, storage = table.scoring, table.fragments.storage
@@ -67,20 +71,21 @@ class TableEncoder:
             per_token=folder.head.pooling == "tokens",
         )
 
-    def __call__(self, packs: pa.Table) -> pa.Table:
-        """Turns one unit's PACKS row into its LOGITS row; a unit that is done already passes without logits."""
-        if packs["documents"][0].is_valid:
-            return self._label(packs)
-        return with_logits(packs, [])  # done already
+    def attempt(self, packs: pa.Table) -> contextlib.AbstractContextManager[bool]:
+        """Marks a unit that is not done for as long as it is computed; gives whether an earlier attempt was ended."""
+        if not packs["documents"][0].is_valid:
+            return contextlib.nullcontext(False)
+        return self._attempts.attempt(packs["unit"][0].as_py(), _described(packs))
 
-    def _label(self, packs: pa.Table) -> pa.Table:
-        with self._attempts.attempt(packs["unit"][0].as_py(), _described(packs)) as before:
-            if before:
-                return self._compute_isolated(packs)
+    def logits(self, packs: pa.Table, *, isolated: bool) -> pa.Table:
+        """Turns one unit's PACKS row into its LOGITS row; a unit that is done already passes without logits.
+
+        In an isolated process documents that end it become errors.
+        """
+        if not packs["documents"][0].is_valid:
+            return with_logits(packs, [])
+        if not isolated:
             return with_logits(packs, self._predictor.predict_all(split_packs(packs)))
-
-    def _compute_isolated(self, packs: pa.Table) -> pa.Table:
-        """Computes in an isolated process; documents that end it become errors."""
         computed = list(self._isolated.predict_all(split_packs(packs)))
         killed_W = np.concatenate([np.empty(0, bool), *(killed for _, killed in computed)])
         killed = only_list(packs, "window_documents")[killed_W].tolist()
