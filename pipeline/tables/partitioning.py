@@ -25,8 +25,8 @@ MAX_PARTITIONS = 10_000  # of a table: no more are taken by BigQuery
 LONGEST_NAME = 255  # bytes, of a folder on a disk; percent signs triple what is not ASCII
 
 IsOf = Callable[[pa.DataType], bool]
-PLAIN: tuple[IsOf, ...] = (pa.types.is_string, pa.types.is_integer, pa.types.is_boolean, pa.types.is_date)
-DATED: tuple[IsOf, ...] = (pa.types.is_timestamp, pa.types.is_date, pa.types.is_string)
+PLAIN_TYPES: tuple[IsOf, ...] = (pa.types.is_string, pa.types.is_integer, pa.types.is_boolean, pa.types.is_date)
+DATED_TYPES: tuple[IsOf, ...] = (pa.types.is_timestamp, pa.types.is_date, pa.types.is_string)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class ColumnKey:
 
     def suits(self, of: pa.DataType) -> bool:
         """Tells whether values of a type can be partitions."""
-        return any(is_of(of) for is_of in (DATED if self.part else PLAIN))
+        return any(is_of(of) for is_of in (DATED_TYPES if self.part else PLAIN_TYPES))
 
     def values(self, carried: pa.Array) -> list[str | None]:
         """Gives the partition of each value of the carried column, as paths have it; null and "" are one."""
