@@ -6,12 +6,19 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """One object as a listing saw it. `version`: its ETag, or size and modification time where there is none."""
+    """One object as a listing saw it. `version`: its ETag, or size and modification time where there is none.
+
+    Of a file that the metadata of a lake table names it is empty: such files never change under one name.
+    """
 
     uri: str
     size: int
     version: str
     modified: float = field(default=0.0, compare=False, repr=False)  # in seconds, by the store's clock
+
+    def is_now(self, now: "StoredFile | None") -> bool:
+        """Tells whether the object, as a later look saw it, is still the one that was planned."""
+        return now is not None and now.size == self.size and (not self.version or now.version == self.version)
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,6 +199,13 @@ class Storage:
         with explain(uri):
             return cast(bytes, filesystem.cat_file(path))
 
+    @_patient
+    def read_range(self, uri: str, start: int, stop: int) -> bytes:
+        """Reads the bytes [start, stop) of an object. Raises FileNotFoundError."""
+        filesystem, path = self._at(uri)
+        with explain(uri):
+            return cast(bytes, filesystem.cat_file(path, start=start, end=stop))
+
     @contextlib.contextmanager
     def open(self, planned: StoredFile) -> Iterator[BinaryIO]:
         """Opens the version that was planned. Raises SourceChangedError where the object is no longer that one."""
@@ -228,8 +235,14 @@ class Storage:
     def check_unchanged(self, planned: StoredFile) -> None:
         """Raises SourceChangedError where the object is no longer the one that was planned."""
         now = self.stat(planned.uri)
-        if now != planned:
+        if not planned.is_now(now):
             state = "is gone" if now is None else "was replaced"
+            if not planned.version:
+                raise SourceChangedError(
+                    f"{planned.uri} {state}, and the version of the table that this run reads names it "
+                    f"({planned.size:,} bytes): old versions may have been vacuumed or expired meanwhile; run again: "
+                    "finished units are kept"
+                )
             raise SourceChangedError(
                 f"{planned.uri} {state} after this run was planned (planned version {planned.version}, "
                 f"now {now.version if now else 'none'}); run again: finished units are kept"
@@ -244,16 +257,10 @@ class Storage:
         return self._read_range(planned, max(0, planned.size - size), planned.size)
 
     def _read_range(self, planned: StoredFile, start: int, stop: int) -> bytes:
-        filesystem, path = self._at(planned.uri)
         if start == stop:  # a range of nothing is refused
             return b""
-
-        def ask() -> bytes:
-            with explain(planned.uri):
-                return cast(bytes, filesystem.cat_file(path, start=start, end=stop))
-
         try:
-            return self.patiently(planned.uri, ask)
+            return self.read_range(planned.uri, start, stop)
         finally:
             self.check_unchanged(planned)
 
