@@ -16,6 +16,7 @@ from hypothesis import given, strategies as st
 from pipeline.added_tokens import AddedToken, Declared
 from pipeline.bigbird.model_config import EncoderConfig, HeadConfig
 from pipeline.corpus.corpus_file import CorpusFile
+from pipeline.corpus.lake_file import LakeFile, TableColumn, TableVersion
 from pipeline.corpus.slices import Bytes, Part, Reading, RowGroups, Rows, Slice, Stream, Unit, Unreadable, WholeFile
 from pipeline.identity import canonical, digest
 from pipeline.storage.listings import StoredFile
@@ -83,6 +84,20 @@ def test_the_id_of_a_unit_whose_text_is_in_several_columns() -> None:
     )
     reading = replace(UNIT.reading, text_columns=("title", "body"), text_separator=" - ")
     assert replace(UNIT, reading=reading).id("scoring key") == hashlib.sha256(form.encode()).hexdigest()[:32]
+
+
+def test_the_id_of_a_unit_of_a_lake_table_is_that_of_its_file_unless_something_is_otherwise() -> None:
+    version = TableVersion("Iceberg", "iceberg://lake/ns.t", "17")
+    plain = LakeFile(version, (TableColumn("text", 4, ()),), renamed=(("label", "topic"),))
+    unit = replace(UNIT, slice=RowGroups(0, 3, 7))
+    assert replace(unit, file=replace(unit.file, lake=plain)).id("scoring key") == unit.id("scoring key")
+    changed = replace(plain, renamed=(("text", "body"), ("key", None)), deleted="ab12")
+    form = (
+        '["unit/1",["s3://bucket/a.parquet",3,"etag","parquet",null],["key","text",null,16000000],'
+        '["row_groups",0,3,7],["lake",[["text","body"],["key",null]],"ab12"],"scoring key"]'
+    )
+    of_table = replace(unit, file=replace(unit.file, lake=changed))
+    assert of_table.id("scoring key") == hashlib.sha256(form.encode()).hexdigest()[:32]
 
 
 def test_the_id_of_another_edition_of_a_unit() -> None:

@@ -27,7 +27,7 @@ def new_grid() -> Table:
 
 def corpus_notes(corpus: Corpus) -> list[str]:
     """Says what a folder held beside the corpus, and which version of a table was read."""
-    notes = [f"version {version} of the Delta table" for _, version in corpus.delta_tables]
+    notes = [str(table) for table in corpus.tables]
     notes += [f"commit {commit[:COMMIT_DIGITS]} of {printable(uri)}" for uri, commit in corpus.commits]
     if corpus.left_out:
         names = [printable(uri.rpartition("/")[2]) for uri in corpus.left_out[:LEFT_OUT_SHOWN]]

@@ -68,7 +68,8 @@ def _sample(files: Sequence[CorpusFile]) -> Iterator[CorpusFile]:
 
 def _types(storage: Storage, file: CorpusFile, settings: CorpusSettings) -> Iterator[tuple[str, pa.DataType]]:
     if file.format == "parquet":
-        for name, type_ in warehouse_types(file, read_schema(storage, file), settings.columns):
+        schema = read_schema(storage, file)
+        for name, type_ in warehouse_types(file.with_names_of(schema), schema, settings.columns):
             yield name, type_
         return
     records = _first_records(storage, file, settings)

@@ -5,11 +5,12 @@ import lzma
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import pyarrow as pa
 
+from pipeline.corpus.lake_file import LakeFile
 from pipeline.errors import CorpusError
 from pipeline.storage.listings import StoredFile
 from pipeline.terms import FormatName
@@ -25,11 +26,20 @@ class CorpusFile:
     format: FormatName
     compression: Compression | None
     partitions: tuple[tuple[str, str | None], ...]  # hive keys and values, in path order
+    lake: LakeFile | None = None  # of a lake table's file: what the table says of it
 
     @property
     def uri(self) -> str:
         """Its URI, as the listing gave it."""
         return self.stored.uri
+
+    def with_names_of(self, schema: pa.Schema) -> "CorpusFile":
+        """The file with this schema, by which `stored_name` goes. Raises CorpusError where nothing tells the names."""
+        return replace(self, lake=self.lake.with_names_of(schema)) if self.lake else self
+
+    def stored_name(self, column: str) -> str | None:
+        """What the file calls a column; None where its table has one by that name and the file does not."""
+        return dict(self.lake.renamed).get(column, column) if self.lake else column
 
 
 class MalformedContentsError(ValueError):

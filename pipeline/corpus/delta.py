@@ -1,49 +1,52 @@
-"""The files of a Delta table's current version, as its log tells them.
+"""The files of one version of a Delta table, as its log tells them.
 
 Only the log is copied, through our own storage, so that every store works with the credentials that the corpus has
-anyway; the library reads the copy. What a file's path and bytes alone don't tell (rows that a deletion vector hides,
-columns under other names) is refused.
+anyway. The library replays the copy and writes what it comes to as a checkpoint, which is Parquet and says of each file
+what the log said: its partition values, and where its deletion vector is. The data's folder is not listed.
 """
 
 import json
 import re
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-import pyarrow as pa
+import pyarrow.parquet as pq
 
+from pipeline.corpus.corpus_file import CorpusFile
+from pipeline.corpus.deleted_rows import DeltaVector
+from pipeline.corpus.delta_log import copy_log
+from pipeline.corpus.lake_file import LakeFile, TableColumn, TableVersion
 from pipeline.errors import CorpusError
-from pipeline.storage.listings import Listing, StoredFile
+from pipeline.storage.listings import StoredFile
 from pipeline.storage.objects import Storage
 
-LOG = "/_delta_log/"
 # Of these a reader of `id` and `text` need know nothing, or what it must know is looked at below.
 HARMLESS = {
     "columnMapping", "deletionVectors", "timestampNtz", "typeWidening", "typeWidening-preview", "v2Checkpoint",
     "vacuumProtocolCheck", "variantType", "variantType-preview", "variantShredding-preview",
 }  # fmt: skip
+ADD_FIELDS = ["add.path", "add.partitionValues", "add.size", "add.deletionVector"]
+# a commit that changes nothing: without one the library writes no checkpoint where one of another kind is there
+EMPTY_COMMIT = {"commitInfo": {"timestamp": 1, "inCommitTimestamp": 2**62, "operation": "CHECKPOINT"}}
+PHYSICAL_NAME = "delta.columnMapping.physicalName"
+ABSOLUTE = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:")
 
 
-@dataclass(frozen=True, slots=True)
-class DeltaFile:
-    """A file of the current version, with the partition values that the log gives it."""
+def read_delta(
+    storage: Storage, folder: str, version: int | None, wanted: Iterable[str]
+) -> tuple[TableVersion, list[CorpusFile], list[str]]:
+    """A version of the table in a folder, or the newest; its files, and the names of its columns.
 
-    stored: StoredFile
-    partitions: tuple[tuple[str, str | None], ...]
-
-
-def read_delta(storage: Storage, listing: Listing) -> tuple[int, list[DeltaFile]]:
-    """The number of the current version of the table whose folder was listed, and its files.
+    `wanted` names the columns that the files are told to have.
 
     Raises:
-        CorpusError: the library is missing, the log can't be read, a file is missing, or the table needs more than
-        files.
+        CorpusError: the library is missing, there is no such table or version, the log can't be read, or the table
+        needs more than a reader knows.
     """
-    root = listing.root
+    root = storage.canonical(folder).rstrip("/")
     try:
         import deltalake
         from deltalake.exceptions import DeltaError
@@ -52,90 +55,74 @@ def read_delta(storage: Storage, listing: Listing) -> tuple[int, list[DeltaFile]
             f"{root}: is a Delta table, and the library that reads its log is not installed; "
             "pip install 'rookery[delta]' (or deltalake)"
         ) from error
-    with tempfile.TemporaryDirectory(prefix="rookery-delta-") as folder:
-        _copy_log(storage, listing, Path(folder))
+    with tempfile.TemporaryDirectory(prefix="rookery-delta-") as copy:
+        at, log = copy_log(storage, root, version, Path(copy))
+        (log / f"{at + 1:020}.json").write_text(json.dumps(EMPTY_COMMIT) + "\n")
         try:
-            table = deltalake.DeltaTable(folder)
+            table = deltalake.DeltaTable(copy)
             _check_features(root, table)
-            added = pa.table(table.get_add_actions())
-            return table.version(), list(_files(listing, added))
+            table.create_checkpoint()
         except DeltaError as error:
-            reason = str(error).partition("\n")[0].replace(folder, root)
+            reason = str(error).partition("\n")[0].replace(copy, root)
             raise CorpusError(
                 f"{root}: the log of this Delta table can't be read ({reason}); repair the table, or export its "
                 "current rows"
             ) from error
-
-
-def _copy_log(storage: Storage, listing: Listing, folder: Path) -> None:
-    """From the newest checkpoint on, which holds all that came before it."""
-    log = listing.root + LOG
-    names = {f.uri.removeprefix(log) for f in listing.below if f.uri.startswith(log)}
-    first = 0
-    if "_last_checkpoint" in names:
-        first = int(json.loads(storage.read(f"{log}_last_checkpoint"))["version"])
-    elif not any(_version(name) == 0 for name in names):
-        raise CorpusError(
-            f"{listing.root}: the log of this Delta table lacks its beginning, and has no checkpoint; restore the table"
-        )
-    wanted = sorted(name for name in names if _version(name, first) >= first)
-    for name, data in zip(wanted, storage.read_all([log + name for name in wanted]), strict=True):
-        copy = folder / LOG.strip("/") / name
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(data)
-
-
-def _version(name: str, otherwise: int = -1) -> int:
-    """Of a commit or a checkpoint; `otherwise` for a part of a checkpoint, whose name says none."""
-    match = re.match(r"(\d{20})\.(?:json|checkpoint\..*parquet|checkpoint\..*json)$", name)
-    if match:
-        return int(match[1])
-    return otherwise if name.startswith("_sidecars/") or name == "_last_checkpoint" else -1
+        fields = json.loads(table.schema().to_json())["fields"]
+        columns = _columns(fields, table.metadata().configuration.get("delta.columnMapping.mode", "none"))
+        read = TableVersion("Delta", root, str(at))
+        lake = LakeFile(read, tuple(columns[name] for name in wanted if name in columns))
+        keys = {columns[key].stored_names[0]: key for key in table.metadata().partition_columns}
+        files = list(_files(storage, lake, keys, log / f"{at + 1:020}.checkpoint.parquet"))
+    return read, files, [field["name"] for field in fields]
 
 
 def _check_features(root: str, table: Any) -> None:
-    from deltalake.exceptions import DeltaError
-
     features = set(table.protocol().reader_features or [])
     if unknown := sorted(features - HARMLESS):
         raise CorpusError(
             f"{root}: this Delta table needs a reader that knows {', '.join(unknown)}; export its current rows"
         )
-    if table.metadata().configuration.get("delta.columnMapping.mode", "none") != "none":
-        raise CorpusError(
-            f"{root}: this Delta table maps its columns to other names in the files (column mapping); export its "
-            "current rows"
-        )
-    try:
-        hidden = pa.table(table.deletion_vectors()).num_rows > 0
-    except DeltaError:  # one that lies in a file of its own, and so not in the copy
-        hidden = True
-    if hidden:
-        raise CorpusError(
-            f"{root}: deleted rows of this Delta table are still in its files, hidden by deletion vectors; rewrite "
-            "those files "
-            "(REORG TABLE … APPLY (PURGE)) or export the current rows"
-        )
 
 
-def _files(listing: Listing, added: pa.Table) -> Iterator[DeltaFile]:
-    stored = {file.uri: file for file in listing.below}
-    partitions = added["partition"].combine_chunks() if "partition" in added.column_names else None
-    keys = [field.name for field in partitions.type] if partitions is not None else []
-    values = [_texts(partitions.field(key)) for key in keys] if partitions is not None else []
-    for row, path in enumerate(added["path"].to_pylist()):
-        uri = f"{listing.root}/{unquote(path)}"
-        if uri not in stored:
-            raise CorpusError(
-                f"{uri if '://' not in path else unquote(path)}: the current version of the Delta table {listing.root} "
-                "has this "
-                "file, and it is not in the table's folder; restore it, or export the current rows"
-            )
-        yield DeltaFile(
-            stored[uri],
-            tuple((key, column[row]) for key, column in zip(keys, values, strict=True)),
-        )
+def _columns(fields: Iterable[dict[str, Any]], mode: str) -> dict[str, TableColumn]:
+    """Every column by its name, also those inside structs; `mode` is the table's mapping of columns."""
+    columns: dict[str, TableColumn] = {}
+    for name, stored_name, field in _paths(fields, mapped=mode != "none"):
+        field_id = int(field["metadata"]["delta.columnMapping.id"]) if mode == "id" else None
+        columns.setdefault(name, TableColumn(name, field_id, (stored_name,)))
+    return columns
 
 
-def _texts(values: pa.Array) -> list[str | None]:
-    return [value or None for value in values.cast(pa.string()).to_pylist()]  # "" is null in a log
+def _paths(
+    fields: Iterable[dict[str, Any]], *, mapped: bool, above: tuple[str, str] = ("", "")
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    inside = []
+    for field in fields:
+        name = above[0] + field["name"]
+        stored_name = above[1] + (field["metadata"][PHYSICAL_NAME] if mapped else field["name"])
+        yield name, stored_name, field
+        if isinstance(field["type"], dict) and field["type"]["type"] == "struct":
+            inside.append((field["type"]["fields"], (f"{name}.", f"{stored_name}.")))
+    for some, names in inside:
+        yield from _paths(some, mapped=mapped, above=names)
+
+
+def _files(storage: Storage, lake: LakeFile, keys: Mapping[str, str], checkpoint: Path) -> Iterator[CorpusFile]:
+    """`keys`: the table's partition columns by their names in the log."""
+    root, seen = lake.table.uri, set()
+    for batch in pq.ParquetFile(checkpoint).iter_batches(columns=ADD_FIELDS):
+        for add in batch.column("add").to_pylist():
+            if add is None or add["path"] is None:
+                continue
+            path = unquote(add["path"])
+            uri = storage.canonical(path) if ABSOLUTE.match(path) or path.startswith("/") else f"{root}/{path}"
+            if uri in seen:
+                raise CorpusError(f"{uri}: the log of the Delta table {root} has this file twice; repair the table")
+            seen.add(uri)
+            values = dict(add["partitionValues"] or ())
+            partitions = tuple((key, values.get(stored) or None) for stored, key in keys.items())  # "" is null in a log
+            vector = add.get("deletionVector")
+            deletes = (DeltaVector.of_log(root, vector),) if vector else ()
+            file_lake = LakeFile(lake.table, lake.columns, deletes) if deletes else lake
+            yield CorpusFile(StoredFile(uri, add["size"], ""), "parquet", None, partitions, file_lake)

@@ -6,10 +6,11 @@ beyond what its format's decoder holds: Parquet tells how large a value is only 
 """
 
 import itertools
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from typing import BinaryIO
 
+from pipeline.corpus.deleted_rows import read_deleted
 from pipeline.corpus.formats import FORMATS
 from pipeline.corpus.rows import DAMAGED, Row, unreadable_row, with_python_text
 from pipeline.corpus.slices import Unit, Unreadable
@@ -37,7 +38,16 @@ def arrow_rows(storage: Storage, unit: Unit) -> Generator[Row]:
     """
     assert unit.slice.part_number is None, "a part is reached by its stream, in streams.py"
     with storage.open(unit.file.stored) as file, closing(_documents(file, unit)) as documents:
-        yield from itertools.islice(documents, unit.limit)
+        yield from itertools.islice(_not_deleted(storage, unit, documents), unit.limit)
+
+
+def _not_deleted(storage: Storage, unit: Unit, documents: Iterator[Row]) -> Iterator[Row]:
+    """Those of a lake table's file that the table still has; each keeps its row in the file as its position."""
+    lake = unit.file.lake
+    if lake is None or not lake.deletes:
+        return documents
+    deleted = read_deleted(storage, lake.deletes)
+    return (row for row in documents if row["position"] not in deleted)
 
 
 def _documents(file: BinaryIO, unit: Unit) -> Generator[Row]:

@@ -6,10 +6,11 @@ from urllib.parse import unquote
 
 from pipeline.config.corpus import CorpusSettings, DeclaredFormat
 from pipeline.corpus.corpus_file import CorpusFile
-from pipeline.corpus.delta import read_delta
 from pipeline.corpus.folders import COMPRESSIONS, FORMATS_BY_ENDING, endings, format_of, of_one_format
-from pipeline.corpus.foreign_tables import delta_table, refuse_foreign_tables
+from pipeline.corpus.foreign_tables import refuse_foreign_tables
 from pipeline.corpus.formats import FORMATS
+from pipeline.corpus.lake_file import TableVersion
+from pipeline.corpus.lake_tables import read_table
 from pipeline.errors import ConfigError, CorpusError
 from pipeline.schema import HIVE_NULL
 from pipeline.storage.listings import Listing, StoredFile
@@ -22,7 +23,7 @@ class Corpus:
 
     files: tuple[CorpusFile, ...]  # sorted by URI, each once
     left_out: tuple[str, ...]  # URIs of files that lie there too: of another kind than a folder's data, or hidden
-    delta_tables: tuple[tuple[str, int], ...]  # URI and version of those that were read
+    tables: tuple[TableVersion, ...]  # versions of the lake tables that were read
     commits: tuple[tuple[str, str], ...] = ()  # URI as the job has it, and commit, of a hub's data sets
 
 
@@ -35,22 +36,24 @@ def discover(storage: Storage, settings: CorpusSettings) -> Corpus:
     """
     by_uri: dict[str, CorpusFile] = {}
     left_out: set[str] = set()
-    tables: dict[str, int] = {}
+    tables: dict[str, TableVersion] = {}
     commits: dict[str, str] = {}
     for uri in settings.uris:
-        listing, commit = _look(storage, uri)
-        if commit:
-            commits[uri] = commit
-        if delta_table(listing):
-            tables[listing.root], files = _of_delta_table(storage, uri, listing, settings.format)
+        if table := read_table(storage, uri, settings):
+            version, files = table
+            if tables.setdefault(version.uri, version) != version:
+                raise ConfigError(f"corpus.uris {uri}: names {version}, and {tables[version.uri]}; name one of the two")
         else:
+            listing, commit = _look(storage, uri)
+            if commit:
+                commits[uri] = commit
             files, others = _of_listing(storage, uri, listing, settings.format)
             left_out.update(others)
         by_uri |= {file.uri: file for file in files}
     corpus = Corpus(
         files=tuple(by_uri[uri] for uri in sorted(by_uri)),
         left_out=tuple(sorted(left_out - by_uri.keys())),
-        delta_tables=tuple(sorted(tables.items())),
+        tables=tuple(tables[uri] for uri in sorted(tables)),
         commits=tuple(sorted(commits.items())),
     )
     _check_carry(corpus.files, settings.carry)
@@ -113,17 +116,6 @@ def _of_listing(
             + (f" ({len(left_out):,} left out, {left_out[0]} among them)" if left_out else "")
         )
     return [describe_file(file, declared) for file in seen], left_out
-
-
-def _of_delta_table(
-    storage: Storage, uri: str, listing: Listing, declared: DeclaredFormat
-) -> tuple[int, list[CorpusFile]]:
-    if declared not in ("auto", "parquet"):
-        raise CorpusError(f"corpus.uris {uri}: is a Delta table, which holds Parquet; corpus.format is {declared}")
-    version, files = read_delta(storage, listing)
-    if not files:
-        raise CorpusError(f"corpus.uris {uri}: version {version} of this Delta table is empty")
-    return version, [CorpusFile(file.stored, "parquet", None, file.partitions) for file in files]
 
 
 def _check_carry(files: Iterable[CorpusFile], carry: tuple[str, ...] | None) -> None:

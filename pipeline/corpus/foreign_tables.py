@@ -13,11 +13,6 @@ from pipeline.storage.objects import Storage
 from pipeline.storage.table_marks import ForeignTable, marked_tables
 
 
-def delta_table(listing: Listing) -> bool:
-    """Whether the folder that a URI names is a Delta table."""
-    return listing.is_folder and ForeignTable("Delta", listing.root) in _tables(listing.below)
-
-
 def refuse_foreign_tables(storage: Storage, uri: str, listing: Listing) -> None:
     """Raises CorpusError where files that a URI means belong to a table.
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pipeline.config.corpus import CorpusSettings
 from pipeline.config.label import CheckpointSettings
+from pipeline.corpus.lake_tables import folder_of
 from pipeline.errors import ConfigError
 from pipeline.storage.checkpoint_copies import checkpoint_cache
 from pipeline.storage.objects import Storage
@@ -26,7 +27,7 @@ def check_apart(
     if checkpoint is not None and ("://" in checkpoint.uri or checkpoint.uri.startswith(REGISTRY)):
         places["the cache of checkpoints"] = str(checkpoint_cache())
     for name, corpus in corpora.items():
-        for uri in corpus.uris if corpus else ():
+        for uri in filter(None, map(folder_of, corpus.uris if corpus else ())):
             for place, folder in places.items():
                 if storage.can_lie_in(uri, folder):
                     raise ConfigError(

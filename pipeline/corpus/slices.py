@@ -47,6 +47,11 @@ class Slice:
         raise NotImplementedError
 
     @property
+    def first_position(self) -> int:
+        """Number in the file of its first row, for a kind that is rows."""
+        raise NotImplementedError
+
+    @property
     def stream(self) -> "Stream | None":
         """The stream that it is, or is a part of."""
         return None
@@ -98,6 +103,10 @@ class RowGroups(ParquetSlice):
         return "row_groups", self.first, self.stop, self.first_row
 
     @property
+    def first_position(self) -> int:
+        return self.first_row
+
+    @property
     def groups(self) -> range:
         return range(self.first, self.stop)
 
@@ -121,6 +130,10 @@ class Rows(ParquetSlice):
 
     def up_to(self, last: Slice) -> "Rows":
         return replace(self, stop=last.row_range[1])
+
+    @property
+    def first_position(self) -> int:
+        return self.first_row + self.start
 
     @property
     def groups(self) -> range:
@@ -219,6 +232,10 @@ class Unreadable(Slice):
         return "unreadable", self.reason, self.start, self.stop  # not the message, whose words may be a library's
 
     @property
+    def first_position(self) -> int:
+        return self.start
+
+    @property
     def unreadable(self) -> "Unreadable":
         return self
 
@@ -279,7 +296,17 @@ class Unit:
         file = (stored.uri, stored.size, stored.version, self.file.format, self.file.compression)
         how = (reading.id_column, reading.text_form, self.limit, reading.max_document_bytes)
         carried = (("carried", *reading.carried.form),) if reading.carried else ()
-        return file, how, self.slice.form, *carried
+        return file, how, self.slice.form, *carried, *self._lake()
+
+    def _lake(self) -> tuple[object, ...]:
+        """What a lake table's file calls otherwise than the table, and which of its rows are deleted, if anything."""
+        lake, reading = self.file.lake, self.reading
+        carried = reading.carried.names if reading.carried else ()
+        decisive = (*reading.text_columns, reading.id_column, *carried)
+        if lake is None:
+            return ()
+        renamed = [pair for pair in lake.renamed if pair[0] in decisive]
+        return (("lake", renamed, lake.deleted),) if renamed or lake.deleted else ()
 
     def part(self, number: int) -> "Unit":
         """Return part `number` of the stream that this unit is, or is a part of."""

@@ -5,7 +5,7 @@ lies before them. So neighbouring units of either are read in one pass. `unit_ro
 units, for whoever labels them, looks again at damage, or reads their labels.
 """
 
-from collections import deque
+from bisect import bisect_right
 from collections.abc import Generator, Hashable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -113,11 +113,13 @@ def numbered(rows: Iterable[Row], text_bytes: int) -> Iterator[tuple[int, Row]]:
 
 
 def _of_rows(rows: Iterator[Row], units: Pass) -> Iterator[tuple[Unit, Iterator[Row]]]:
-    at = None
-    for unit in units:
-        start, stop = unit.slice.row_range
-        deque(islice(rows, 0 if at is None else start - at), maxlen=0)  # of units that are done
-        documents = islice(rows, stop - start)
-        yield unit, documents
-        deque(documents, maxlen=0)
-        at = stop
+    starts = [unit.slice.first_position for unit in units]
+    lengths = [stop - start for start, stop in (unit.slice.row_range for unit in units)]
+
+    def unit_of(row: Row) -> int | None:
+        number = bisect_right(starts, row["position"]) - 1
+        return number if row["position"] < starts[number] + lengths[number] else None  # of units that are done
+
+    for number, documents in groupby(rows, unit_of):
+        if number is not None:
+            yield units[number], documents

@@ -2,7 +2,7 @@
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -10,9 +10,11 @@ from pipeline.config.corpus import CorpusSettings
 from pipeline.corpus.carried import CarriedColumns
 from pipeline.corpus.columns import named_columns
 from pipeline.corpus.corpus_file import CorpusFile
+from pipeline.corpus.deleted_rows import numbers_digest, read_deleted
 from pipeline.corpus.formats import FORMATS
+from pipeline.corpus.lake_file import LakeFile
 from pipeline.corpus.slices import Reading, Unit, Unreadable, WholeFile
-from pipeline.errors import CorpusError
+from pipeline.errors import CorpusError, SourceChangedError
 from pipeline.mapped import Mapped
 from pipeline.storage.objects import TRANSFERS, Storage
 from pipeline.terms import FormatName
@@ -70,8 +72,32 @@ class Cutter:
             return [unit for units in pool.map(self._cut, files) for unit in units]
 
     def _cut(self, file: CorpusFile) -> list[Unit]:
+        if file.lake is None:
+            return list(self._units(file))
+        try:
+            return list(self._without_deleted(file, file.lake))
+        except SourceChangedError as error:
+            raise CorpusError(
+                f"{file.lake.table} names {file.uri}, which can't be read as it says ({error}); choose a version whose "
+                "files are kept, or restore the file"
+            ) from error
+
+    def _units(self, file: CorpusFile) -> Iterator[Unit]:
         whole = Unit(file, WholeFile(), self.reading)
-        return list(FORMATS[file.format].cut(self.storage, whole, self.columns, self.text_bytes))
+        return FORMATS[file.format].cut(self.storage, whole, self.columns, self.text_bytes)
+
+    def _without_deleted(self, file: CorpusFile, lake: LakeFile) -> Iterator[Unit]:
+        """Units of a lake table's file that have rows which are not deleted, with their number."""
+        deleted = read_deleted(self.storage, lake.deletes) if lake.deletes else None
+        if not deleted:  # not one of this file's: then it is as if nobody had deleted any
+            yield from self._units(replace(file, lake=replace(lake, deletes=())))
+            return
+        for unit in self._units(replace(file, lake=replace(lake, deleted=numbers_digest(deleted)))):
+            assert unit.documents is not None, "a lake table's files are Parquet, whose footers tell"
+            first = unit.slice.first_position
+            documents = unit.documents - deleted.range_cardinality(first, first + unit.documents)
+            if documents:
+                yield replace(unit, documents=documents)
 
 
 def _refuse_if_none_is_readable(units: Iterable[Unit]) -> None:

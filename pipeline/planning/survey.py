@@ -116,8 +116,8 @@ def unchanged_snapshot(survey: Survey) -> Manifest | None:
 
 
 def _identity(file: CorpusFile) -> tuple[object, ...]:
-    stored = file.stored
-    return stored.uri, stored.size, stored.version, file.format, file.compression, file.partitions
+    stored, lake = file.stored, file.lake.form if file.lake else ()
+    return stored.uri, stored.size, stored.version, file.format, file.compression, file.partitions, *lake
 
 
 def _layout(job: Job, files: tuple[CorpusFile, ...], task: Task) -> TableLayout:

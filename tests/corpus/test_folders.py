@@ -197,7 +197,7 @@ def test_several_uris_each_of_their_own_format(tmp_path: Path) -> None:
 
 
 @pytest.mark.s3
-def test_one_more_listing_at_most_where_a_uri_may_point_into_a_table(
+def test_two_more_listings_at_most_where_a_uri_may_be_a_table_or_point_into_one(
     s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage, bucket = Storage(StorageSettings(endpoint_url=s3.endpoint)), s3.new_bucket()
@@ -212,7 +212,7 @@ def test_one_more_listing_at_most_where_a_uri_may_point_into_a_table(
 
     monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", counted)
     discover(storage, settings(f"s3://{bucket}/", "x", {}))
-    assert sent == ["list_objects_v2"]
+    assert sent == ["list_objects_v2"] * 2
     sent.clear()
     discover(storage, settings(f"s3://{bucket}/", "d=1/e=2", {}))
-    assert sent == ["list_objects_v2"] * 2
+    assert sent == ["list_objects_v2"] * 3

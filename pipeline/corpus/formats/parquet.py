@@ -49,8 +49,11 @@ class Parquet(Format):
             yield from _unreadable(whole, "damaged_file", str(error), 1)
             return
         try:
-            _check_columns(whole.file, schema, columns)
-            texts = [_text_column_index(metadata, schema, whole, name) for name in whole.reading.text_columns]
+            whole = replace(whole, file=whole.file.with_names_of(schema))
+            if not whole.file.lake:
+                _check_columns(whole.file, schema, columns)
+            there = [name for name in map(whole.file.stored_name, whole.reading.text_columns) if name is not None]
+            texts = [_text_column_index(metadata, schema, whole, name) for name in there]
         except CorpusError as error:
             yield from _unreadable(whole, "no_column", str(error), metadata.num_rows)
             return
@@ -85,12 +88,13 @@ class Parquet(Format):
 def _rows_before_deadly(unit: Unit, read: ReadUnit) -> Iterator[pa.Table | range]:
     rows = unit.slice
     assert isinstance(rows, Rows)
-    start = rows.first_row + rows.start
+    start = rows.first_position
     for documents in search_by_halving(unit, read, _halves, lambda _: None):
         if documents is None:
             yield range(start, rows.first_row + rows.stop)
             return
-        start += len(documents)
+        if len(documents):  # fewer than the rows where a lake table has deleted some
+            start = documents["position"][-1].as_py() + 1
         yield documents
 
 
@@ -153,7 +157,10 @@ def warehouse_types(file: CorpusFile, schema: pa.Schema, names: Sequence[str]) -
     """
     for name in names:
         try:
-            _, type_ = arrow_path(schema, name)
+            stored = file.stored_name(name)
+            if stored is None:
+                continue
+            _, type_ = arrow_path(schema, stored)
             yield name, type_ if pa.types.is_null(type_) else warehouse_type(type_)
         except ColumnPathError as error:
             if not error.is_absent:

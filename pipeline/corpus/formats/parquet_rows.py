@@ -31,7 +31,8 @@ def parquet_rows(file: BinaryIO, unit: Unit) -> Generator[Row]:
         {"buffer_size": STORED_BYTES, "pre_buffer": False} if slice_.is_cut else {"pre_buffer": True}
     )
     with damage_explained(unit.file):
-        parquet = ExactParquetFile(file, unit.reading.id_column, page_checksum_verification=True, **buffering)
+        id_column = unit.file.stored_name(unit.reading.id_column) if unit.reading.id_column else None
+        parquet = ExactParquetFile(file, id_column, page_checksum_verification=True, **buffering)
     groups = slice_.groups
     n_bytes = sum(parquet.metadata.row_group(group).total_byte_size for group in groups)
     n_rows = sum(parquet.metadata.row_group(group).num_rows for group in groups)
@@ -99,8 +100,9 @@ def _batches(
 def _batch_rows(unit: Unit, batch: pa.RecordBatch, position: int) -> Iterator[Row]:
     reading = unit.reading
     columns = {name: column_at(batch, path) for name, path in _paths(batch.schema, unit).items()}
-    texts = zip(*(binary_values(plain(columns[name])) for name in reading.text_columns), strict=True)
-    ids = id_values(columns[reading.id_column]) if reading.id_column else itertools.repeat(None)
+    absent = pa.nulls(len(batch), pa.string())  # a lake table's file may be older than a column
+    texts = zip(*(binary_values(plain(columns.get(name, absent))) for name in reading.text_columns), strict=True)
+    ids = id_values(columns.get(reading.id_column, absent)) if reading.id_column else itertools.repeat(None)
     extra = [name for name in reading.extra_columns if name in columns]
     values = zip(*(_values(columns[name]) for name in extra), strict=True)
     carries = reading.carried.of_columns(columns, len(batch)) if reading.carried else itertools.repeat(None)
@@ -117,8 +119,10 @@ def _paths(schema: pa.Schema, unit: Unit) -> dict[str, tuple[str, ...]]:
     """The columns that are read, among those that are there, and the names that lead to each."""
     paths: dict[str, tuple[str, ...]] = {}
     for column in unit.reading.columns:
-        with contextlib.suppress(ColumnPathError):  # perhaps the path of the file says it
-            paths[column], _ = arrow_path(schema, column)
+        stored = unit.file.stored_name(column)
+        if stored is not None:
+            with contextlib.suppress(ColumnPathError):  # perhaps the path of the file says it
+                paths[column], _ = arrow_path(schema, stored)
     return paths
 
 
