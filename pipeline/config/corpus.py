@@ -17,9 +17,10 @@ class CorpusSettings(Settings):
     """What to label."""
 
     uris: Annotated[Names, Field(min_length=1)] = Field(
-        description="Files, folders of one format, Delta tables, or globs (`**` crosses folders); local paths or any "
-        "fsspec scheme; `hf://datasets/owner/name@revision` for a data set of a hub. One, or a list.",
-        examples=["s3://my-corpus/**/*.parquet", ["documents/2024", "documents/2025"]],
+        description="Files, folders of one format, or globs (`**` crosses folders), in local paths or any fsspec "
+        "scheme; `hf://datasets/owner/name@revision` for a data set of a hub; lake tables as "
+        "`iceberg://catalog/namespace.table` or `delta://folder`, at `@version` or the newest. One, or a list.",
+        examples=["s3://my-corpus/**/*.parquet", ["documents/2024", "documents/2025"], "iceberg://lake/news.articles"],
     )
     format: DeclaredFormat = Field(
         default="auto",

@@ -12,6 +12,11 @@ from pipeline.storage.listings import Listing, StoredFile
 from pipeline.storage.objects import Storage
 from pipeline.storage.table_marks import ForeignTable, marked_tables
 
+CURES = {
+    "Delta": "name the table's own folder",
+    "Iceberg": "name the table by its catalog (iceberg://CATALOG/NAMESPACE.TABLE)",
+}
+
 
 def refuse_foreign_tables(storage: Storage, uri: str, listing: Listing) -> None:
     """Raises CorpusError where files that a URI means belong to a table.
@@ -23,7 +28,7 @@ def refuse_foreign_tables(storage: Storage, uri: str, listing: Listing) -> None:
     for table in (*_tables(listing.below), *_tables_above(storage, listing)):
         inside = f"{table.root}/"
         if any(file.uri.startswith(inside) for file in listing.files):
-            cure = "name the table's own folder" if table.system == "Delta" else "export its current rows"
+            cure = CURES.get(table.system, "export its current rows")
             raise CorpusError(
                 f"corpus.uris {uri}: {table.root} belongs to a table of {table.system}, whose files also hold rows "
                 "that were deleted or "

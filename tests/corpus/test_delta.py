@@ -174,7 +174,7 @@ def test_a_table_without_rows_is_refused(tmp_path: Path) -> None:
 
 def test_another_format_than_its_own(tmp_path: Path) -> None:
     grown(tmp_path / "t")
-    with pytest.raises(CorpusError, match=r"Delta table, which holds Parquet; corpus\.format is csv"):
+    with pytest.raises(CorpusError, match=r"table of Delta, which holds Parquet; corpus\.format is csv"):
         discover(STORAGE, CorpusSettings(uris=(f"{tmp_path}/t",), format="csv"))
 
 
