@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -151,8 +151,9 @@ def run_record(job: Job, content: str, started: float) -> dict[str, Any]:
 
 
 def corpus_record(corpus: Corpus) -> dict[str, Any]:
-    """Makes what a manifest's `run` tells of the corpus: the commits at which a hub's data sets were listed, if any."""
-    return {"corpus_commits": dict(corpus.commits)} if corpus.commits else {}
+    """Makes what a manifest's `run` tells of the corpus: versions of lake tables, commits of hubs, if any."""
+    versions = {"corpus_tables": [asdict(table) for table in corpus.tables], "corpus_commits": dict(corpus.commits)}
+    return {name: read for name, read in versions.items() if read}
 
 
 def work_record(work: LabelledWork) -> dict[str, Any]:

@@ -130,10 +130,12 @@ def _files(manifest: Manifest) -> str:
 
 def _state(manifest: Manifest, newest: int | None, is_vacuumed: bool) -> str:
     rollback = manifest.run.get(ROLLBACK)
+    tables = manifest.run.get("corpus_tables", [])
     notes = [
         "newest" if manifest.snapshot == newest else "",
         "partial" if manifest.partial else "",
         f"{rollback['to']} again" if rollback else "",
+        *(printable(f"of {table['system']} {table['version']}") for table in tables),
         "vacuumed" if is_vacuumed else "",
     ]
     return ", ".join(filter(None, notes))
