@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from pipeline.config.corpus import CorpusSettings
 from pipeline.config.gates import GateSettings
+from pipeline.config.lakes import PublishSettings
 from pipeline.config.loader import load_settings, parse_settings
 from pipeline.config.values import CountOrShare, Duration, Name, Names, Settings, Size, distinct
 from pipeline.terms import Aggregation, DeviceKind, Dtype, LongDocuments
@@ -232,6 +233,7 @@ class Job(Settings):
     compute: ComputeSettings = ComputeSettings()
     storage: StorageSettings = StorageSettings()
     ray: RaySettings = RaySettings()
+    publish: PublishSettings = PublishSettings()
     deduplicate: bool = Field(
         default=False,
         description="Compute documents of one run that have the same text once. The table is the same, byte for byte; "

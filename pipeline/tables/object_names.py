@@ -11,7 +11,7 @@ NUMBER = r"(?P<snapshot>\d{20})"
 KEY = r"(?P<key>[0-9a-f]{16})"
 UNIT = r"[0-9a-f]{2}/(?P<digest>[0-9a-f]{32})"
 DATA_FILE = r"(?:[^/=]+=[^/]*/)*part-\d{4,}-[0-9a-f]{16}\.parquet"
-FOLDERS = r"(?:data|errors|_snapshots|_candidates|_units|_index|_erased|_vacuum)(?:/[^/]+)*"
+FOLDERS = r"(?:data|errors|_snapshots|_candidates|_units|_index|_erased|_vacuum|_lakes)(?:/[^/]+)*"
 PATTERNS = {  # by kind, as people read it
     "fragments": rf"_units/{KEY}/{UNIT}\.parquet",
     "data files": rf"data/snapshot={NUMBER}/{DATA_FILE}",
@@ -31,6 +31,7 @@ PATTERNS = {  # by kind, as people read it
     "candidates": rf"_candidates/{NUMBER}\.json",
     "hints": r"_latest\.json|_last_survey\.json",
     "erasures": r"_erased/.+",
+    "records of lakes": r"_lakes/[0-9a-f]{16}\.json",
     "records of vacuum": r"_vacuum/(?:clock|unreachable\.parquet|records/\d{8}T\d{6}Z-[0-9a-f]{8}\.json)",
     "broken-off writes": rf"(?:{FOLDERS}/)?\.rookery-(?:[0-9a-f]{{16}}|write-check)",
 }

@@ -36,6 +36,7 @@ FOREVER = {  # kinds that are small and that something may always ask for
     "candidates": "the table's history",
     "hints": "where to look first",
     "erasures": "what must not come back",
+    "records of lakes": "lake tables, which vacuum has to ask",
     "records of vacuum": "the table's history",
 }
 
@@ -78,7 +79,7 @@ class Needs:
     `snapshots`, `candidates`: the scoring key of each kept snapshot and of each candidate. `units`: of each of these
     keys, the units in use; None for all. `groups`: those in use; None where that isn't known. `given_up`: snapshots
     that are neither kept nor vacuumed yet. `at_work`: the keys that runs work on. `is_publishing`: a run may be about
-    to publish.
+    to publish. `named_by_lakes`: paths that a version of a lake table names.
     """
 
     now: float
@@ -91,12 +92,16 @@ class Needs:
     groups: DigestSet | None
     at_work: frozenset[str]
     is_publishing: bool
+    named_by_lakes: frozenset[str]
 
-    def reason(self, name: ObjectName, modified: float) -> str | None:
+    def reason(self, path: str, name: ObjectName, modified: float) -> str | None:
         """Says what needs an object, in words; None where nothing does.
 
-        `modified`: when it was written, in seconds by the store's clock; 0 where the store doesn't tell.
+        `path`: relative to the table. `modified`: when it was written, in seconds by the store's clock; 0 where the
+        store doesn't tell.
         """
+        if path in self.named_by_lakes:
+            return "lake tables"
         match name.kind:
             case "data files" | "errors files" | "claims" | "lists of units" | "lists of files":
                 return self._snapshot_s(name.snapshot)
@@ -142,9 +147,12 @@ class Needs:
 class NeedsReader:
     """Reads what a table needs, now and again; a manifest, which never changes in this, is read once."""
 
-    def __init__(self, snapshots: Snapshots, retention: Retention) -> None:
+    def __init__(
+        self, snapshots: Snapshots, retention: Retention, named_by_lakes: frozenset[str] = frozenset()
+    ) -> None:
         self._table = snapshots
         self._retention = retention
+        self._named_by_lakes = named_by_lakes
         self._published: dict[int, _Published] = {}
         self._in_use: tuple[dict[int, str], _InUse] = {}, _InUse({}, _NONE)
 
@@ -177,6 +185,7 @@ class NeedsReader:
             groups=in_use.groups,
             at_work=frozenset(self._keys_at_work(now)),
             is_publishing=any(not claim or claim > now - self._retention.grace_days * DAY_SECONDS for claim in claims),
+            named_by_lakes=self._named_by_lakes,
         )
 
     def _open(

@@ -137,7 +137,7 @@ class _Finder:
                 self._check_no_other_table(path)
                 found.unknown = found.unknown.plus(1, file.size)
                 found.unknown_paths = [*found.unknown_paths, path][:UNKNOWN_SHOWN]
-            elif reason := self._needs.reason(name, file.modified):
+            elif reason := self._needs.reason(path, name, file.modified):
                 found.kept[name.kind, reason] = found.kept[name.kind, reason].plus(1, file.size)
             else:
                 rows.append({"path": path, "kind": name.kind, "bytes": file.size, "modified": file.modified})

@@ -79,14 +79,21 @@ def amounts_by_kind(rows: pa.Table) -> dict[str, Amount]:
     return {row["kind"]: Amount(row["count_all"], row["bytes_sum"]) for row in sums}
 
 
-def review(snapshots: Snapshots, retention: Retention) -> Review:
+def review(snapshots: Snapshots, retention: Retention, named_by_lakes: frozenset[str] = frozenset()) -> Review:
     """Looks at what a vacuum would do now, and writes nothing. Raises as `vacuum`."""
     _check_table(snapshots)
-    return _reviewed(snapshots, NeedsReader(snapshots, retention), time.time())
+    return _reviewed(snapshots, NeedsReader(snapshots, retention, named_by_lakes), time.time())
 
 
-def vacuum(snapshots: Snapshots, retention: Retention, tell: Callable[[str], None]) -> tuple[Review, Deleted]:
+def vacuum(
+    snapshots: Snapshots,
+    retention: Retention,
+    tell: Callable[[str], None],
+    named_by_lakes: frozenset[str] = frozenset(),
+) -> tuple[Review, Deleted]:
     """Lists what nothing needs, and deletes what was listed long enough ago. `tell`: is told how far it is.
+
+    `named_by_lakes`: paths that lake tables name, which stay.
 
     Raises:
         ConfigError: nothing was published there, a needed file is missing, or another table lies inside or around.
@@ -96,7 +103,7 @@ def vacuum(snapshots: Snapshots, retention: Retention, tell: Callable[[str], Non
     """
     _check_table(snapshots)
     Erasures(snapshots.storage, snapshots.table_uri).check_finished()  # both replace what lies beside a manifest
-    reader = NeedsReader(snapshots, retention)
+    reader = NeedsReader(snapshots, retention, named_by_lakes)
     found = _reviewed(snapshots, reader, _store_s_now(snapshots))
     due = found.due
     _put_list(snapshots, found.marked)
@@ -228,7 +235,7 @@ def _still_unneeded(part: pa.Table, needs: Needs) -> Iterator[_Row]:
     for row in part.to_pylist():
         name = object_name(row["path"])
         assert name is not None  # it was listed under its kind
-        if needs.reason(name, row["modified"]) is None:
+        if needs.reason(row["path"], name, row["modified"]) is None:
             yield name, row
 
 

@@ -10,7 +10,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from pyiceberg.catalog import Catalog
 
-from jobs.label import corpus_record, run_job
+from jobs.labelled_table import corpus_record, run_job
 from jobs.sample import CHECKPOINT
 from jobs.terminal.snapshots_output import print_snapshots
 from pipeline.config.label import Job, parse_job

@@ -41,6 +41,7 @@ KNOWN = {
     "_last_survey.json": ObjectName("hints"),
     "_erased/receipts/a.json": ObjectName("erasures"),
     "_vacuum/unreachable.parquet": ObjectName("records of vacuum"),
+    "_lakes/0123456789abcdef.json": ObjectName("records of lakes"),
     "_vacuum/clock": ObjectName("records of vacuum"),
     "_vacuum/records/20261127T010203Z-0a1b2c3d.json": ObjectName("records of vacuum"),
     ".rookery-0123456789abcdef": ObjectName("broken-off writes"),

@@ -1,0 +1,1 @@
+"""Lake tables that a table's snapshots are committed to: Iceberg and Delta, by their own libraries."""
