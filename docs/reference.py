@@ -87,11 +87,25 @@ def _key(path: str, command: str, field: dict[str, Any], schema: dict[str, Any],
     if model := _model(schema, field):
         see = f"A section as [label: `{path.rpartition('.')[2]}`](#label-{path.rpartition('.')[2]})"
         kind = "section, required" if required else "section, optional"
-        return _definition(path, command, kind, field.get("description") or f"{see}: {model['description']}")
+        section = _definition(path, command, kind, field.get("description") or f"{see}: {model['description']}")
+        if model["title"] in _titles():
+            return section
+        return f"{section}\n\n{_keys(command, path, model | {'$defs': schema['$defs']})}"
     default = "required" if required else f"default {_value(field.get('default'))}"
     examples = ", ".join(f"`{_yaml(example)}`" for example in field.get("examples", []))
     text = field["description"] + (f" Example: {examples}." if examples else "")
     return _definition(path, command, f"{_type(field)}; {default}", text)
+
+
+def _titles() -> set[str]:
+    """Of the sections that have a heading of their own."""
+    return {
+        model["title"]
+        for job in JOBS.values()
+        for schema in [job.model_json_schema()]
+        for field in schema["properties"].values()
+        if (model := _model(schema, field))
+    }
 
 
 def _definition(path: str, command: str, kind: str, text: str) -> str:

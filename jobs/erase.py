@@ -4,7 +4,9 @@ from typing import Annotated
 
 import typer
 
+from jobs.lake_tables import commit_registered
 from jobs.terminal import erase_output
+from jobs.terminal.lake_output import print_lake_history
 from pipeline.errors import ConfigError
 from pipeline.storage.objects import Storage
 from pipeline.tables.erasure import erase_documents, look_for
@@ -26,6 +28,8 @@ def erase(
     with erase_output.erasing_status("erasing …") as status:
         erased = erase_documents(snapshots, ids, status.update)
     erase_output.print_erased(table, ids, erased)
+    if commit_registered(snapshots):
+        print_lake_history()
 
 
 def read_ids(storage: Storage, uri: str) -> list[str]:

@@ -15,6 +15,7 @@ from jobs.errors import errors_command
 from jobs.explain import explain_documents
 from jobs.label_work import check_checkpoint, connecting_first, label_missing, running
 from jobs.labelled_table import LabelledTable
+from jobs.lake_tables import check_job_lakes, commit_job
 from jobs.terminal import label_output
 from pipeline.config.label import Job
 from pipeline.config.label_file import load_jobs
@@ -94,6 +95,8 @@ def run_jobs(
 
     Returns what readers of each table see now, or None after a dry run.
     """
+    for job in jobs:
+        check_job_lakes(job)
     tables = [LabelledTable(survey, listing) for survey in make_surveys(jobs, limit)]
     if retry_reason is None:
         for table in tables:
@@ -112,6 +115,9 @@ def run_jobs(
         _make_true([(table, plan) for table, plan in zip(changed, plans, strict=True) if not table.is_settled])
         for table in changed:
             table.leave_hint()
+    for table in tables:
+        if table.manifest and not table.manifest.partial:
+            commit_job(table.job)
     _raise_first([table.error for table in tables if table.error])
     return [table.manifest for table in tables]
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from jobs.lake_tables import commit_registered
 from jobs.terminal.snapshots_output import print_published_candidate
 from pipeline.storage.objects import Storage
 from pipeline.tables.candidates import CandidateSnapshots
@@ -20,6 +21,7 @@ def publish_candidate(
     candidates = CandidateSnapshots(Snapshots(Storage(), table))
     if candidates.finish(candidate):
         print_published_candidate(table, candidates.snapshots.read(candidate), again=True)
+        commit_registered(candidates.snapshots)
         return
     now = datetime.now(UTC)
     run = {
@@ -27,3 +29,4 @@ def publish_candidate(
         "let_through": {"by": "rookery publish", "rookery": version("rookery")},
     }
     print_published_candidate(table, candidates.publish(candidates.read(candidate), run), again=False)
+    commit_registered(candidates.snapshots)

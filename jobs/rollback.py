@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from jobs.lake_tables import commit_registered
 from jobs.terminal.snapshots_output import print_rollback
 from pipeline.storage.objects import Storage
 from pipeline.tables.rollback import roll_back
@@ -26,3 +27,4 @@ def rollback(
         "rookery": version("rookery"),
     }
     print_rollback(table, snapshot, before, roll_back(snapshots, snapshot, run))
+    commit_registered(snapshots)

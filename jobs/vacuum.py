@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from jobs.terminal.vacuum_output import print_deleted, print_review, vacuum_status
+from jobs.terminal.vacuum_output import print_deleted, print_orphans, print_review, vacuum_status
+from pipeline.lakes.lake_vacuum import delete_orphans, review_lakes
 from pipeline.storage.objects import Storage
 from pipeline.tables.reachability import Retention
 from pipeline.tables.snapshots import Snapshots
@@ -43,10 +44,15 @@ def vacuum_table(
     snapshots = Snapshots(Storage(), table)
     retention = Retention(keep_snapshots, keep_days, grace_days)
     with vacuum_status() as tell:
+        lakes = review_lakes(snapshots)
         if not delete:
-            found, deleted = review(snapshots, retention), None
+            found, deleted = review(snapshots, retention, lakes.named_here), None
         else:
-            found, deleted = vacuum(snapshots, retention, tell)
+            found, deleted = vacuum(snapshots, retention, tell, lakes.named_here)
+        orphans = lakes.orphans(found.needs)
+        if delete:
+            delete_orphans(snapshots, orphans)
     print_review(table, found, is_dry=deleted is None)
     if deleted is not None:
         print_deleted(found, deleted)
+    print_orphans(orphans, is_dry=deleted is None)

@@ -1,7 +1,7 @@
 """What `rookery vacuum` shows."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 import pyarrow.compute as pc
@@ -9,6 +9,7 @@ from rich import box
 from rich.table import Column, Table
 
 from jobs.terminal.console import byte_count, console, printable
+from pipeline.storage.listings import StoredFile
 from pipeline.tables.reachability import DAY_SECONDS
 from pipeline.tables.unreachable import Amount
 from pipeline.tables.vacuum import Deleted, Review, amounts_by_kind
@@ -58,6 +59,16 @@ def print_deleted(found: Review, deleted: Deleted) -> None:
             f"Listed in _vacuum/unreachable.parquet: {waiting:,} object{'' if waiting == 1 else 's'}. The same command "
             f"deletes them from {_first_due(found)} on, if nothing needs them then.",
             soft_wrap=True,
+        )
+
+
+def print_orphans(orphans: Sequence[StoredFile], *, is_dry: bool) -> None:
+    """Prints what commits to lake tables have left there, that died or were overtaken."""
+    if orphans:
+        total = Amount(len(orphans), sum(file.size for file in orphans))
+        done = "With --delete this command deletes them." if is_dry else "They were deleted."
+        console.print(
+            f"[bold]Lake tables[/]: {_objects(total)} that no version of theirs names. {done}", soft_wrap=True
         )
 
 
