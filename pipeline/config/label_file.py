@@ -60,6 +60,14 @@ class LabelFile(Job):
             of_first["table"] = {**table, "uri": first.get("table", "?")}
         return {**tree, **of_first}
 
+    @model_validator(mode="after")
+    def _one_lake_table_for_one_table(self) -> "LabelFile":
+        if self.checkpoints and (self.publish.iceberg or self.publish.delta):
+            raise ValueError(
+                "publish can't go with checkpoints, whose tables can't share a lake table; write a file for each"
+            )
+        return self
+
     @model_serializer(mode="wrap")
     def _as_written(self, serialized: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """A file that says the same: one or several, as it was."""

@@ -48,6 +48,10 @@ def test_what_is_shown_of_it_is_such_a_file_and_the_schema_takes_it(text: str):
             SEVERAL + ONE,
             "job: expected checkpoint and table.uri, or checkpoints, of which each has a table; found both",
         ),
+        (
+            SEVERAL + "publish: {delta: {uri: d}}",
+            "job: publish can't go with checkpoints, whose tables can't share a lake table",
+        ),
         (SEVERAL + "table: {uri: t}", "job: expected checkpoint and table.uri, or checkpoints, of which each has a t"),
         ("checkpoints: [{uri: a}]", "checkpoints.0.table: missing; it is required"),
         ("checkpoints: [{table: t}]", "checkpoints.0.uri: missing; it is required"),

@@ -10,7 +10,8 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from pyiceberg.catalog import Catalog
 
-from jobs.labelled_table import corpus_record, run_job
+from jobs.label import run_job
+from jobs.labelled_table import corpus_record
 from jobs.sample import CHECKPOINT
 from jobs.terminal.snapshots_output import print_snapshots
 from pipeline.config.label import Job, parse_job
