@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.lake_tables import commit_registered
+from jobs.lake_commits import commit_registered
 from jobs.terminal import erase_output
 from jobs.terminal.lake_output import print_lake_history
 from pipeline.errors import ConfigError

@@ -15,7 +15,7 @@ from jobs.errors import errors_command
 from jobs.explain import explain_documents
 from jobs.label_work import check_checkpoint, connecting_first, label_missing, running
 from jobs.labelled_table import LabelledTable
-from jobs.lake_tables import check_job_lakes, commit_job
+from jobs.lake_commits import check_job_lakes, commit_job
 from jobs.terminal import label_output
 from pipeline.config.label import Job
 from pipeline.config.label_file import load_jobs

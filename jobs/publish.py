@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.lake_tables import commit_registered
+from jobs.lake_commits import commit_registered
 from jobs.terminal.snapshots_output import print_published_candidate
 from pipeline.storage.objects import Storage
 from pipeline.tables.candidates import CandidateSnapshots

@@ -67,5 +67,10 @@ def read_table(storage: Storage, uri: str, settings: CorpusSettings) -> tuple[Ta
 
 
 def _has_log(storage: Storage, uri: str) -> bool:
-    """Costs a request, and spares the listing of a table's data, of which old versions have some too."""
+    """Costs a request, and spares the listing of a table's data, of which old versions have some too.
+
+    A hub's data sets are files.
+    """
+    if uri.startswith("hf://"):
+        return False
     return not has_wildcards(uri) and storage.is_folder(f"{uri.rstrip('/')}/{LOG_FOLDER}")

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from jobs.cli import app
 from jobs.label import run_job
-from jobs.lake_tables import commit_registered
+from jobs.lake_commits import commit_registered
 from pipeline.config.label import StorageSettings, parse_job
 from pipeline.config.lakes import IcebergSettings
 from pipeline.errors import ConfigError, UnavailableError

@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from pipeline.schema import described, errors_schema, predictions_schema
+from pipeline.schema import described, errors_schema, hive_key, predictions_schema
 from pipeline.tables.repeatable_parquet import parquet_bytes
 from pipeline.tasks.classification import DECISIONS, Classification
 from pipeline.tasks.embedding import Embedding
@@ -25,7 +25,7 @@ TASKS: list[Task] = [
 
 @pytest.mark.parametrize("task", TASKS, ids=str)
 def test_every_published_column_has_its_type_and_meaning(task: Task, tmp_path: Path):
-    for schema in (predictions_schema(task.fields, ["lang"]), errors_schema(["lang"])):
+    for schema in (predictions_schema(task.fields, [hive_key("lang")]), errors_schema([hive_key("lang")])):
         (tmp_path / "part.parquet").write_bytes(parquet_bytes(schema.empty_table()))
         names = [row[0] for row in duckdb.sql(f"describe from '{tmp_path}/part.parquet'").fetchall()]
         columns = described(schema)
