@@ -16,6 +16,7 @@ if [[ ${1:-} == --quick ]]; then
 fi
 # without root the tests take moto instead, and pytest's summary says so
 bash deploy/s3_server.sh install || echo "no Ceph here: the S3 tests run against moto"
+bash deploy/postgres.sh || echo "no PostgreSQL here: what loads into it is skipped"
 [[ ${1:-} == --coverage ]] || exec "${test[@]}" "$@"
 "${test[@]}" --cov --cov-report= "${@:2}"
 rm -f .coverage.*  # what killed processes had begun to write

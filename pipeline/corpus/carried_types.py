@@ -13,11 +13,11 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from pipeline.config.corpus import CorpusSettings
-from pipeline.corpus.carried import CarriedColumns, column_name
+from pipeline.corpus.carried import CarriedColumns, cast_values, column_name
 from pipeline.corpus.corpus_file import CorpusFile
 from pipeline.corpus.documents import rows
 from pipeline.corpus.formats import FORMATS
-from pipeline.corpus.formats.parquet import other_type, read_schema, warehouse_types
+from pipeline.corpus.formats.parquet import first_row_group, other_type, read_schema, warehouse_types
 from pipeline.corpus.slices import Unit, WholeFile
 from pipeline.corpus.units import reading_of
 from pipeline.corpus.warehouse_types import NoWarehouseTypeError, json_type, merged, warehouse_type
@@ -57,6 +57,20 @@ def carried_columns(storage: Storage, files: Sequence[CorpusFile], settings: Cor
     fields = [pa.field(column_name(name), _one_type(name, of_files)) for name, of_files in seen.items()]
     sources = tuple(of_files[0].file.uri for of_files in seen.values())
     return CarriedColumns(settings.columns, pa.struct(fields), sources)
+
+
+def first_values(
+    storage: Storage, files: Sequence[CorpusFile], carried: CarriedColumns, column: str
+) -> Iterator[pa.Array]:
+    """Yields what a carried column holds in the first row groups of some Parquet files: there it is cheap to read.
+
+    `column`: as the table calls it.
+    """
+    number = [field.name for field in carried.type].index(column)
+    for file in _sample(files):
+        is_plain = file.format == "parquet" and not file.lake
+        if is_plain and (values := first_row_group(storage, file, carried.names[number])) is not None:
+            yield cast_values(values, carried.type[number].type)[0]
 
 
 def _sample(files: Sequence[CorpusFile]) -> Iterator[CorpusFile]:

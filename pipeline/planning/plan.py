@@ -10,7 +10,8 @@ from pathlib import Path
 
 from pipeline.checkpoints.folder import CheckpointFolder
 from pipeline.config.label import Job
-from pipeline.corpus.carried_types import carried_columns
+from pipeline.corpus.carried import CarriedColumns
+from pipeline.corpus.carried_types import carried_columns, first_values
 from pipeline.corpus.documents import first_record_problems
 from pipeline.corpus.files import Corpus
 from pipeline.corpus.formats import FORMATS
@@ -30,6 +31,7 @@ from pipeline.tables.erased_ids import ErasedLists, Erasures
 from pipeline.tables.error_budget import ErrorBudget
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.groups import SourceUnit, TableLayout
+from pipeline.tables.partitioning import check_partitions
 from pipeline.tables.publication_rules import PublicationRules
 from pipeline.tables.publish import Publication
 from pipeline.tables.scratch import Scratch
@@ -173,9 +175,21 @@ def cut_corpus(survey: Survey, mapped: Mapped = map) -> list[Unit]:
     """Cuts what a survey has found into units, whatever a table has of them. Raises ConfigError, InputError."""
     job, storage = survey.job, survey.storage
     carried = carried_columns(storage, survey.corpus.files, job.corpus)
+    if carried:
+        _check_first_partitions(survey, carried)
     units = cut(storage, survey.corpus.files, job.corpus, job.units.text_bytes, mapped, carried)
     _check_first_records(storage, units)
     return units if survey.limit is None else list(_limited(storage, units, survey.limit))
+
+
+def _check_first_partitions(survey: Survey, carried: CarriedColumns) -> None:
+    """Raises CorpusError where a sample of the corpus names more partitions than a table may have."""
+    types = {field.name: field.type for field in carried.type}
+    for key in survey.layout.column_keys:
+        values: set[str | None] = set()
+        for array in first_values(survey.storage, survey.corpus.files, carried, key.source):
+            values.update(key.values(array) if key.suits(types[key.source]) else [])  # which is refused by itself
+        check_partitions([key.name], ({key.name: value} for value in values))
 
 
 def plan_of(survey: Survey, mapped: Mapped = map, corpus_units: list[Unit] | None = None) -> Plan:

@@ -252,5 +252,10 @@ def test_too_many_partitions_are_refused(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("pipeline.tables.partitioning.MAX_PARTITIONS", 2)
     write(tmp_path, documents())
     with pytest.raises(CorpusError, match=r"\['url'\]: the corpus has 3 partitions or more; expected at most 2"):
+        plan(tmp_path, "table.partition_by=[url]", columns=["url"])
+    (tmp_path / "corpus" / "a.parquet").unlink()
+    lines = [json.dumps({"id": str(n), "text": "t", "url": f"u{n}"}) for n in range(3)]
+    (tmp_path / "corpus" / "a.jsonl").write_text("\n".join(lines))  # whose values are known when it is read
+    with pytest.raises(CorpusError, match=r"\['url'\]: the corpus has 3 partitions or more; expected at most 2"):
         label(tmp_path, "table.partition_by=[url]", columns=["url"])
     assert not plan(tmp_path, columns=["url"]).snapshots.published()

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.corpus.carried import CarriedColumns
-from pipeline.corpus.column_paths import ColumnPathError, arrow_path
+from pipeline.corpus.column_paths import ColumnPathError, arrow_path, column_at
 from pipeline.corpus.corpus_file import CorpusFile, damage_explained
 from pipeline.corpus.formats.format import Format
 from pipeline.corpus.formats.parquet_rows import parquet_rows
@@ -148,6 +148,19 @@ def read_schema(storage: Storage, file: CorpusFile) -> pa.Schema:
             return _footer(storage, file.stored).schema.to_arrow_schema()
     except CorpusError:
         return pa.schema([])
+
+
+def first_row_group(storage: Storage, file: CorpusFile, name: str) -> pa.Array | None:
+    """A column of a Parquet file's first row group; None where there is none, or where it can't be read."""
+    try:
+        with storage.open(file.stored) as stored, damage_explained(file):
+            parquet = pq.ParquetFile(stored)
+            path, _ = arrow_path(parquet.schema_arrow, name)
+            if not parquet.num_row_groups:
+                return None
+            return column_at(parquet.read_row_group(0, columns=[".".join(path)]), path).combine_chunks()
+    except (CorpusError, ColumnPathError):
+        return None
 
 
 def warehouse_types(file: CorpusFile, schema: pa.Schema, names: Sequence[str]) -> Iterator[tuple[str, pa.DataType]]:
