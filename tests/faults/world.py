@@ -130,7 +130,8 @@ class Run:
             self.kill(processes)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.communicate(timeout=1)
-        self.process.communicate()  # one that was killed before is not among them, and still has to be waited for
+        if self.process.returncode is None:  # one that was killed before is not among them, and nobody waited for it
+            self.process.communicate()
 
 
 @dataclass
