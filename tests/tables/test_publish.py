@@ -121,7 +121,7 @@ def is_file_list(path: str) -> bool:
 
 
 def relative(file_list: bytes) -> bytes:
-    return re.sub(rb'file://[^\n"]*?/(?=data/snapshot=)', b"", file_list)
+    return re.sub(rb'(?:file|s3)://[^\n"]*?/(?=data/snapshot=)', b"", file_list)
 
 
 def file_list_paths(*snapshots: int) -> set[str]:
