@@ -50,7 +50,7 @@ class SimulatedStore(fsspec.AbstractFileSystem):  # type: ignore[misc]  # fsspec
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
         self.world.requests["HEAD"] += 1
-        if path.startswith("corpus/"):
+        if path.startswith("corpus/documents-"):
             return self._corpus_file(int(path[-15:-8]))
         if path in self.world.objects:
             return _info(path, len(self.world.objects[path]))
@@ -58,6 +58,10 @@ class SimulatedStore(fsspec.AbstractFileSystem):  # type: ignore[misc]  # fsspec
         if next(self._below(path), None) is None:
             raise FileNotFoundError(path)
         return {"name": path, "size": 0, "type": "directory"}
+
+    def isdir(self, path: str) -> bool:
+        self.world.requests["LIST"] += 1
+        return next(self._below(path), None) is not None
 
     def exists(self, path: str, **_: Any) -> bool:
         self.world.requests["HEAD"] += 1

@@ -53,15 +53,15 @@ def test_requests_grow_with_the_corpus_and_no_faster(world: World, monkeypatch: 
         elif cost.phase == "publish the first snapshot":
             # each fragment is counted, then written; five looks for hints that are not there yet
             assert sent["GET"] == 2 * units + 5
-            # tallies and files; claim, list of units, manifest, _latest.json, _last_survey.json
-            assert sent["PUT"] == 2 * cost.groups + 5
+            # tallies and files; claim, list of units, five lists of files, manifest, _latest.json, _last_survey.json
+            assert sent["PUT"] == 2 * cost.groups + 10
             assert sent["COPY"] == 0
         elif cost.phase == "nothing has changed":
             assert sent["HEAD"] + sent["GET"] < 10  # no file's footer, no fragment's folder
             assert sent["LIST"] <= files // 1000 + 10
             assert sent["PUT"] == sent["COPY"] == 0
         else:
-            added, one = divmod(sent["PUT"] - 5, 2)
+            added, one = divmod(sent["PUT"] - 10, 2)
             assert (added <= UNITS_PER_FILE * -(-files // CHANGED), one) == (True, 0)
             assert sent["COPY"] == cost.groups - added
     assert cost_table([*small.values(), *large.values()]).row_count == 2 * len(small)
