@@ -70,6 +70,13 @@ def with_carried(fields: Iterable[pa.Field], source: pa.Schema) -> pa.Schema:
     return pa.schema([*fields, *([source.field(CARRIED)] if CARRIED in source.names else [])])
 
 
+def append_carried(rows: pa.Table, source: pa.Table) -> pa.Table:
+    """Appends CARRIED of `source`, whose rows are the same documents, if it has it."""
+    if CARRIED not in source.schema.names:
+        return rows
+    return rows.append_column(source.schema.field(CARRIED), source[CARRIED])
+
+
 # What a task needs beside the tokens that says where in a text something is. Its logits are one row per token.
 LOCATED_FIELDS = [
     pa.field("texts", pa.list_(pa.string()), nullable=False),  # null where there is no window

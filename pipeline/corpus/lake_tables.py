@@ -46,9 +46,7 @@ def read_table(storage: Storage, uri: str, settings: CorpusSettings) -> tuple[Ta
         read, files, columns = read_iceberg(storage, match["name"], match["version"], names)
     elif (match := DELTA_URI.fullmatch(uri)) or _has_log(storage, uri):
         folder, version = (match["folder"], match["version"]) if match else (uri, None)
-        read, files, columns = read_delta(
-            storage, folder, None if version is None else int(version), (*wanted, *settings.columns)
-        )
+        read, files, columns = read_delta(storage, folder, None if version is None else int(version), names)
     else:
         return None
     if settings.format not in ("auto", "parquet"):

@@ -176,19 +176,24 @@ def cut_corpus(survey: Survey, mapped: Mapped = map) -> list[Unit]:
     job, storage = survey.job, survey.storage
     carried = carried_columns(storage, survey.corpus.files, job.corpus)
     if carried:
-        _check_first_partitions(survey, carried)
+        _check_column_keys(survey, carried)
     units = cut(storage, survey.corpus.files, job.corpus, job.units.text_bytes, mapped, carried)
     _check_first_records(storage, units)
     return units if survey.limit is None else list(_limited(storage, units, survey.limit))
 
 
-def _check_first_partitions(survey: Survey, carried: CarriedColumns) -> None:
-    """Raises CorpusError where a sample of the corpus names more partitions than a table may have."""
+def _check_column_keys(survey: Survey, carried: CarriedColumns) -> None:
+    """Raises CorpusError for a column whose values can't be partitions, or are too many in a sample of the corpus."""
     types = {field.name: field.type for field in carried.type}
     for key in survey.layout.column_keys:
-        values: set[str | None] = set()
-        for array in first_values(survey.storage, survey.corpus.files, carried, key.source):
-            values.update(key.values(array) if key.suits(types[key.source]) else [])  # which is refused by itself
+        type_ = types[key.source]
+        if not key.suits(type_):
+            expected = "a timestamp, a date, or text that begins with a date" if key.part else "text, integers or dates"
+            raise CorpusError(
+                f"table.partition_by {key.name!r}: the column {key.source!r} is {type_}; expected {expected}"
+            )
+        arrays = first_values(survey.storage, survey.corpus.files, carried, key.source)
+        values = {value for array in arrays for value in key.values(array)}
         check_partitions([key.name], ({key.name: value} for value in values))
 
 
@@ -202,7 +207,7 @@ def plan_of(survey: Survey, mapped: Mapped = map, corpus_units: list[Unit] | Non
     job, storage, limit = survey.job, survey.storage, survey.limit
     task, scoring = survey.scorer.task, survey.scorer.scoring
     units = cut_corpus(survey, mapped) if corpus_units is None else corpus_units
-    layout = _with_columns(survey.layout, units)
+    carried = units[0].reading.carried_type if units else None
     with table_bucket_explained(job):
         units = list(_cut_streams(units, StreamLengths(storage, job.table.uri)))
     units = in_their_editions(units, Editions(storage, job.table.uri).read(), scoring.key)
@@ -213,7 +218,7 @@ def plan_of(survey: Survey, mapped: Mapped = map, corpus_units: list[Unit] | Non
         checkpoint=survey.scorer.checkpoint,
         scoring=scoring,
         task=task,
-        layout=layout,
+        layout=replace(survey.layout, columns=tuple(carried or ())),
         corpus=survey.corpus,
         units=tuple(units),
         finished=frozenset(listing.finished),
@@ -229,22 +234,6 @@ def in_their_editions(units: list[Unit], editions: Mapping[str, int], scoring_ke
         return units
     firsts = (replace(unit, edition=0) for unit in units)
     return [replace(first, edition=editions.get(first.id(scoring_key), 0)) for first in firsts]
-
-
-def _with_columns(layout: TableLayout, units: Sequence[Unit]) -> TableLayout:
-    """The layout with the columns that units carry. Raises CorpusError for one whose values can't be partitions."""
-    carried = units[0].reading.carried_type if units else None
-    if carried is None:
-        return layout
-    types = {field.name: field.type for field in carried}
-    for key in layout.column_keys:
-        if not key.suits(types[key.source]):
-            type_ = types[key.source]
-            expected = "a timestamp, a date, or text that begins with a date" if key.part else "text, integers or dates"
-            raise CorpusError(
-                f"table.partition_by {key.name!r}: the column {key.source!r} is {type_}; expected {expected}"
-            )
-    return replace(layout, columns=tuple(carried))
 
 
 def publication_rules(job: Job) -> PublicationRules:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.schema import ERROR_FIELDS, fragment_schema, with_carried
+from pipeline.schema import ERROR_FIELDS, append_carried, fragment_schema
 from pipeline.storage.objects import TRANSFERS
 from pipeline.tables.erased_ids import erased_count, without_marked
 from pipeline.tables.failures import transfer_batches
@@ -112,9 +112,7 @@ def _fragment(records: pa.Table, rows: pa.Table) -> pa.Table:
         rows = _with(rows, name, records[name])
     for name in (field.name for field in ERROR_FIELDS):
         rows = _with(rows, name, pc.coalesce(records[name], rows[name]))
-    for field in with_carried([], records.schema):
-        rows = rows.append_column(field, records[field.name])
-    return rows.combine_chunks()
+    return append_carried(rows, records).combine_chunks()
 
 
 def _with(rows: pa.Table, name: str, values: pa.ChunkedArray) -> pa.Table:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.schema import CARRIED, DOCUMENT_RECORD, fragment_schema, with_carried
+from pipeline.schema import DOCUMENT_RECORD, append_carried, fragment_schema, with_carried
 from pipeline.storage.objects import TRANSFERS, Storage
 from pipeline.tables.erased_ids import (
     NOTHING_ERASED,
@@ -130,7 +130,4 @@ def fragment(documents: pa.Table, outputs: pa.Array, output: pa.Field) -> pa.Tab
         rows.append(record if record["reason"] or has_outputs.as_py() else record | NOT_FINITE)
     described = pa.Table.from_pylist(rows, schema=plain)
     outputs = pc.if_else(pc.is_null(described["reason"]), outputs, pa.scalar(None, output.type))
-    described = described.append_column(output, outputs)
-    if CARRIED in documents.schema.names:
-        described = described.append_column(documents.schema.field(CARRIED), documents[CARRIED])
-    return without_marked(described)
+    return without_marked(append_carried(described.append_column(output, outputs), documents))

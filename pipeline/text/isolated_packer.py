@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.isolation import IsolatedProcess, ProcessDied, attempt, search_by_halving
-from pipeline.schema import DOCUMENTS, with_carried
+from pipeline.schema import DOCUMENTS, append_carried
 from pipeline.text.packer import Packer
 
 _PROCESS_DIED = {
@@ -48,9 +48,7 @@ class IsolatedPacker:
         for row in deadly:
             records[row] |= _PROCESS_DIED
         without_deadly = pa.Table.from_pylist(records, schema=DOCUMENTS)
-        for field in with_carried([], documents.schema):
-            without_deadly = without_deadly.append_column(field, documents[field.name])
-        return self._packs(unit, without_deadly)
+        return self._packs(unit, append_carried(without_deadly, documents))
 
     def close(self) -> None:
         """Ends the process; the next call starts another."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.schema import CARRIED, DOCUMENT_RECORD, with_carried
+from pipeline.schema import CARRIED, DOCUMENT_RECORD, append_carried
 from pipeline.text.utf8_text import Text, sha256, texts_of
 
 TEXTS_AT_A_TIME = 256  # texts held as Python strings
@@ -41,10 +41,7 @@ def plain_rows(documents: pa.RecordBatch) -> list[dict[str, Any]]:
 
 def records_table(records: list[dict[str, Any]], documents: pa.Table) -> pa.Table:
     """Makes a table of DOCUMENT_RECORD of Python values, with the documents' CARRIED, if they have it."""
-    table = pa.Table.from_pylist(records, schema=pa.schema(list(DOCUMENT_RECORD)))
-    for field in with_carried([], documents.schema):
-        table = table.append_column(field, documents[field.name])
-    return table
+    return append_carried(pa.Table.from_pylist(records, schema=pa.schema(list(DOCUMENT_RECORD))), documents)
 
 
 def failure_of(row: Mapping[str, Any], text: Text | None) -> dict[str, Any]:
