@@ -10,6 +10,7 @@ from hypothesis import settings
 
 from pipeline.cluster.connection import prepare_own_ray, ray_cluster
 from pipeline.config.label import parse_job
+from pipeline.storage.s3 import S3
 from tests.s3 import S3Server, start_s3_server, summary_line
 
 # by default an example that takes longer than 200 ms fails, as any may on a busy machine
@@ -31,7 +32,11 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 @pytest.fixture
 def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
-    """The server, with its credentials in this test's environment."""
+    """The server, with its credentials in this test's environment.
+
+    fsspec keeps clients by their options, and the product's may be one of a test that had other credentials, or none.
+    """
+    S3.clear_instance_cache()
     for name, value in s3_server.environment().items():
         monkeypatch.setenv(name, value)
     return s3_server

@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
-import s3fs
 from hypothesis import given, settings as hypothesis_settings, strategies as st
 
 from pipeline.errors import ConfigError, RookeryError, StorageError
@@ -273,7 +272,6 @@ def test_a_run_that_fails_between_parts_leaves_no_marker(table: Published, tmp_p
 @pytest.mark.s3
 def test_on_s3_too(table: Published, s3: S3Server, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3.endpoint)
-    s3fs.S3FileSystem.clear_instance_cache()  # or a client of another test is taken, who had no credentials
     bucket = s3.new_bucket()
     put(table, f"s3://{bucket}/x/a.parquet")
     put(table, f"s3://{bucket}/x/parts/", format="csv", part_rows=30)
