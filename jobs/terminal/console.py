@@ -1,13 +1,7 @@
-"""The console that every command prints on, and how counts, names and corpora are spelled there."""
+"""The console that every command prints on, and how counts and names are spelled there."""
 
 from rich.console import Console
 from rich.table import Table
-
-from pipeline.corpus.files import Corpus
-from pipeline.tables.snapshots import Manifest
-
-COMMIT_DIGITS = 8
-LEFT_OUT_SHOWN = 3
 
 console = Console(highlight=False)
 
@@ -25,17 +19,6 @@ def new_grid() -> Table:
     return grid
 
 
-def corpus_notes(corpus: Corpus) -> list[str]:
-    """Says what a folder held beside the corpus, and which version of a table was read."""
-    notes = [str(table) for table in corpus.tables]
-    notes += [f"commit {commit[:COMMIT_DIGITS]} of {printable(uri)}" for uri, commit in corpus.commits]
-    if corpus.left_out:
-        names = [printable(uri.rpartition("/")[2]) for uri in corpus.left_out[:LEFT_OUT_SHOWN]]
-        more = ["…"] if len(corpus.left_out) > len(names) else []
-        notes.append(f"{file_count(len(corpus.left_out))} left out: {', '.join([*names, *more])}")
-    return notes
-
-
 def file_count(count: int) -> str:
     """Writes a number of files: `1 file`, `1,200 files`."""
     return f"{count:,} file{'' if count == 1 else 's'}"
@@ -44,15 +27,6 @@ def file_count(count: int) -> str:
 def outcome_count(predictions: int, errors: int) -> str:
     """Writes what became of documents: `99 predictions, 1 error`."""
     return f"{predictions:,} prediction{'' if predictions == 1 else 's'}, {error_count(errors)}"
-
-
-def changed_documents(manifest: Manifest) -> str:
-    """Writes what changed: `3 added, 26 changed, 1 removed, 190 unchanged since snapshot 2`."""
-    changes = manifest.changes
-    if changes is None:
-        return f"not counted against snapshot {manifest.parent}"
-    counts = f"{changes.added:,} added, {changes.changed:,} changed, {changes.removed:,} removed"
-    return f"{counts}, {changes.unchanged:,} unchanged since snapshot {manifest.parent}"
 
 
 def error_count(count: int) -> str:

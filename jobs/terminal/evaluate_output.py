@@ -5,7 +5,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from jobs.evaluation_outcome import EvaluationOutcome, documents_in_words
-from jobs.terminal.console import console, corpus_notes, new_grid, printable
+from jobs.terminal.console import console, new_grid, printable
+from jobs.terminal.descriptions import corpus_notes
 from pipeline.evaluation.html_report import Tile, classification_tiles, regression_tiles
 from pipeline.evaluation.measure import Evaluation
 from pipeline.evaluation.metrics import LabelMetrics, RegressionMetrics

@@ -8,14 +8,13 @@ from rich.text import Text
 
 from jobs.terminal.console import (
     byte_count,
-    changed_documents,
     console,
-    corpus_notes,
     file_count,
     new_grid,
     outcome_count,
     printable,
 )
+from jobs.terminal.descriptions import changed_documents, corpus_notes
 from jobs.terminal.label_progress import LabelledWork
 from pipeline.config.label import Job
 from pipeline.corpus.files import Corpus

@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from jobs.terminal.console import byte_count, changed_documents, console, printable
+from jobs.terminal.console import byte_count, console, printable
+from jobs.terminal.descriptions import changed_documents
 from pipeline.tables.rollback import ROLLBACK
 from pipeline.tables.snapshots import Manifest
 from pipeline.tables.verdicts import verdict_line, verdicts_of

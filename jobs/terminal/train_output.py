@@ -5,7 +5,8 @@ from typing import Any
 
 from rich.console import Console
 
-from jobs.terminal.console import corpus_notes, file_count
+from jobs.terminal.console import file_count
+from jobs.terminal.descriptions import corpus_notes
 from pipeline.config.train import TrainJob
 from pipeline.corpus.files import Corpus
 from pipeline.training.prepare import Prepared

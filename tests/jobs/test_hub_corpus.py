@@ -7,7 +7,7 @@ import pyarrow.dataset as ds
 import pytest
 
 from jobs.labelled_table import corpus_record
-from jobs.terminal.console import corpus_notes
+from jobs.terminal.descriptions import corpus_notes
 from pipeline.config.label import Job
 from pipeline.planning.plan import plan_of
 from pipeline.planning.survey import make_survey, unchanged_snapshot
