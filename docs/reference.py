@@ -12,7 +12,8 @@ from typing import Any, Literal, TypeGuard, get_args, get_origin
 import pyarrow as pa
 from typer.main import get_command
 
-from jobs.cli import app
+from jobs.cli import COMMANDS, app
+from jobs.command_group import load_command
 from jobs.config import JOBS
 from pipeline.schema import described, errors_schema, predictions_schema
 from pipeline.tasks.classification import DECISIONS
@@ -175,7 +176,8 @@ def command_line() -> str:
 def all_commands() -> dict[str, Any]:
     """Gives every command by its words: `label`, `review export`."""
     commands: dict[str, Any] = {}
-    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
+    for name, listed in get_command(app).commands.items():  # type: ignore[attr-defined]
+        command = load_command(name, COMMANDS[name]) if name in COMMANDS else listed
         inner = getattr(command, "commands", None)
         commands |= {f"{name} {word}": part for word, part in inner.items()} if inner else {name: command}
     return commands
@@ -194,7 +196,14 @@ def _command(name: str, command: Any) -> str:
         ]
     arguments = " ".join(p.name.upper() for p in command.params if not p.opts[0].startswith("-"))
     usage = f"```text\nrookery {name} {arguments + ' ' if arguments else ''}[options]\n```"
-    return "\n\n".join([f"## rookery {name}", command.help, usage, *options])
+    examples = [f"```bash\n{lines}\n```" for lines in _examples(command)]
+    return "\n\n".join([f"## rookery {name}", command.help, usage, *examples, *options])
+
+
+def _examples(command: Any) -> Iterator[str]:
+    """What stands at the end of its help, below the heading."""
+    if command.epilog:
+        yield "\n".join(line.strip() for line in command.epilog.splitlines()[1:])
 
 
 def _option(names: Sequence[str], text: str, kind: Any, is_flag: bool, required: bool = False) -> str:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from jobs.command_group import example_lines
 from jobs.terminal.review_output import print_review_exported, print_review_imported
 from pipeline.errors import ConfigError
 from pipeline.review.choosing import ReviewSize, choose_documents
@@ -13,12 +14,21 @@ from pipeline.review.review_import import import_review
 from pipeline.storage.objects import Storage
 from pipeline.tables.snapshots import Snapshots
 
-review_commands = typer.Typer(help="Have people judge the least sure documents, and train on what they say.")
+review_commands = typer.Typer(
+    help="Have people judge the least sure documents, and train on what they say.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+_EXPORT_EXAMPLES = example_lines(
+    "rookery review export s3://my-tables/topics review.json --documents 200",
+    "rookery review export s3://my-tables/topics review.jsonl --format jsonl",
+)
+_IMPORT_EXAMPLES = example_lines("rookery review import s3://my-tables/topics back.json reviewed.parquet")
 _TABLE = "The table's folder: `table.uri` of its job."
 _Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 
 
-@review_commands.command("export")
+@review_commands.command("export", epilog=_EXPORT_EXAMPLES)
 def export_for_review(
     table: Annotated[str, typer.Argument(help=_TABLE)],
     to: Annotated[str, typer.Argument(help="The file to write, .json for Label Studio or .jsonl; path or URI.")],
@@ -47,7 +57,7 @@ def export_for_review(
     print_review_exported(write_review(storage, uris, format_, manifest, chosen))
 
 
-@review_commands.command("import")
+@review_commands.command("import", epilog=_IMPORT_EXAMPLES)
 def import_from_review(
     table: Annotated[str, typer.Argument(help=_TABLE)],
     reviewed: Annotated[str, typer.Argument(help="What came back: Label Studio's JSON, or our JSON Lines.")],

@@ -4,8 +4,7 @@ import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
-from pipeline.planning.scoring import SCORING_VERSION
-from pipeline.tables.snapshots import MANIFEST_VERSION
+from pipeline.terms import MANIFEST_VERSION, SCORING_VERSION
 
 LIBRARIES = ("torch", "ray", "pyarrow", "tokenizers", "sentencepiece")
 

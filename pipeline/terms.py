@@ -34,3 +34,7 @@ HeadKind = Literal[LabelHead, "question_answering", "masked_lm", "none"]
 # What it is computed in, and on.
 Dtype = Literal["bf16", "fp32", "int8"]
 DeviceKind = Literal["cpu", "cuda"]
+
+# The versions of what is computed and of what is written; here, where nothing has to be loaded to ask for them.
+SCORING_VERSION = 5  # raise it when the same settings give other scores
+MANIFEST_VERSION = 2  # 1 had no checkpoint, columns, failures, and counts of unlabelled and duplicate_ids

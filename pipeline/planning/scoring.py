@@ -14,12 +14,10 @@ from pipeline.planning.checkpoint_task import check_questions, make_task
 from pipeline.storage.objects import Storage
 from pipeline.storage.registered_models import PinnedCheckpoint
 from pipeline.tasks.task import Task
-from pipeline.terms import Dtype
+from pipeline.terms import SCORING_VERSION, Dtype
 from pipeline.text.packer import Packer
 from pipeline.text.tokenizer import Tokenizer
 from pipeline.text.windows import WindowPolicy
-
-SCORING_VERSION = 5  # raise it when the same settings give other scores
 
 
 @dataclass(frozen=True, slots=True)

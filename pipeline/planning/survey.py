@@ -25,8 +25,9 @@ from pipeline.tables.erased_ids import ErasedLists, Erasures
 from pipeline.tables.groups import LAYOUT_VERSION, TableLayout
 from pipeline.tables.last_survey import LastSurvey
 from pipeline.tables.partitioning import ColumnKey, check_partitions
-from pipeline.tables.snapshots import MANIFEST_VERSION, Manifest, Snapshots
+from pipeline.tables.snapshots import Manifest, Snapshots
 from pipeline.tasks.task import Task
+from pipeline.terms import MANIFEST_VERSION
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,8 @@ from pipeline.tables.partitioning import check_partitions
 from pipeline.tables.publication_rules import PublicationRules, Totals, check_rules, count_totals
 from pipeline.tables.score_histograms import sum_histograms
 from pipeline.tables.snapshot_units import write_units
-from pipeline.tables.snapshots import MANIFEST_VERSION, Changes, Manifest, SnapshotFile, Snapshots
+from pipeline.tables.snapshots import Changes, Manifest, SnapshotFile, Snapshots
+from pipeline.terms import MANIFEST_VERSION
 
 ATTEMPTS = 20  # other runs that may publish while this one does, before it gives up
 COPIED_TOGETHER = 256  # groups whose files are copied by one call: it only waits for the store

@@ -27,8 +27,8 @@ from typing import Any
 from pipeline.errors import ConfigError, ConflictError, RookeryError
 from pipeline.storage.objects import Storage
 from pipeline.tables.file_lists import file_lists
+from pipeline.terms import MANIFEST_VERSION
 
-MANIFEST_VERSION = 2  # 1 had no checkpoint, columns, failures, and counts of unlabelled and duplicate_ids
 DIGITS = 20
 NUMBERS = re.compile(r"\[\n\s*\d+(?:,\n\s*\d+)*\n\s*\]")  # no text is one: a line's end is escaped in it
 VACUUMED = ".vacuumed"

@@ -48,7 +48,7 @@ def test_every_block_says_what_it_is():
 
 def commands(block: Block) -> list[list[str]]:
     lines = block.text.replace("\\\n", " ").splitlines()
-    return [words for line in lines if (words := shlex.split(line.partition(" > ")[0], comments=True))]
+    return [words for line in lines if (words := shlex.split(re.split(" [>|] ", line)[0], comments=True))]
 
 
 @pytest.mark.parametrize("block", blocks("bash"), ids=str)
