@@ -16,7 +16,9 @@ from jobs.explain import explain_documents
 from jobs.label_work import check_checkpoint, connecting_first, label_missing, running
 from jobs.labelled_table import LabelledTable
 from jobs.lake_commits import check_job_lakes, commit_job
+from jobs.run_recorder import RunRecorder, Tell
 from jobs.terminal import label_output
+from jobs.terminal.run_log import LogFormat, run_log
 from pipeline.config.label import Job
 from pipeline.config.label_file import load_jobs
 from pipeline.errors import ErrorBudgetError, HeldBackError, RookeryError
@@ -24,6 +26,7 @@ from pipeline.mapped import Mapped
 from pipeline.planning.new_editions import PASSING_REASONS, retry, store_editions
 from pipeline.planning.plan import Plan, check_table_writable, plans_of
 from pipeline.planning.survey import make_surveys
+from pipeline.runs.run_record import RunRecord
 from pipeline.tables.snapshots import Manifest
 
 HELD = (ErrorBudgetError, HeldBackError)  # of one table, whatever the others'
@@ -56,13 +59,32 @@ def label(
             "label nothing. Several: --explain A --explain B.",
         ),
     ] = None,
+    log_format: Annotated[
+        LogFormat,
+        typer.Option("--log-format", help="What standard error gets: lines for people, or an object of JSON in each."),
+    ] = "text",
 ) -> None:
-    """Make a prediction table true: label what is missing, publish one complete snapshot."""
+    """Make a prediction table true: label what is missing, publish one complete snapshot.
+
+    The last line of standard output is the run's summary as JSON, one for each table; nothing else is written there.
+    """
+    run_log.use(log_format)
     jobs, listing = load_jobs(job_file, overrides), errors_command(job_file, overrides)
     if explain:
         explain_documents(jobs, explain)
         return
-    run_jobs(jobs, dry_run=dry_run, limit=limit, retry_reason=retry, listing=listing)
+    run_jobs(
+        jobs,
+        dry_run=dry_run,
+        limit=limit,
+        retry_reason=retry,
+        listing=listing,
+        tell=lambda record: print(record.line()),
+    )
+
+
+def _print_summary(record: RunRecord) -> None:
+    print(record.line(), flush=True)
 
 
 def run_job(
@@ -84,6 +106,7 @@ def run_jobs(
     limit: int | None = None,
     retry_reason: str | None = None,
     listing: str = "rookery errors --config JOB_FILE",
+    tell: Tell = lambda record: None,
 ) -> list[Manifest | None]:
     """Plans, labels, publishes; shows each on the terminal. The jobs are of one corpus, and have a table each.
 
@@ -91,13 +114,40 @@ def run_jobs(
     keeps no other from being published; at the end the first error is raised, with what is said of the others.
 
     `retry_reason`: documents that failed for it are computed again; `errors` for every reason that may pass.
-    `listing`: the command that lists what could not be labelled.
+    `listing`: the command that lists what could not be labelled. `tell` gets the summary of each table at the end,
+    whatever came of it.
 
     Returns what readers of each table see now, or None after a dry run.
     """
+    recorder = RunRecorder(jobs, dry_run=dry_run)
+    tables: list[LabelledTable] = []
+    try:
+        _run(jobs, tables, recorder, dry_run=dry_run, limit=limit, retry_reason=retry_reason, listing=listing)
+    except BaseException as error:
+        for record in recorder.end(tables, error):
+            tell(record)
+        raise
+    for record in recorder.end(tables, None):
+        tell(record)
+    return [table.manifest for table in tables]
+
+
+def _run(
+    jobs: Sequence[Job],
+    tables: list[LabelledTable],
+    recorder: RunRecorder,
+    *,
+    dry_run: bool,
+    limit: int | None,
+    retry_reason: str | None,
+    listing: str,
+) -> None:
+    """Does what `run_jobs` says; adds to `tables` what becomes of each."""
     for job in jobs:
         check_job_lakes(job)
-    tables = [LabelledTable(survey, listing) for survey in make_surveys(jobs, limit)]
+    tables += [
+        LabelledTable(survey, listing, recorder.run_id, recorder.started) for survey in make_surveys(jobs, limit)
+    ]
     if retry_reason is None:
         for table in tables:
             with table.apart(*HELD):
@@ -110,16 +160,18 @@ def run_jobs(
         if retry_reason is not None:
             plans = [_retried(plan, retry_reason, mapped, dry_run=dry_run) for plan in plans]
         for table, plan in zip(changed, plans, strict=True):
+            recorder.planned(plan)
             with table.apart(*HELD):
                 table.settle_planned(plan, dry_run=dry_run)
-        _make_true([(table, plan) for table, plan in zip(changed, plans, strict=True) if not table.is_settled])
+        unsettled = [(table, plan) for table, plan in zip(changed, plans, strict=True) if not table.is_settled]
+        _make_true(unsettled, recorder)
         for table in changed:
             table.leave_hint()
     for table in tables:
         if table.manifest and not table.manifest.partial:
-            commit_job(table.job)
+            with table.apart(RookeryError):
+                commit_job(table.job)
     _raise_first([table.error for table in tables if table.error])
-    return [table.manifest for table in tables]
 
 
 def _retried(plan: Plan, reason: str, mapped: Mapped, *, dry_run: bool) -> Plan:
@@ -132,7 +184,7 @@ def _retried(plan: Plan, reason: str, mapped: Mapped, *, dry_run: bool) -> Plan:
     return again
 
 
-def _make_true(unsettled: list[tuple[LabelledTable, Plan]]) -> None:
+def _make_true(unsettled: list[tuple[LabelledTable, Plan]], recorder: RunRecorder) -> None:
     """Labels what is missing in some tables from one reading, and publishes each."""
     if not unsettled:
         return
@@ -144,8 +196,9 @@ def _make_true(unsettled: list[tuple[LabelledTable, Plan]]) -> None:
         # imports ray, which the cluster has prepared
         from pipeline.cluster.ray_tasks import map_on_ray
 
-        works = label_missing([plan.with_erased_ids() for plan in plans], runs)
+        works = label_missing([plan.with_erased_ids() for plan in plans], runs, recorder.tell_progress)
         for (table, plan), work in zip(unsettled, works, strict=True):
+            recorder.publishing(plan)
             with table.apart(RookeryError):
                 table.publish(plan, work, map_on_ray)
 

@@ -5,13 +5,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from jobs.terminal import label_output
-from jobs.terminal.label_progress import LabelledWork, LabelProgress
+from jobs.terminal.label_progress import LabelProgress
+from jobs.terminal.run_log import run_log
+from jobs.ticking import every
 from pipeline.cluster.connection import cluster_address, is_connected, ray_cluster
 from pipeline.config.label import Job
+from pipeline.errors import BudgetSpentError
 from pipeline.mapped import Mapped
 from pipeline.planning.plan import Plan
+from pipeline.runs.budget import spent_budget
+from pipeline.runs.progress import LabelledWork, Progress
+from pipeline.runs.run_record import BEAT_SECONDS_OF_PROGRESS
 from pipeline.tables.attempts import remove_marks_of_run
 from pipeline.tables.heartbeats import Heartbeats
+
+TellProgress = Callable[[Sequence[Plan], Progress], None]
 
 
 def connected(job: Job) -> contextlib.AbstractContextManager[None]:
@@ -52,22 +60,53 @@ def running(plans: Sequence[Plan]) -> Iterator[list[str]]:
             raise
 
 
-def label_missing(plans: Sequence[Plan], runs: Sequence[str]) -> list[LabelledWork]:
+def label_missing(
+    plans: Sequence[Plan], runs: Sequence[str], tell: TellProgress = lambda plans, progress: None
+) -> list[LabelledWork]:
     """Labels the units that have no fragment, in each plan's table, and shows progress; gives what each came to.
 
-    Needs `running`, which gives `runs`.
+    Needs `running`, which gives `runs`. `tell` is called time and again with the plans that lack units, and how far
+    the work on them is.
+
+    Raises BudgetSpentError where the jobs' budget ends before the units, and as `label_units`.
     """
     works = [LabelledWork() for _ in plans]
     if lacking := [number for number, plan in enumerate(plans) if plan.missing]:  # no model is loaded for the others
         some = [plans[number] for number in lacking]
-        with LabelProgress(some) as progress:
-            from pipeline.cluster.waves import label_units
-
-            for unit in label_units(some, [runs[number] for number in lacking], progress.tell):
-                progress.add(unit)
+        progress = Progress(some)
         for number, work in zip(lacking, progress.works, strict=True):
             works[number] = work
+        shown = LabelProgress(progress, [plan.job.table.uri for plan in some]).shown()
+        with shown, every(BEAT_SECONDS_OF_PROGRESS, lambda: tell(some, progress)):
+            _label(some, [runs[number] for number in lacking], progress)
+        tell(some, progress)
     return works
+
+
+def _label(plans: list[Plan], runs: list[str], progress: Progress) -> None:
+    from pipeline.cluster.waves import label_units
+
+    spent: str | None = None
+    for unit in label_units(plans, runs, run_log.notice, lambda: spent is not None):
+        progress.add(unit)
+        if spent is None and (spent := spent_budget(plans[0].job.budget, progress)):
+            run_log.notice(f"{spent}: units that are begun are finished, and no other begins")
+            for plan, run in zip(plans, runs, strict=True):
+                Heartbeats(plan.fragments).stop(run)
+    if spent:
+        _check_all_is_labelled(plans, spent)
+
+
+def _check_all_is_labelled(plans: list[Plan], spent: str) -> None:
+    """Raises BudgetSpentError, unless a budget was spent by the last unit."""
+    for plan in plans:
+        cut = plan.cut_streams()
+        left = len(set(cut.unit_ids) - cut.fragments.finished(len(cut.units)))
+        if left:
+            raise BudgetSpentError(
+                f"{spent}, and {left:,} of {len(cut.units):,} units of {plan.job.table.uri} are left; all others are "
+                "kept: run again to go on, or raise the budget"
+            )
 
 
 def check_checkpoint(plan: Plan) -> None:

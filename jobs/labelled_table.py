@@ -3,13 +3,12 @@
 import contextlib
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
 from jobs.terminal import label_output
-from jobs.terminal.label_progress import LabelledWork
 from pipeline.config.label import Job
 from pipeline.corpus.files import Corpus
 from pipeline.errors import ErrorBudgetError, RookeryError
@@ -17,6 +16,7 @@ from pipeline.mapped import Mapped
 from pipeline.planning.gatekeeper import Gatekeeper
 from pipeline.planning.plan import Plan, publication_rules
 from pipeline.planning.survey import Survey, unchanged_snapshot
+from pipeline.runs.progress import LabelledWork
 from pipeline.tables.last_survey import LastSurvey
 from pipeline.tables.publication_rules import Totals, check_rules
 from pipeline.tables.publish import check_current, check_published, is_current, publish
@@ -31,15 +31,20 @@ class LabelledTable:
     Attributes:
         survey: what the run sees of corpus, checkpoint and table.
         listing: the command that lists what could not be labelled.
+        run_id: the run's.
+        started: when it began, in seconds since 1970.
         is_settled: nothing is left to do; then
         manifest: is what readers see, None after a dry run, or
-        error: says why nothing was published.
+        error: says why nothing was published, or was not committed to a lake table.
+        has_published: whether this run made what readers see.
     """
 
     survey: Survey
     listing: str
-    started: float = field(default_factory=time.time)
+    run_id: str
+    started: float
     is_settled: bool = False
+    has_published: bool = False
     manifest: Manifest | None = None
     error: RookeryError | None = None
 
@@ -93,10 +98,11 @@ class LabelledTable:
         """Publishes what was labelled. Raises as `tables.publish`."""
         plan = plan.cut_streams().with_erased_ids()
         with label_output.publishing_status(), self._listed():
-            run = run_record(plan.job, plan.publication.content, self.started)
+            run = run_record(plan.job, self.run_id, self.started)
             run |= corpus_record(plan.corpus) | work_record(work)
             manifest = publish(plan.snapshots, plan.fragments, plan.publication, run, mapped, self._gatekeeper)
         if manifest.run | run == manifest.run:
+            self.has_published = True
             label_output.print_summary(plan, manifest, work, time.time() - self.started, self.listing)
         else:
             label_output.print_up_to_date(manifest, self.listing, "another run was first, and")
@@ -122,8 +128,9 @@ class LabelledTable:
         """Publishes what was held back, if the rules and gates allow it by now: nothing is computed or written."""
         uri = self.job.table.uri
         check_rules(publication_rules(self.job), uri, Totals.of(candidate))
-        run = run_record(self.job, candidate.content, self.started)
+        run = run_record(self.job, self.run_id, self.started)
         manifest = self._gatekeeper.let_through(candidate, run)
+        self.has_published = True
         label_output.print_let_through(uri, manifest)
         return manifest
 
@@ -138,15 +145,15 @@ class LabelledTable:
             ) from error
 
 
-def run_record(job: Job, content: str, started: float) -> dict[str, Any]:
+def run_record(job: Job, run_id: str, started: float) -> dict[str, Any]:
     """Makes the manifest's `run`: who, when, with what. All that may differ between two runs that publish the same."""
-    labelled_at = datetime.fromtimestamp(started, UTC)
     return {
-        "run_id": f"{labelled_at:%Y%m%dT%H%M%SZ}-{content[:8]}",
-        "labelled_at": labelled_at.isoformat(timespec="microseconds"),
+        "run_id": run_id,
+        "labelled_at": datetime.fromtimestamp(started, UTC).isoformat(timespec="microseconds"),
         "published_at": datetime.now(UTC).isoformat(timespec="microseconds"),
         "rookery": version("rookery"),
         "job": job.model_dump(mode="json"),
+        "tags": job.tags,
     }
 
 

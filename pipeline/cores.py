@@ -1,11 +1,19 @@
-"""What this machine lets this process have."""
+"""What this machine is, and what it lets this process have."""
 
 import math
 import os
+import platform
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
+
+
+def processor_name() -> str:
+    """Gives the processor's name, as Linux tells it: `AMD EPYC 9B14`."""
+    lines = _text(Path("/proc/cpuinfo")).splitlines()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def available_cores() -> int:

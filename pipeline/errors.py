@@ -10,6 +10,7 @@ RookeryError                 1   a fault of ours: report it
 ├── ErrorBudgetError         4   too many documents could not be labelled: look at them
 ├── ConflictError            5   another run holds what this one wants
 ├── HeldBackError            6   a gate, or a rollback, holds back what this run would publish: decide
+├── BudgetSpentError         7   the run's budget is spent: the next run goes on
 └── RetryableError          75   run again: nothing is lost
     ├── SourceChangedError       a corpus file is no longer the one that was planned
     └── StorageError             the store failed: no space, a request that it can't serve
@@ -91,6 +92,15 @@ class HeldBackError(RookeryError):
     """
 
     exit_code = 6
+
+
+class BudgetSpentError(RookeryError):
+    """Raised where a run has spent its `budget` before all is labelled; run again to go on. Exit code 7.
+
+    Finished units are kept, and nothing is published.
+    """
+
+    exit_code = 7
 
 
 class RetryableError(RookeryError):

@@ -123,11 +123,28 @@ ADDRESSED = [
 ]
 TABLE = pa.field("table", pa.int32(), nullable=False)  # beside a row of LOGITS: the one table that it is for
 
+# Beside a row of PACKS and one of LOGITS: where the time of its unit went so far, in seconds, and on what.
+MEASURES = pa.field(
+    "measures",
+    pa.struct(
+        [
+            pa.field("read_s", pa.float64()),
+            pa.field("text_s", pa.float64()),  # tokens, windows, packs
+            pa.field("wait_s", pa.float64()),  # of the encoder's actor, before it had the unit's packs
+            pa.field("encode_s", pa.float64()),
+            pa.field("padding", pa.int64()),  # tokens that were computed beside the windows' own
+            pa.field("actor", pa.string()),  # host and process
+            pa.field("device", pa.string()),
+        ]
+    ),
+    nullable=False,
+)
 
-def addressed(packs: pa.Table, tables: list[int], units: list[str | None]) -> pa.Table:
-    """Adds ADDRESSED to a row of PACKS."""
-    for field, values in zip(ADDRESSED, (tables, units), strict=True):
-        packs = packs.append_column(field, pa.array([values], field.type))
+
+def addressed(packs: pa.Table, tables: list[int], units: list[str | None], measures: dict[str, Any]) -> pa.Table:
+    """Adds ADDRESSED to a row of PACKS, and MEASURES as far as they are known."""
+    for field, value in zip([*ADDRESSED, MEASURES], (tables, units, measures), strict=True):
+        packs = packs.append_column(field, pa.array([value], field.type))
     return packs
 
 

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 from pipeline.cluster.encode_stage import EncodeStage
 from pipeline.cluster.fragment_stage import FragmentStage
-from pipeline.cluster.graph import UnitDone
 from pipeline.cluster.read_stage import ReadStage
 from pipeline.cluster.taking_over import take_over_or_compute
 from pipeline.planning.plan import Plan
 from pipeline.planning.shared_reading import SharedPass, TableShare, shared_passes
+from pipeline.runs.unit_done import UnitDone
 
 
 def label_here(*plans: Plan, threads: int = 1) -> list[UnitDone]:

@@ -1,13 +1,12 @@
 """What a measuring command found, in a page of docs/measurements, between two comments; the prose around them stays."""
 
 import os
-import platform
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from pipeline.cores import available_cores
+from pipeline.cores import available_cores, processor_name
 from pipeline.errors import ConfigError
 
 BEGIN, END = "<!-- measured: written by the command -->", "<!-- end of what was measured -->"
@@ -39,15 +38,7 @@ def made_by() -> str:
     module = sys.modules["__main__"].__spec__
     command = shlex.join(["python", "-m", module.name if module else sys.argv[0], *sys.argv[1:]])
     gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"By `{command}` on {available_cores()} cores of {cpu_name()}, {gib:.0f} GiB."
-
-
-def cpu_name() -> str:
-    """Names the CPU's model: what Linux tells, or Python knows."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
+    return f"By `{command}` on {available_cores()} cores of {processor_name()}, {gib:.0f} GiB."
 
 
 def markdown_table(rows: Sequence[tuple[str, ...]]) -> str:

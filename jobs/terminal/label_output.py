@@ -8,18 +8,18 @@ from rich.text import Text
 
 from jobs.terminal.console import (
     byte_count,
-    console,
     file_count,
     new_grid,
     outcome_count,
     printable,
 )
 from jobs.terminal.descriptions import changed_documents, corpus_notes
-from jobs.terminal.label_progress import LabelledWork
+from jobs.terminal.run_log import run_console
 from pipeline.config.label import Job
 from pipeline.corpus.files import Corpus
 from pipeline.planning.plan import Plan
 from pipeline.planning.survey import Survey
+from pipeline.runs.progress import LabelledWork
 from pipeline.tables.erased_ids import ErasedLists
 from pipeline.tables.publication_rules import failure_lines
 from pipeline.tables.snapshots import Manifest
@@ -43,7 +43,7 @@ def print_plan(plan: Plan, current: Manifest | None, candidate: Manifest | None)
     state = f"snapshot {current.snapshot} is current" if current else "a new snapshot will be published"
     grid.add_row("table state", f"candidate {candidate.snapshot} holds these documents" if candidate else state)
     _add_erasure(grid, plan.erased)
-    console.print(grid)
+    run_console.print(grid)
 
 
 def print_unchanged(survey: Survey, current: Manifest, *, is_candidate: bool = False) -> None:
@@ -55,7 +55,7 @@ def print_unchanged(survey: Survey, current: Manifest, *, is_candidate: bool = F
         state = f"nothing has changed since candidate {current.snapshot} was held back"
     grid.add_row("table state", state)
     _add_erasure(grid, survey.erased)
-    console.print(grid)
+    run_console.print(grid)
 
 
 def _add_erasure(grid: Table, erased: ErasedLists) -> None:
@@ -82,7 +82,7 @@ def print_up_to_date(current: Manifest, listing: str, why: str = "") -> None:
     reasons = ", ".join(f"{f.reason} {f.documents:,}" for f in current.failures)
     listed = f": {reasons}; `{listing}`" if reasons else ""
     holder = f"{why} snapshot {current.snapshot} already holds these".strip()
-    console.print(
+    run_console.print(
         Text.assemble(
             ("Nothing to do:", "green"),
             f" {holder} {counts['documents']:,} documents "
@@ -96,41 +96,41 @@ def print_up_to_date(current: Manifest, listing: str, why: str = "") -> None:
 def print_summary(plan: Plan, manifest: Manifest, work: LabelledWork, seconds: float, listing: str) -> None:
     """Prints what was done and where it is. `listing`: the command that lists errors."""
     counts = manifest.counts
-    console.print(f"\n[bold green]Published[/] {plan.job.table.uri}")
+    run_console.print(f"\n[bold green]Published[/] {plan.job.table.uri}")
     for name, line in _summary(plan, manifest, work, seconds, listing):
         # not folded: paths are there to be copied
-        console.print(Text.assemble((f"{name:<9}  ", "bold"), printable(line)), soft_wrap=True)
+        run_console.print(Text.assemble((f"{name:<9}  ", "bold"), printable(line)), soft_wrap=True)
     if manifest.labels or counts["unlabelled"]:
         one_each = "label" in _columns(plan)
         if not one_each:
-            console.print("documents with each of these, of which one may have several:")
-        console.print(_label_bars(manifest, one_each=one_each))
+            run_console.print("documents with each of these, of which one may have several:")
+        run_console.print(_label_bars(manifest, one_each=one_each))
 
 
 def print_retried(table_uri: str, units: int, reasons: list[str]) -> None:
     """Prints how many units of a table have documents that are tried again."""
     of = f"documents that failed for {' or '.join(reasons)}"
     line = f"{units:,} unit{'' if units == 1 else 's'} with {of}: tried again" if units else f"no unit has {of}"
-    console.print(Text(f"retry        {printable(table_uri)}: {line}"), soft_wrap=True)
+    run_console.print(Text(f"retry        {printable(table_uri)}: {line}"), soft_wrap=True)
 
 
 def print_let_through(table_uri: str, manifest: Manifest) -> None:
     """Prints that a candidate is published now: by whom else it was held back, and what gates make of it now."""
-    console.print(f"\n[bold green]Published[/] {table_uri}")
+    run_console.print(f"\n[bold green]Published[/] {table_uri}")
     line = f"{manifest.snapshot}, which was held back until now: {manifest.counts['documents']:,} documents"
-    console.print(Text.assemble(("snapshot   ", "bold"), line), soft_wrap=True)
+    run_console.print(Text.assemble(("snapshot   ", "bold"), line), soft_wrap=True)
     for number, line in enumerate(map(verdict_line, verdicts_of(manifest.run))):
-        console.print(Text.assemble((f"{'' if number else 'gates':<9}  ", "bold"), printable(line)), soft_wrap=True)
+        run_console.print(Text.assemble((f"{'' if number else 'gates':<9}  ", "bold"), printable(line)), soft_wrap=True)
 
 
 def print_connecting(address: str) -> None:
     """Prints where a connection goes, which may take a minute where nobody answers."""
-    console.print(Text(f"connecting to the Ray cluster at {printable(address)} …"), soft_wrap=True)
+    run_console.print(Text(f"connecting to the Ray cluster at {printable(address)} …"), soft_wrap=True)
 
 
 def publishing_status() -> Status:
     """Makes something to look at while files are written; it shows nothing where no terminal is."""
-    return console.status("publishing …")
+    return run_console.status("publishing …")
 
 
 def _summary(

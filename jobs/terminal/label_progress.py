@@ -1,110 +1,149 @@
-"""What `rookery label` and `rookery evaluate` show while units are computed, and what that came to."""
+"""What `rookery label` and `rookery evaluate` show while units are computed: a panel, or a line every 30 s in a log."""
 
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from types import TracebackType
-from typing import Protocol, Self
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
-from jobs.terminal.console import console, error_count, printable
-from pipeline.planning.plan import Plan
+from jobs.terminal.console import error_count, printable
+from jobs.terminal.run_log import run_console, run_log
+from jobs.ticking import every
+from pipeline.runs.progress import Figures, Progress
 
-LOG_EVERY_S = 10  # between progress lines where there is no terminal
-
-
-@dataclass(slots=True)
-class LabelledWork:
-    """What this run did. `taken_over`: documents of it whose text had scores."""
-
-    units: int = 0
-    documents: int = 0
-    errors: int = 0
-    taken_over: int = 0
-    windows: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-
-
-class DoneWork(Protocol):
-    """A unit that is done or, if `incomplete`, some of its documents. `table`: its number among those of the run."""
-
-    @property
-    def table(self) -> int: ...
-    @property
-    def documents(self) -> int: ...
-    @property
-    def errors(self) -> int: ...
-    @property
-    def taken_over(self) -> int: ...
-    @property
-    def windows(self) -> int: ...
-    @property
-    def tokens(self) -> int: ...
-    @property
-    def incomplete(self) -> bool: ...
+LINE_SECONDS = 30.0  # between progress lines where there is no terminal
+REFRESHES_PER_SECOND = 2
+BAR_WIDTH = 40
 
 
 class LabelProgress:
-    """Documents done so far, in each table of a run: a bar on a terminal, a line now and then in a log."""
+    """How far a run is, in each of its tables, as long as `shown` lasts."""
 
-    def __init__(self, plans: Sequence[Plan]) -> None:
-        self.works = [LabelledWork() for _ in plans]
-        self._started = time.perf_counter()
-        self._last_line = self._started
-        self._units = [None if plan.streams else len(plan.missing) for plan in plans]  # who knows, before they are cut
-        self._names = [f"{plan.job.table.uri}: " if len(plans) > 1 else "" for plan in plans]
-        columns = (
-            TextColumn("{task.description}units", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rates]}"),
-            TimeElapsedColumn(),
+    def __init__(self, progress: Progress, table_uris: Sequence[str]) -> None:
+        self._progress, self._table_uris = progress, table_uris
+
+    @contextlib.contextmanager
+    def shown(self) -> Iterator[None]:
+        """Shows progress while the block runs, whether units end in it or not."""
+        if run_console.is_terminal and run_log.format == "text":
+            live = Live(
+                get_renderable=self.panel,
+                console=run_console,
+                refresh_per_second=REFRESHES_PER_SECOND,
+                transient=True,
+            )
+            with live:
+                yield
+        else:
+            with every(LINE_SECONDS, self.tell):
+                yield
+            self.tell()
+
+    def panel(self) -> RenderableType:
+        """Draws the panel of this moment."""
+        return Group(*(self._table(number, uri) for number, uri in enumerate(self._table_uris)))
+
+    def tell(self) -> None:
+        """Tells in a line for each table how far it is, or in an event for machines."""
+        for number, uri in enumerate(self._table_uris):
+            figures = self._progress.figures(number)
+            run_log.event("progress", table=uri, **asdict(figures))
+            name = f"{uri}: " if len(self._table_uris) > 1 else ""
+            run_console.print(Text(f"{printable(name)}{progress_line(figures)}"), soft_wrap=True)
+
+    def _table(self, number: int, uri: str) -> RenderableType:
+        figures = self._progress.figures(number)
+        bar = Table.grid(padding=(0, 2))
+        bar.add_row(
+            ProgressBar(total=1, completed=figures.share or 0, width=BAR_WIDTH, pulse=not figures.tokens),
+            Text(f"{figures.share:.0%}" if figures.share is not None else "", "bold"),
+            Text(time_left(figures)),
         )
-        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._tasks = [
-            self._bar.add_task(printable(name), total=units, rates="starting Ray …")
-            for name, units in zip(self._names, self._units, strict=True)
-        ]
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
-
-    def tell(self, line: str) -> None:
-        """Prints a line above the bar, or in the log."""
-        console.print(Text(printable(line), style="yellow"), soft_wrap=True)
-
-    def add(self, done: DoneWork) -> None:
-        """Counts what is done of one more unit, and shows what all come to."""
-        work, now = self.works[done.table], time.perf_counter()
-        work.units += not done.incomplete
-        work.documents += done.documents
-        work.errors += done.errors
-        work.taken_over += done.taken_over
-        work.windows += done.windows
-        work.tokens += done.tokens
-        work.seconds = now - self._started
-        self._bar.update(self._tasks[done.table], advance=int(not done.incomplete), rates=_rates(work))
-        is_last = [work.units for work in self.works] == self._units
-        if not console.is_terminal and (now - self._last_line > LOG_EVERY_S or is_last):
-            self._last_line = now
-            for name, work, units in zip(self._names, self.works, self._units, strict=True):
-                of = f"{work.units:,}" + (f"/{units:,}" if units else "")
-                line = f"{name}{of} units, {_rates(work)}, {now - self._started:.0f} s"
-                console.print(Text(printable(line)), soft_wrap=True)
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(style="bold", no_wrap=True)
+        grid.add_column(overflow="fold")
+        grid.add_row(Text(printable(uri), "bold"), "") if len(self._table_uris) > 1 else None
+        grid.add_row("tokens", f"{_tokens(figures)}, {_rates(figures)}")
+        grid.add_row("units", f"{_units(figures)}; {_documents(figures)}; {error_count(figures.errors)}")
+        grid.add_row("actors", _actors(figures))
+        if cost := _cost(figures):
+            grid.add_row("cost", cost)
+        return Group(bar, grid)
 
 
-def _rates(work: LabelledWork) -> str:
-    speed = work.tokens / work.seconds if work.seconds else 0
-    return f"{work.documents:,} documents, {speed:,.0f} tokens/s, {error_count(work.errors)}"
+def progress_line(figures: Figures) -> str:
+    """Writes how far a run is in one line: what is done, of how much, how fast, until when, on what, at what cost."""
+    parts = [
+        f"{figures.share:.0%} done" if figures.share is not None else "",
+        _tokens(figures),
+        _rates(figures),
+        time_left(figures),
+        _units(figures),
+        _documents(figures),
+        error_count(figures.errors),
+        _actors(figures),
+        _cost(figures),
+    ]
+    return "; ".join(part for part in parts if part)
+
+
+def duration(seconds: float) -> str:
+    """Writes a time as people say it: `40 s`, `12 min`, `3 h 05 min`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def time_left(figures: Figures) -> str:
+    """Writes how long a run will still take, as an estimate; how long it takes by now, where nobody knows yet."""
+    if figures.seconds_left is None:
+        return f"{duration(figures.seconds)} so far, no unit is done yet"
+    return f"about {duration(figures.seconds_left)} left" if figures.seconds_left else duration(figures.seconds)
+
+
+def _tokens(figures: Figures) -> str:
+    total = figures.tokens_total
+    of = f" of about {short(total)}" if total and total > figures.tokens else ""
+    return f"{short(figures.tokens)}{of} tokens"
+
+
+def _rates(figures: Figures) -> str:
+    return f"{figures.tokens_per_second_now:,.0f} tokens/s now, {figures.tokens_per_second:,.0f} overall"
+
+
+def _units(figures: Figures) -> str:
+    of = "" if figures.units_total is None else f" of {figures.units_total:,}"
+    return f"{figures.units:,}{of} units"
+
+
+def _documents(figures: Figures) -> str:
+    of = "" if figures.documents_total is None else f" of {figures.documents_total:,}"
+    return f"{figures.documents:,}{of} documents"
+
+
+def _actors(figures: Figures) -> str:
+    if not figures.actors:
+        return "no actor has finished a unit yet"
+    actors = f"{figures.actors:,} actor{'' if figures.actors == 1 else 's'}"
+    padding = f"padding {figures.padding_share:.1%}"
+    if figures.busy_share is None:
+        return f"{actors}, {padding}"
+    return f"{actors}, {figures.busy_share:.0%} busy, {1 - figures.busy_share:.0%} starved, {padding}"
+
+
+def _cost(figures: Figures) -> str:
+    return "" if figures.usd is None else f"${figures.usd:,.2f} so far, {figures.actor_hours:,.2f} actor-hours"
+
+
+def short(count: float) -> str:
+    """Writes a large count in three digits: `812`, `45.1 k`, `1.23 M`, `5.60 G`."""
+    for unit in ("", " k", " M", " G"):
+        if count < 999.5 or unit == " G":
+            return f"{count:,.0f}" if not unit else f"{count:#.3g}{unit}"
+        count /= 1000
+    raise AssertionError("unreachable")

@@ -3,18 +3,19 @@
 from rich.status import Status
 
 from jobs.terminal.console import console, file_count, printable
+from jobs.terminal.run_log import run_console
 from pipeline.lakes.lake_commit import Committed
 
 
 def lake_status(name: str) -> Status:
     """Makes something to look at while a lake table is committed to; it shows nothing where no terminal is."""
-    return console.status(f"committing to {printable(name)} …")
+    return run_console.status(f"committing to {printable(name)} …")
 
 
 def print_committed(committed: Committed) -> None:
     """Prints what a commit to a lake table has changed."""
-    console.print("[bold green]Committed[/] ", end="")
-    console.print(
+    run_console.print("[bold green]Committed[/] ", end="")
+    run_console.print(
         f"snapshot {committed.snapshot} to {printable(committed.lake)}: {committed.rows:,} rows, "
         f"{file_count(committed.added)} added, {committed.removed:,} removed",
         soft_wrap=True,

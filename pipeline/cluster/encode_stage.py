@@ -1,6 +1,9 @@
 """GPU actor: PACKS -> LOGITS, by each of the run's checkpoints."""
 
 import contextlib
+import os
+import socket
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -10,10 +13,11 @@ import pyarrow as pa
 
 from pipeline.checkpoints.folder import CheckpointFolder
 from pipeline.errors import CheckpointError
+from pipeline.inference.device import device_title
 from pipeline.inference.isolated_predictor import IsolatedPredictor
 from pipeline.inference.predictor import Predictor
 from pipeline.planning.shared_reading import TableWork
-from pipeline.schema import ADDRESSED, LOGITS, TABLE, only_list, packs_of_finished_unit
+from pipeline.schema import ADDRESSED, LOGITS, MEASURES, TABLE, only_list, packs_of_finished_unit
 
 _PROCESS_DIED = {
     "stage": "predict",
@@ -34,22 +38,33 @@ class EncodeStage:
     """
 
     def __init__(self, tables: tuple[TableWork, ...], device: str, threads: int) -> None:
+        self._tables = tables
         self._encoders = [TableEncoder(table, device, threads) for table in tables]
+        self._place = {"actor": f"{socket.gethostname()}:{os.getpid()}", "device": device_title(device)}
+        self._idle_since = time.perf_counter()
 
     def __call__(self, packs: pa.Table) -> Iterator[pa.Table]:
         """Turns a unit's row of PACKS into a row of LOGITS for each table that it is for; no logits where it is done.
 
         There are as many rows as tables, done or not: Ray counts a repeated task's blocks.
         """
-        tables, units = (packs[field.name][0].as_py() for field in ADDRESSED)
-        packs = packs.drop_columns([field.name for field in ADDRESSED])
-        own = [(table, _with_unit(packs, unit)) for table, unit in zip(tables, units, strict=True)]
+        tables, units, measures = (packs[field.name][0].as_py() for field in (*ADDRESSED, MEASURES))
+        packs = packs.drop_columns([field.name for field in (*ADDRESSED, MEASURES)])
+        stopped = self._tables[0].is_stopped()
+        own = [(table, _with_unit(packs, None if stopped else unit)) for table, unit in zip(tables, units, strict=True)]
         with contextlib.ExitStack() as stack:
             # one process computes for all of them: where an attempt was ended, nobody knows yet by which
             before = [stack.enter_context(self._encoders[table].attempt(packs)) for table, packs in own]
             for table, packs in own:
-                logits = self._encoders[table].logits(packs, isolated=any(before))
-                yield logits.append_column(TABLE, pa.array([table], TABLE.type))
+                encoder, started = self._encoders[table], time.perf_counter()
+                logits = encoder.logits(packs, isolated=any(before))
+                if packs["documents"][0].is_valid:
+                    measures |= self._place | {"padding": encoder.padding(packs), "wait_s": started - self._idle_since}
+                    self._idle_since = time.perf_counter()
+                    measures["encode_s"] = self._idle_since - started
+                logits = logits.append_column(TABLE, pa.array([table], TABLE.type))
+                yield logits.append_column(MEASURES, pa.array([measures], MEASURES.type))
+                measures |= {"read_s": 0.0, "text_s": 0.0}  # which serve every table, and are one's
 
 
 class TableEncoder:
@@ -60,7 +75,7 @@ class TableEncoder:
         folder = CheckpointFolder.open(storage.fetch_folder(scoring.checkpoint_folder))
         if folder.weights_digest() != scoring.weights_digest:
             raise CheckpointError(f"{scoring.checkpoint_uri}: replaced after this run was planned")
-        self._attempts = table.attempts("predict")
+        self._attempts, self._block_size = table.attempts("predict"), scoring.block_size
         self._predictor = Predictor.load(folder.path, device=device, dtype=scoring.dtype, threads=threads)
         self._isolated = IsolatedPredictor(
             folder.path,
@@ -76,6 +91,10 @@ class TableEncoder:
         if not packs["documents"][0].is_valid:
             return contextlib.nullcontext(False)
         return self._attempts.attempt(packs["unit"][0].as_py(), _described(packs))
+
+    def padding(self, packs: pa.Table) -> int:
+        """Counts the tokens that are computed beside the windows' own: each is rounded up to whole blocks."""
+        return int((-only_list(packs, "window_tokens") % self._block_size).sum())
 
     def logits(self, packs: pa.Table, *, isolated: bool) -> pa.Table:
         """Turns one unit's PACKS row into its LOGITS row; a unit that is done already passes without logits.

@@ -12,7 +12,6 @@ unit as it is done, with totals that it knows from the plan.
 import logging
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import ray
 from ray.data import ActorPoolStrategy, DataContext
@@ -26,23 +25,10 @@ from pipeline.cluster.read_stage import ReadStage
 from pipeline.cluster.unit_source import UnitSource
 from pipeline.config.label import ComputeSettings, Job
 from pipeline.planning.shared_reading import SharedPass, TableWork
+from pipeline.runs.unit_done import UnitDone
 
 RESTARTS = 3  # of an actor, and retries of a task: Ray's default for actors is for ever
 UNITS_IN_FLIGHT = 4  # per actor: the next unit's packs lie ready when one is done
-
-
-@dataclass(frozen=True, slots=True)
-class UnitDone:
-    """A unit whose fragment is in a table or, if `incomplete`, some rows of it are. `table`: its number in the run."""
-
-    unit: str
-    table: int
-    documents: int
-    errors: int
-    windows: int
-    tokens: int
-    taken_over: int = 0  # of `documents`: rows that other units had
-    incomplete: bool = False
 
 
 def compute(job: Job, tables: tuple[TableWork, ...], work: list[SharedPass]) -> Iterator[UnitDone]:

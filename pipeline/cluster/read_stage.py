@@ -4,9 +4,11 @@ Torch is not imported here: many of these run beside one encoder.
 """
 
 import contextlib
-from collections.abc import Callable, Hashable, Iterator
+import time
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeVar
 
 import pyarrow as pa
 
@@ -23,6 +25,7 @@ from pipeline.text.isolated_packer import IsolatedPacker
 from pipeline.text.packer import Packer
 from pipeline.text.tokenizer import Tokenizer
 
+Item = TypeVar("Item")
 Packing = Callable[[Scoring, str, pa.Table], pa.Table]
 
 
@@ -43,12 +46,24 @@ class ReadStage:
         They are yielded whether the unit is done by then or not: Ray counts a repeated task's blocks.
         """
         never_unpickle()
+        if self.tables[0].is_stopped():
+            yield from self._left(work)
+            return
         with contextlib.ExitStack() as stack:
             before = [stack.enter_context(self.tables[share.table].read_attempt(share)) for share in work.shares]
             if any(before):
                 yield from self._read_isolated(work, stack)
             else:
                 yield from self._read(work, read_pass(self.storage, work.units), self._packs)
+
+    def _left(self, work: SharedPass) -> Iterator[pa.Table]:
+        """Yields rows without documents, as many as reading would: of a stream nobody knows, and there is none."""
+        finders = [(share, share.finder()) for share in work.shares]
+        for unit in work.units:
+            own = [(share, found) for share, find in finders if (found := find(unit.slice))]
+            for _, recipients in self._recipients(own):
+                row = packs_of_finished_unit(recipients[0][1])
+                yield addressed(row, [number for number, _ in recipients], [None] * len(recipients), {})
 
     def _packs(self, scoring: Scoring, unit: str, documents: pa.Table) -> pa.Table:
         return _packer(self.storage, scoring).packs(unit, documents)
@@ -71,10 +86,11 @@ class ReadStage:
         parts = 0
         may_be_done = work.units[0].slice.is_stream or len(work.units) > 1
         finders = [(share, share.finder()) for share in work.shares]
-        for unit, documents in documents_of:
+        for (unit, documents), seconds in timed(documents_of):
             own = [(share, found) for share, find in finders if (found := find(unit.slice))]
             for wanted, recipients in self._recipients(own):
-                yield self._row(unit, documents, wanted, recipients, packs, may_be_done=may_be_done)
+                yield self._row(unit, documents, wanted, recipients, packs, may_be_done=may_be_done, read_s=seconds)
+                seconds = 0.0  # it was read once, however many want it
             parts += 1
         for share in work.shares:
             if stream := share.stream:
@@ -104,7 +120,9 @@ class ReadStage:
         packs: Packing,
         *,
         may_be_done: bool,
+        read_s: float,
     ) -> pa.Table:
+        started = time.perf_counter()
         numbers, ids = [number for number, _ in recipients], [id_ for _, id_ in recipients]
         first = self.tables[numbers[0]]
         has = [may_be_done and self.tables[number].fragments.has(id_) for number, id_ in recipients]
@@ -113,7 +131,8 @@ class ReadStage:
         else:
             documents = first.fragments.erased_ids.marked(documents)
             row = packs(first.scoring, ids[0], _only(wanted, unit, documents))
-        return addressed(row, numbers, [None if done else id_ for id_, done in zip(ids, has, strict=True)])
+        lacking = [None if done else id_ for id_, done in zip(ids, has, strict=True)]
+        return addressed(row, numbers, lacking, {"read_s": read_s, "text_s": time.perf_counter() - started})
 
 
 def _only(wanted: Chosen | None, unit: Unit, documents: pa.Table) -> pa.Table:
@@ -125,6 +144,14 @@ def _only(wanted: Chosen | None, unit: Unit, documents: pa.Table) -> pa.Table:
             "run again"
         )
     return documents.filter(pa.array(wanted))
+
+
+def timed(items: Iterable[Item]) -> Iterator[tuple[Item, float]]:
+    """Gives each item with the seconds that it took to come."""
+    started = time.perf_counter()
+    for item in items:
+        yield item, time.perf_counter() - started
+        started = time.perf_counter()
 
 
 @cache  # once per worker process: Ray runs many tasks in one

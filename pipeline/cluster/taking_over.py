@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.cluster.describe_stage import Described, DescribeStage
-from pipeline.cluster.graph import UnitDone
 from pipeline.corpus.slices import Unit
 from pipeline.corpus.streams import passes
 from pipeline.mapped import Mapped
 from pipeline.planning.plan import Plan
 from pipeline.planning.shared_reading import Chosen, SharedPass, TableShare, TableWork, Wanted, shared_passes
+from pipeline.runs.unit_done import UnitDone
 from pipeline.tables.assembly import Assembly, Sources
 from pipeline.tables.content_index import ABSENT, ContentIndex
 from pipeline.tables.scratch import Scratch

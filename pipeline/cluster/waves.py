@@ -7,7 +7,7 @@ is there is taken over (taking_over.py); else all is computed (graph.py).
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
-from pipeline.cluster.graph import UnitDone, compute
+from pipeline.cluster.graph import compute
 from pipeline.cluster.needs import encoders, find_room
 from pipeline.cluster.ray_tasks import map_on_ray
 from pipeline.cluster.taking_over import take_over_or_compute
@@ -16,13 +16,20 @@ from pipeline.cluster.watch import Watch
 from pipeline.mapped import Argument, Mapped, Output
 from pipeline.planning.plan import Plan
 from pipeline.planning.shared_reading import TableShare, shared_passes
+from pipeline.runs.unit_done import UnitDone
 
 
-def label_units(plans: Sequence[Plan], runs: Sequence[str], tell: Callable[[str], None]) -> Iterator[UnitDone]:
+def label_units(
+    plans: Sequence[Plan],
+    runs: Sequence[str],
+    tell: Callable[[str], None],
+    is_stopped: Callable[[], bool] = lambda: False,
+) -> Iterator[UnitDone]:
     """Labels every unit that has no fragment, in the table of each plan; yields each as it is done.
 
     Needs `ray_cluster`. The plans are of one corpus and differ in their checkpoints and tables. `runs`: for each table
-    the id under which marks are left in it; `tell` gets lines that say what the run waits for, where it waits.
+    the id under which marks are left in it; `tell` gets lines that say what the run waits for, where it waits. Where
+    `is_stopped`, no other wave begins; of this one the units that are begun are finished (`Heartbeats.stop`).
 
     Raises:
         ConfigError: the cluster can never serve the job.
@@ -37,6 +44,8 @@ def label_units(plans: Sequence[Plan], runs: Sequence[str], tell: Callable[[str]
     finished = [set(plan.finished) for plan in plans]
     with Watch(lambda: waiting_for(plans), tell) as watch:
         for start in range(0, len(work), wave):
+            if is_stopped():
+                return
             passes = work[start : start + wave]
             if any(plan.takes_over for plan in plans):
                 labelled = take_over_or_compute(plans, tables, passes, finished, calculation, _watched(watch))

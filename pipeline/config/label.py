@@ -221,6 +221,28 @@ class RaySettings(Settings):
     )
 
 
+class BudgetSettings(Settings):
+    """What one run may cost at most. The first that is spent ends it at a unit's end, with exit code 7.
+
+    All that was labelled is kept, and nothing is published: the next run goes on.
+    """
+
+    usd: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Dollars, by `price` and the hours of the encoder actors.",
+        examples=[25],
+    )
+    actor_hours: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="Hours of all encoder actors together.", examples=[8]
+    )
+    tokens: int | None = Field(default=None, gt=0, description="Tokens that are computed.", examples=[1000000000])
+    minutes: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="Minutes since the run's start.", examples=[240]
+    )
+
+
 class Job(Settings):
     """One labelling job: make the table true for this corpus and this checkpoint."""
 
@@ -240,6 +262,21 @@ class Job(Settings):
         "every file is read once more before anything is computed.",
     )
     gates: GateSettings = GateSettings()
+    budget: BudgetSettings = BudgetSettings()
+    price: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Dollars for an hour of one encoder actor and what it runs on, for estimates, costs and "
+        "`budget.usd`.",
+        examples=[2.5],
+    )
+    tags: dict[str, str] = Field(
+        default={},
+        description="Who pays, which team, which environment: words that travel into the run's summary, the manifest "
+        "and the labels of its metrics.",
+        examples=[{"team": "search", "cost_center": "4711"}],
+    )
     max_errors: CountOrShare = Field(
         default=MAX_ERRORS,
         description="Publish nothing if more documents than this could not be labelled: a count such as 10, or a "
@@ -247,6 +284,12 @@ class Job(Settings):
         "this file's or the checkpoint's; 100% allows any, as long as one document has a prediction.",
         examples=["0.1%", 10],
     )
+
+    @model_validator(mode="after")
+    def _dollars_need_a_price(self) -> "Job":
+        if self.budget.usd is not None and not self.price:
+            raise ValueError("budget.usd needs price, the dollars for an hour of one encoder actor")
+        return self
 
     @model_validator(mode="after")
     def _partition_keys_are_carried(self) -> "Job":

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pipeline.bigbird.layout import Layout
+from pipeline.cores import processor_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,13 @@ class Running:
             self.ended.synchronize()
         logits_RL: npt.NDArray[np.float32] = self.logits_RL.numpy()
         return logits_RL
+
+
+def device_title(name: str) -> str:
+    """Says what hardware torch's name stands for on this machine: `NVIDIA H100 80GB HBM3`, `AMD EPYC 9B14`."""
+    if name.startswith("cuda"):
+        return torch.cuda.get_device_properties(name).name
+    return processor_name()
 
 
 class Device:

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pipeline.checkpoints.folder import CheckpointFolder
-from pipeline.config.label import Job
+from pipeline.config.label import BudgetSettings, Job
 from pipeline.corpus.carried import CarriedColumns
 from pipeline.corpus.carried_types import carried_columns, first_values
 from pipeline.corpus.documents import first_record_problems
@@ -97,7 +97,8 @@ class Plan:
 
     def work(self, run: str = "") -> TableWork:
         """Gives what workers know of the table. `run`: the id under which they leave marks."""
-        return TableWork(self.scoring, self.fragments, self.stream_lengths, self.task, run)
+        has_budget = self.job.budget != BudgetSettings()
+        return TableWork(self.scoring, self.fragments, self.stream_lengths, self.task, run, has_budget)
 
     @property
     def editions(self) -> Editions:

@@ -16,6 +16,7 @@ from pipeline.corpus.streams import Pass
 from pipeline.planning.scoring import Scoring
 from pipeline.tables.attempts import Attempts
 from pipeline.tables.fragments import Fragments
+from pipeline.tables.heartbeats import Heartbeats
 from pipeline.tables.stream_lengths import StreamLengths
 from pipeline.tasks.task import Task
 
@@ -52,13 +53,23 @@ class TableShare:
 
 @dataclass(frozen=True, slots=True)
 class TableWork:
-    """One table of a run, as workers know it. `run`: the id under which marks are left in it."""
+    """One table of a run, as workers know it.
+
+    Attributes:
+        run: the id under which marks are left in it.
+        may_stop: whether the run has a budget, after which its workers begin nothing more.
+    """
 
     scoring: Scoring
     fragments: Fragments
     stream_lengths: StreamLengths
     task: Task
     run: str = ""
+    may_stop: bool = False
+
+    def is_stopped(self) -> bool:
+        """Tells whether this run's workers are to begin nothing more."""
+        return self.may_stop and Heartbeats(self.fragments).is_stopped(self.run)
 
     def attempts(self, stage: str) -> Attempts:
         """Gives the marks that a stage leaves in the table."""

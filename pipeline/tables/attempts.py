@@ -109,4 +109,4 @@ def _is_left(fragments: Fragments, uri: str, unfinished: Container[str], alive: 
     if name.endswith(MARK_ENDING):
         unit = name.partition(".")[0]
         return unit not in unfinished and _owner(fragments.storage.read(uri)) not in alive
-    return folder.endswith("/runs") and name not in alive
+    return folder.endswith("/runs") and name.partition(".")[0] not in alive

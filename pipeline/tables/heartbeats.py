@@ -1,6 +1,7 @@
 """Which runs of a job are alive: each puts an object of its own anew, time and again, for as long as it lasts.
 
     <table>/_units/<scoring key>/runs/<run id>    of runs that label or publish
+    <table>/_units/<scoring key>/runs/<run id>.stop    where its workers are to begin nothing more
     <table>/_erased/runs/<run id>                 of erasures
 
 Only the store's own times are compared, and only with each other, so that no machine's clock has a say: the newest of
@@ -64,7 +65,8 @@ class Heartbeats:
 
     def alive(self) -> set[str]:
         """Lists the ids of the runs that are alive; right where the one that asks is alive itself."""
-        beats = {file.uri.rpartition("/")[2]: file.modified for file in self.shared.storage.find(self.folder)}
+        found = self.shared.storage.find(self.folder)
+        beats = {file.uri.rpartition("/")[2]: file.modified for file in found if not file.uri.endswith(".stop")}
         now = max(beats.values(), default=0.0)
         return {run for run, moment in beats.items() if now - moment < ALIVE_SECONDS}
 
@@ -75,6 +77,17 @@ class Heartbeats:
             _known.update(dict.fromkeys(self.alive(), now + BEAT_SECONDS))
         return now < _known.get(run, 0.0)
 
+    def stop(self, run: str) -> None:
+        """Asks the workers of a run to begin nothing more: what they are at is finished, and kept."""
+        self.shared.storage.put(self._stop_uri(run), b"")
+
+    def is_stopped(self, run: str) -> bool:
+        """Tells whether a run's workers are to begin nothing more."""
+        return self.shared.storage.stat(self._stop_uri(run)) is not None
+
+    def _stop_uri(self, run: str) -> str:
+        return f"{self.uri(run)}.stop"
+
     def _beat(self, run: str) -> None:
         self.shared.storage.put(self.uri(run), b"")
 
@@ -82,5 +95,6 @@ class Heartbeats:
         while not ended.wait(BEAT_SECONDS):
             with contextlib.suppress(RookeryError):  # the run may go on: to others it seems dead
                 self._beat(run)
-        with contextlib.suppress(RookeryError, FileNotFoundError):
-            self.shared.storage.delete(self.uri(run))
+        for uri in (self._stop_uri(run), self.uri(run)):
+            with contextlib.suppress(RookeryError, FileNotFoundError):
+                self.shared.storage.delete(uri)

@@ -11,7 +11,7 @@ NUMBER = r"(?P<snapshot>\d{20})"
 KEY = r"(?P<key>[0-9a-f]{16})"
 UNIT = r"[0-9a-f]{2}/(?P<digest>[0-9a-f]{32})"
 DATA_FILE = r"(?:[^/=]+=[^/]*/)*part-\d{4,}-[0-9a-f]{16}\.parquet"
-FOLDERS = r"(?:data|errors|_snapshots|_candidates|_units|_index|_erased|_vacuum|_lakes)(?:/[^/]+)*"
+FOLDERS = r"(?:data|errors|_snapshots|_candidates|_units|_index|_erased|_vacuum|_lakes|_runs)(?:/[^/]+)*"
 PATTERNS = {  # by kind, as people read it
     "fragments": rf"_units/{KEY}/{UNIT}\.parquet",
     "data files": rf"data/snapshot={NUMBER}/{DATA_FILE}",
@@ -21,7 +21,7 @@ PATTERNS = {  # by kind, as people read it
     "editions": r"_units/editions/(?:[0-9a-f]{2}/)?[0-9a-f]{32}-\d+",
     "scratch": rf"_units/(?:documents|computed)/{UNIT}(?:\.parquet)?",
     "marks": rf"_units/{KEY}/{UNIT}\.[a-z]+(?:\.[0-9a-f]{{16}})?\.begun",
-    "heartbeats": rf"_units/{KEY}/runs/[0-9a-f]{{16}}",
+    "heartbeats": rf"_units/{KEY}/runs/[0-9a-f]{{16}}(?:\.stop)?",
     "index": rf"_index/{KEY}/[0-9a-f]{{16,64}}\.parquet",
     "manifests": rf"_snapshots/{NUMBER}\.json",
     "lists of units": rf"_snapshots/{NUMBER}\.units",
@@ -31,6 +31,7 @@ PATTERNS = {  # by kind, as people read it
     "candidates": rf"_candidates/{NUMBER}\.json",
     "hints": r"_latest\.json|_last_survey\.json",
     "erasures": r"_erased/.+",
+    "records of runs": r"_runs/\d{8}T\d{6}Z-[0-9a-f]{8}/(?:progress\.json|summary\.json|report\.html)",
     "records of lakes": r"_lakes/[0-9a-f]{16}\.json",
     "records of vacuum": r"_vacuum/(?:clock|unreachable\.parquet|records/\d{8}T\d{6}Z-[0-9a-f]{8}\.json)",
     "broken-off writes": rf"(?:{FOLDERS}/)?\.rookery-(?:[0-9a-f]{{16}}|write-check)",

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from jobs.sample import CHECKPOINT
-from pipeline.cluster.graph import UnitDone
 from pipeline.config.label import parse_job
 from pipeline.planning.plan import Plan, make_plan
+from pipeline.runs.unit_done import UnitDone
 from pipeline.schema import fragment_schema
 from pipeline.tables.content_index import ContentIndex
 from pipeline.tables.scratch import Scratch

@@ -17,10 +17,10 @@ import pytest
 
 from jobs.labelled_table import run_record
 from jobs.sample import CHECKPOINT
-from pipeline.cluster.graph import UnitDone
 from pipeline.config.label import parse_job
 from pipeline.errors import ConfigError, CorpusError
 from pipeline.planning.plan import Plan, make_plan
+from pipeline.runs.unit_done import UnitDone
 from pipeline.tables.predictions import open_errors, open_predictions
 from pipeline.tables.publish import publish
 from pipeline.tables.snapshots import Manifest

@@ -8,10 +8,10 @@ import pytest
 
 from jobs.label import run_job
 from jobs.sample import CHECKPOINT
-from pipeline.cluster.graph import UnitDone
 from pipeline.config.label import Job, parse_job
 from pipeline.planning.new_editions import PASSING_REASONS, retry, store_editions
 from pipeline.planning.plan import Plan, make_plan
+from pipeline.runs.unit_done import UnitDone
 from pipeline.schema import fragment_schema
 from pipeline.tables.publish import publish
 from pipeline.tables.snapshots import Manifest

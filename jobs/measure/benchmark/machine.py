@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 
 from jobs.measure.benchmark.timing import micro_medians
-from jobs.measure.page import cpu_name
 from pipeline.bigbird.linear import Linear
 from pipeline.bigbird.operators import Operators
+from pipeline.cores import processor_name
 
 COPIED_BYTES = 2**28
 PACKAGES = ("torch", "transformers", "numpy")
@@ -65,7 +65,7 @@ def copy_bandwidth(device: str) -> float:
 def facts(device: str) -> dict[str, object]:
     """Says what the figures were measured on: device, threads, cores, versions."""
     return {
-        "device": torch.cuda.get_device_name() if device == "cuda" else cpu_name(),
+        "device": torch.cuda.get_device_name() if device == "cuda" else processor_name(),
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),

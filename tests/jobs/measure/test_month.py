@@ -11,11 +11,11 @@ from jobs.measure.month.living_corpus import Document, LivingCorpus
 from jobs.measure.month.nightly import Month
 from jobs.measure.month.nights import Night, a_month
 from jobs.sample import CHECKPOINT, CORPUS
-from jobs.terminal.label_progress import LabelledWork
 from pipeline.config.label import Job
 from pipeline.planning.gatekeeper import Gatekeeper
 from pipeline.planning.plan import plan_of
 from pipeline.planning.survey import make_survey
+from pipeline.runs.progress import LabelledWork
 from pipeline.tables.publish import publish
 from pipeline.tables.snapshots import Manifest
 from tests.labelling import label_here

@@ -1,0 +1,137 @@
+"""Keeps the records of a labelling run: of each table one, in the table while it runs and in its summary at the end."""
+
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from jobs.labelled_table import LabelledTable
+from jobs.terminal.run_log import run_log
+from pipeline.config.label import BudgetSettings, Job
+from pipeline.errors import RookeryError
+from pipeline.planning.plan import Plan
+from pipeline.runs.progress import LabelledWork, Progress
+from pipeline.runs.run_record import RunRecord, RunRecords, State, new_run_id, outcome_of
+from pipeline.storage.objects import Storage
+from pipeline.tables.snapshots import Manifest
+
+Tell = Callable[[RunRecord], None]
+
+
+class RunRecorder:
+    """The records of one run, which has a table for each of its jobs.
+
+    A record that can't be written keeps no run from labelling: the terminal says so, once.
+    """
+
+    def __init__(self, jobs: Sequence[Job], *, dry_run: bool) -> None:
+        self.started = time.time()
+        self.run_id = new_run_id(self.started)
+        self.records = {job.table.uri: self._begun(job) for job in jobs}
+        self._stores = {job.table.uri: RunRecords(Storage(job.storage), job.table.uri) for job in jobs}
+        self._dry_run, self._is_told = dry_run, False
+
+    def _begun(self, job: Job) -> RunRecord:
+        now = datetime.fromtimestamp(self.started, UTC)
+        budget = {name: value for name, value in job.budget if value is not None}
+        return RunRecord(
+            run_id=self.run_id,
+            table=job.table.uri,
+            state="planning",
+            started_at=now,
+            updated_at=now,
+            host=f"{platform.node()}:{os.getpid()}",
+            rookery=version("rookery"),
+            checkpoint=job.checkpoint.uri,
+            price=job.price,
+            budget=budget if job.budget != BudgetSettings() else None,
+            tags=job.tags,
+        )
+
+    def planned(self, plan: Plan) -> None:
+        """Adds what the plan of a table tells."""
+        self._change(plan.job.table.uri, scoring_key=plan.scoring.key, decision_key=plan.task.key)
+
+    def tell_progress(self, plans: Sequence[Plan], progress: Progress, state: State = "labelling") -> None:
+        """Tells in each table how far the work on it is."""
+        for number, plan in enumerate(plans):
+            self._add_work(plan.job.table.uri, progress, number)
+            self._tell_state(plan.job.table.uri, state)
+
+    def publishing(self, plan: Plan) -> None:
+        """Tells in a table that its units are done and files are being written."""
+        self._tell_state(plan.job.table.uri, "publishing")
+
+    def end(self, tables: Sequence[LabelledTable], error: BaseException | None) -> list[RunRecord]:
+        """Stores what came of each table; gives the summaries.
+
+        `error`: what ended the run, for tables about which nothing else is known.
+        """
+        by_uri = {table.job.table.uri: table for table in tables}
+        return [self._end(uri, by_uri.get(uri), error) for uri in self.records]
+
+    def _end(self, uri: str, table: LabelledTable | None, error: BaseException | None) -> RunRecord:
+        manifest = table.manifest if table else None
+        own = (table.error if table else None) or (None if manifest else error)
+        outcome, code = outcome_of(own)
+        if own is None and self._dry_run:
+            outcome = "planned"
+        elif own is None and table and not table.has_published:
+            outcome = "unchanged"
+        now = datetime.now(UTC)
+        self._change(
+            uri,
+            state="ended",
+            outcome=outcome,
+            exit_code=code,
+            message=str(own) or None if own else None,
+            ended_at=now,
+            seconds=round(time.time() - self.started, 3),
+        )
+        if manifest:
+            self._add_manifest(uri, manifest)
+        record = self.records[uri]
+        if not self._dry_run:
+            self._store(self._stores[uri].write_summary, record)
+        return record
+
+    def _add_manifest(self, uri: str, manifest: Manifest) -> None:
+        counts, changes = manifest.counts, manifest.changes
+        self._change(
+            uri,
+            snapshot=manifest.snapshot,
+            partial=manifest.partial,
+            documents=counts["documents"],
+            predictions=counts["predictions"],
+            errors=counts["errors"],
+            changes=asdict(changes) if changes else None,
+        )
+
+    def _add_work(self, uri: str, progress: Progress, number: int) -> None:
+        figures, work = progress.figures(number), progress.works[number]
+        self._change(uri, progress=asdict(figures), actor_hours=figures.actor_hours, usd=figures.usd, **_spent(work))
+        if figures.usd is not None and progress.tokens:
+            self._change(uri, usd_per_billion_tokens=figures.usd / progress.tokens * 1e9)
+
+    def _tell_state(self, uri: str, state: State) -> None:
+        self._change(uri, state=state)
+        self._store(self._stores[uri].write_progress, self.records[uri])
+
+    def _change(self, uri: str, **values: object) -> None:
+        self.records[uri] = self.records[uri].model_copy(update={"updated_at": datetime.now(UTC)} | values)
+
+    def _store(self, write: Tell, record: RunRecord) -> None:
+        try:
+            write(record)
+        except RookeryError as error:
+            if not self._is_told:
+                run_log.notice(f"the run's record can't be written: {error}")
+            self._is_told = True
+
+
+def _spent(work: LabelledWork) -> dict[str, object]:
+    stages = {stage: round(seconds, 3) for stage, seconds in work.stage_seconds.items()}
+    return {"stage_seconds": stages, "devices": dict(work.devices)}
