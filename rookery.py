@@ -17,6 +17,7 @@ commands exit with its `exit_code`::
     ├── ErrorBudgetError         4   too many documents could not be labelled
     ├── ConflictError            5   another run holds what this one wants
     ├── HeldBackError            6   a gate, or a rollback, holds back what this run would publish
+    ├── BudgetSpentError         7   the run's budget is spent: the next run goes on
     └── RetryableError          75   run again: nothing is lost
         └── SourceChangedError, StorageError, UnavailableError
 
@@ -39,6 +40,7 @@ from pipeline.config.label_file import LabelFile
 from pipeline.config.loader import load_settings, parse_settings
 from pipeline.errors import (
     AccessError,
+    BudgetSpentError,
     CheckpointError,
     ConfigError,
     ConflictError,
@@ -56,6 +58,7 @@ from pipeline.errors import (
 
 __all__ = [
     "AccessError",
+    "BudgetSpentError",
     "CheckpointError",
     "ConfigError",
     "ConflictError",
@@ -186,6 +189,7 @@ def label(job: JobSource, overrides: Sequence[str] = (), *, limit: int | None = 
         ErrorBudgetError: more documents failed than `max_errors` allows; nothing was published.
         ConflictError: other runs kept publishing meanwhile.
         HeldBackError: a gate holds the result back, or a rollback has undone it; nothing was published.
+        BudgetSpentError: the job's budget ends before the units; nothing was published, and what is done is kept.
         RetryableError: a store or Ray failed; run again, finished units are kept.
 
     Example:

@@ -16,7 +16,7 @@ from jobs.explain import explain_documents
 from jobs.label_work import check_checkpoint, connecting_first, label_missing, running
 from jobs.labelled_table import LabelledTable
 from jobs.lake_commits import check_job_lakes, commit_job
-from jobs.run_recorder import RunRecorder, Tell
+from jobs.run_recorder import RunRecorder, TellSummary
 from jobs.terminal import label_output
 from jobs.terminal.run_log import LogFormat, run_log
 from pipeline.config.label import Job
@@ -106,7 +106,7 @@ def run_jobs(
     limit: int | None = None,
     retry_reason: str | None = None,
     listing: str = "rookery errors --config JOB_FILE",
-    tell: Tell = lambda record: None,
+    tell: TellSummary = lambda record: None,
 ) -> list[Manifest | None]:
     """Plans, labels, publishes; shows each on the terminal. The jobs are of one corpus, and have a table each.
 

@@ -13,7 +13,7 @@ from pipeline.config.label import Job
 from pipeline.errors import BudgetSpentError
 from pipeline.mapped import Mapped
 from pipeline.planning.plan import Plan
-from pipeline.runs.budget import spent_budget
+from pipeline.runs.spending import spent_budget
 from pipeline.runs.progress import LabelledWork, Progress
 from pipeline.runs.run_record import BEAT_SECONDS_OF_PROGRESS
 from pipeline.tables.attempts import remove_marks_of_run

@@ -18,7 +18,7 @@ from pipeline.runs.run_record import RunRecord, RunRecords, State, new_run_id, o
 from pipeline.storage.objects import Storage
 from pipeline.tables.snapshots import Manifest
 
-Tell = Callable[[RunRecord], None]
+TellSummary = Callable[[RunRecord], None]
 
 
 class RunRecorder:
@@ -33,6 +33,7 @@ class RunRecorder:
         self.records = {job.table.uri: self._begun(job) for job in jobs}
         self._stores = {job.table.uri: RunRecords(Storage(job.storage), job.table.uri) for job in jobs}
         self._dry_run, self._is_told = dry_run, False
+        self._begun_in: set[str] = set()  # tables that this run wrote to
 
     def _begun(self, job: Job) -> RunRecord:
         now = datetime.fromtimestamp(self.started, UTC)
@@ -94,9 +95,17 @@ class RunRecorder:
         if manifest:
             self._add_manifest(uri, manifest)
         record = self.records[uri]
-        if not self._dry_run:
+        if not self._dry_run and self._is_a_table(uri):
             self._store(self._stores[uri].write_summary, record)
         return record
+
+    def _is_a_table(self, uri: str) -> bool:
+        """Whether there is a table to keep a record in: a mistake in the job file makes none."""
+        store = self._stores[uri]
+        try:
+            return uri in self._begun_in or store.storage.is_folder(store.table_uri)
+        except RookeryError:
+            return False
 
     def _add_manifest(self, uri: str, manifest: Manifest) -> None:
         counts, changes = manifest.counts, manifest.changes
@@ -118,12 +127,13 @@ class RunRecorder:
 
     def _tell_state(self, uri: str, state: State) -> None:
         self._change(uri, state=state)
+        self._begun_in.add(uri)
         self._store(self._stores[uri].write_progress, self.records[uri])
 
     def _change(self, uri: str, **values: object) -> None:
         self.records[uri] = self.records[uri].model_copy(update={"updated_at": datetime.now(UTC)} | values)
 
-    def _store(self, write: Tell, record: RunRecord) -> None:
+    def _store(self, write: TellSummary, record: RunRecord) -> None:
         try:
             write(record)
         except RookeryError as error:

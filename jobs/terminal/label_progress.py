@@ -17,7 +17,7 @@ from pipeline.runs.progress import Figures, Progress
 
 LINE_SECONDS = 30.0  # between progress lines where there is no terminal
 REFRESHES_PER_SECOND = 2
-BAR_WIDTH = 40
+PANEL_BAR_WIDTH = 40
 
 
 class LabelProgress:
@@ -59,7 +59,7 @@ class LabelProgress:
         figures = self._progress.figures(number)
         bar = Table.grid(padding=(0, 2))
         bar.add_row(
-            ProgressBar(total=1, completed=figures.share or 0, width=BAR_WIDTH, pulse=not figures.tokens),
+            ProgressBar(total=1, completed=figures.share or 0, width=PANEL_BAR_WIDTH, pulse=not figures.tokens),
             Text(f"{figures.share:.0%}" if figures.share is not None else "", "bold"),
             Text(time_left(figures)),
         )

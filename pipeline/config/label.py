@@ -275,7 +275,7 @@ class Job(Settings):
         default={},
         description="Who pays, which team, which environment: words that travel into the run's summary, the manifest "
         "and the labels of its metrics.",
-        examples=[{"team": "search", "cost_center": "4711"}],
+        examples=[{"cost_center": "4711", "team": "search"}],
     )
     max_errors: CountOrShare = Field(
         default=MAX_ERRORS,

@@ -4,6 +4,7 @@ A unit's documents and tokens are known when it is done. Until then the share of
 units stands for them, so that totals and times to come are estimates.
 """
 
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from pipeline.runs.unit_done import UnitDone
 RECENT_SECONDS = 60.0  # that `now` means
 STREAM_RATIO = 4  # bytes of text in a byte of a file that can't be cut before it is read: most are compressed
 HOUR = 3600.0
-STAGES = ("read", "text", "encode", "write", "wait")
+UNIT_STAGES = ("read", "text", "encode", "write", "wait")
 
 
 @dataclass(slots=True)
@@ -29,7 +30,7 @@ class LabelledWork:
         taken_over: documents of it whose text had scores.
         padding: tokens that were computed beside `tokens`.
         seconds: since labelling began.
-        stage_seconds: of each of STAGES, summed over all processes.
+        stage_seconds: of each of UNIT_STAGES, summed over all processes.
         lengths: documents by the number of bits that the count of their tokens has.
     """
 
@@ -54,7 +55,7 @@ class LabelledWork:
         self.windows += unit.windows
         self.tokens += unit.tokens
         self.padding += unit.padding
-        for stage in STAGES:
+        for stage in UNIT_STAGES:
             self.stage_seconds[stage] += getattr(unit, f"{stage}_s")
         self.lengths.update(dict(enumerate(unit.lengths)))
         if unit.device:
@@ -100,9 +101,14 @@ class Progress:
         self._weight_done = [0.0 for _ in plans]
         self._recent: deque[tuple[float, UnitDone]] = deque()
         self._actors: dict[str, float] = {}  # since when each is known to be there
+        self._lock = threading.Lock()  # units are added in one thread, and looked at in others
 
     def add(self, unit: UnitDone) -> None:
         """Counts one more unit that is done."""
+        with self._lock:
+            self._add(unit)
+
+    def _add(self, unit: UnitDone) -> None:
         now, work = self._clock(), self.works[unit.table]
         work.add(unit)
         work.seconds = now - self._started
@@ -140,9 +146,15 @@ class Progress:
 
     def figures(self, table: int) -> Figures:
         """Tells how far the table of this number is."""
+        with self._lock:
+            return self._figures(table)
+
+    def _figures(self, table: int) -> Figures:
         work, plan, weights = self.works[table], self._plans[table], self._weights[table]
         seconds = self._clock() - self._started
-        share = min(1.0, self._weight_done[table] / weights.total) if weights.total else None
+        units_total = None if plan.streams else len(plan.missing)
+        is_whole = work.units == units_total  # which no sum of weights gives to the last digit
+        share = 1.0 if is_whole else min(1.0, self._weight_done[table] / weights.total) if weights.total else None
         recent = [(moment, unit) for moment, unit in self._recent if moment >= self._clock() - RECENT_SECONDS]
         tokens_now = sum(unit.tokens for _, unit in recent if unit.table == table)
         encode = sum(unit.encode_s for _, unit in recent)
@@ -150,7 +162,7 @@ class Progress:
         computed = work.tokens + work.padding
         return Figures(
             units=work.units,
-            units_total=None if plan.streams else len(plan.missing),
+            units_total=units_total,
             documents=work.documents,
             documents_total=weights.documents,
             errors=work.errors,

@@ -18,7 +18,7 @@ from pipeline.errors import RookeryError
 from pipeline.storage.objects import Storage
 
 State = Literal["planning", "labelling", "publishing", "ended"]
-Outcome = Literal["published", "unchanged", "planned", "held_back", "budget_spent", "failed", "interrupted"]
+RunOutcome = Literal["published", "unchanged", "planned", "held_back", "budget_spent", "failed", "interrupted"]
 BEAT_SECONDS_OF_PROGRESS = 15.0
 SILENT_SECONDS = 90.0  # since progress was told, after which a run seems dead
 
@@ -41,7 +41,7 @@ class RunRecord(BaseModel):
     run_id: str
     table: str
     state: State
-    outcome: Outcome | None = None
+    outcome: RunOutcome | None = None
     exit_code: int | None = None
     message: str | None = None
     snapshot: int | None = None
@@ -114,14 +114,14 @@ class RunRecords:
         return None
 
 
-def outcome_of(error: BaseException | None) -> tuple[Outcome, int]:
+def outcome_of(error: BaseException | None) -> tuple[RunOutcome, int]:
     """Says what an error makes of a run, with the exit code of its kind; nothing raised is `published`."""
     if error is None:
         return "published", 0
     if not isinstance(error, Exception):
         return "interrupted", getattr(error, "exit_code", 130)
     code = error.exit_code if isinstance(error, RookeryError) else 1
-    kinds: dict[int, Outcome] = {6: "held_back", 7: "budget_spent"}
+    kinds: dict[int, RunOutcome] = {6: "held_back", 7: "budget_spent"}
     return kinds.get(code, "failed"), code
 
 

@@ -58,7 +58,7 @@ def test_a_commit_that_is_killed_is_finished_by_the_next_one(step: str, tmp_path
     assert (plain(folder.rows()) == before) != landed
     again = CliRunner().invoke(app, command[3:])
     assert again.exit_code == 0, again.exception
-    assert ("Committed" in again.stdout) != landed
+    assert ("Committed" in again.output) != landed
     check_whole(folder, table)
     assert len(folder.versions()) == 2
 

@@ -27,7 +27,7 @@ def shown(*arguments: str) -> str:
     result = CliRunner(env={"COLUMNS": "150"}).invoke(app, arguments)
     if result.exception:
         raise result.exception
-    return " ".join(result.stdout.split())
+    return " ".join(result.output.split())
 
 
 def label_without_ray(job: Job) -> Manifest:
@@ -71,7 +71,7 @@ def test_documents_of_every_format_go_and_stay_away(tmp_path: Path, capsys: pyte
 
     Erasures(Storage(), str(table)).begin(["x"])  # and is killed
     run_job(nightly, dry_run=True)
-    assert "erasure not done, or at work" in " ".join(capsys.readouterr().out.split())
+    assert "erasure not done, or at work" in " ".join(capsys.readouterr().err.split())
     shown("erase", str(table), write_ids(tmp_path, "x"))
 
     # all files are others now: every document is read anew, under another unit's id
@@ -94,7 +94,7 @@ def test_a_run_leaves_out_what_was_erased_before(ray: None, tmp_path: Path, capf
     manifest = run_job(job(tmp_path))
     assert manifest is not None
     assert (manifest.counts["documents"], manifest.counts["erased"]) == (3, 2)
-    assert "2 more of the corpus were left out: their ids were erased from this table" in capfd.readouterr().out
+    assert "2 more of the corpus were left out: their ids were erased from this table" in capfd.readouterr().err
     assert holding(table, *gone) == set()
 
 

@@ -180,7 +180,8 @@ def test_errors_are_counted_first_then_listed_and_chosen(ray: None, tmp_path: Pa
 
 def said(capsys: pytest.CaptureFixture[str]) -> str:
     """What the terminal shows, folded lines as one."""
-    return " ".join(capsys.readouterr().out.split())
+    shown = capsys.readouterr()
+    return " ".join((shown.out + shown.err).split())
 
 
 @pytest.mark.ray

@@ -32,7 +32,7 @@ def shown(*arguments: str) -> str:
     result = CliRunner(env={"COLUMNS": "150"}).invoke(app, arguments)
     if result.exception:
         raise result.exception
-    return " ".join(result.stdout.split())
+    return " ".join(result.output.split())
 
 
 def test_a_run_with_nothing_else_to_do_commits_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -45,7 +45,7 @@ def test_a_run_with_nothing_else_to_do_commits_what_is_missing(tmp_path: Path, c
     lakes = ["publish.iceberg.table=predictions.topics", f"publish.iceberg.properties={{warehouse: {tmp_path}/lake}}"]
     with_lakes = job(tmp_path, "max_errors=100%", parquet, *lakes, f"publish.delta.uri={tmp_path}/delta")
     assert run_job(with_lakes) == manifest
-    printed = " ".join(capsys.readouterr().out.split())
+    printed = " ".join(capsys.readouterr().err.split())
     for name in ("Iceberg table predictions.topics of catalog 'rookery'", f"Delta table {tmp_path}/delta"):
         assert f"Committed snapshot 1 to {name}: {manifest.counts['predictions']:,} rows" in printed
     delta, files = DeltaFolder(tmp_path / "delta").rows(), [file for file in manifest.files if file.kind == "data"]
@@ -55,7 +55,7 @@ def test_a_run_with_nothing_else_to_do_commits_what_is_missing(tmp_path: Path, c
     assert version is not None
     assert sorted(version.files.values()) == sorted(file.rows for file in files)
     run_job(with_lakes)
-    assert "Committed" not in capsys.readouterr().out
+    assert "Committed" not in capsys.readouterr().err
     records = [json.loads(path.read_text()) for path in (tmp_path / "table/_lakes").iterdir()]
     assert sorted(name for record in records for name, value in record.items() if value) == ["delta", "iceberg"]
 

@@ -24,7 +24,7 @@ def shown(*arguments: str) -> str:
     result = CliRunner(env={"COLUMNS": "150"}).invoke(app, arguments)
     if result.exception:
         raise result.exception
-    return " ".join(result.stdout.split())
+    return " ".join(result.output.split())
 
 
 @pytest.fixture

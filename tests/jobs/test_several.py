@@ -56,13 +56,13 @@ def test_one_run_gives_what_separate_runs_give(ray: None, folder: Path, capsys: 
     label_here(plan)
     Path(plan.fragments.uri(plan.unit_ids[0])).unlink()
     manifests = run_jobs(jobs(folder))
-    shown = "".join(capsys.readouterr().out.split())  # long paths are folded
+    shown = "".join(capsys.readouterr().err.split())  # long paths are folded
     for name, manifest in zip(("sample", "same", "other"), manifests, strict=True):
         assert manifest is not None
         uri = f"{folder}/tables/{name}"
         assert f"table{uri}units4," in shown
         assert f"Published{uri}snapshot" in shown
-        assert re.search(rf"{uri}:\d/\dunits,", shown)
+        assert re.search(rf"{uri}:100%done;.*\dof\dunits;", shown)
         assert manifest.run["job"]["checkpoint"]["uri"] == str(folder / name)
     assert [manifest.run["work"]["units"] for manifest in manifests if manifest] == [4, 1, 4]
     shutil.move(folder / "tables", folder / "together")
@@ -102,7 +102,7 @@ def shown(folder: Path, *arguments: str) -> str:
     command, *options = arguments
     result = CliRunner().invoke(app, [command, "--config", str(path), *options])
     assert result.exit_code == 0, result.output
-    return result.stdout
+    return result.output
 
 
 def test_what_only_looks_looks_at_each_table(folder: Path):

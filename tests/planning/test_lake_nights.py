@@ -158,7 +158,7 @@ def test_a_version_that_was_read_costs_no_footer(lake: DeltaLake | IcebergLake, 
     lake.append(documents(range(6)))
     lake.delete_first_rows(2)
     run_job(job(tmp_path, lake.uri), dry_run=True)
-    assert f" {lake.version()} of the " in " ".join(capsys.readouterr().out.split())
+    assert f" {lake.version()} of the " in " ".join(capsys.readouterr().err.split())
     night(job(tmp_path, lake.uri))
     with pytest.MonkeyPatch.context() as patch:
         for name in ("open", "read_start", "read_end", "read_range"):

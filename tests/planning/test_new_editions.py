@@ -89,10 +89,10 @@ def test_what_was_given_up_is_finished_by_any_later_run(folder: Path):
 def test_the_command(ray: None, folder: Path, capsys: pytest.CaptureFixture[str]):
     publish_here(make_plan(job(folder)))
     assert run_job(job(folder), dry_run=True, retry_reason="errors") is None
-    assert "1 unit with documents that failed for process_died: tried again" in capsys.readouterr().out
+    assert "1 unit with documents that failed for process_died: tried again" in capsys.readouterr().err
     manifest = run_job(job(folder), retry_reason="errors")
     assert manifest is not None
     assert (manifest.snapshot, manifest.counts["errors"]) == (2, 1)
-    assert "2 were taken over, for their texts have scores" in capsys.readouterr().out
+    assert "2 were taken over, for their texts have scores" in capsys.readouterr().err
     assert run_job(job(folder), retry_reason="errors") == manifest
-    assert "no unit has documents that failed for process_died" in capsys.readouterr().out
+    assert "no unit has documents that failed for process_died" in capsys.readouterr().err

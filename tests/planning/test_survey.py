@@ -67,18 +67,24 @@ def test_a_run_with_nothing_to_do_opens_no_file_of_the_corpus(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     newest = Snapshots(Storage(), f"{folder}/table").latest()
+    run_job(job(folder))  # makes the folder of the runs' records
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     for name in ("open", "read_start", "read_end"):
         monkeypatch.delattr(Storage, name)
     monkeypatch.delattr("pipeline.tables.fragments.Fragments.listing")
     assert run_job(job(folder)) == newest
     assert run_job(job(folder), dry_run=True) is None
-    shown = " ".join(capsys.readouterr().out.split())
+    shown = " ".join(capsys.readouterr().err.split())
     assert "corpus 3 files, " in shown
     assert "; 6 documents" in shown
     assert "is current: nothing has changed since it was published" in shown
     assert "Nothing was published." in shown
-    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    after = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    records = [path for path in after.keys() - before.keys() if path.is_file()]
+    assert [path.name for path in records] == ["summary.json"]  # of the run, none of the dry one
+    assert {path: moment for path, moment in after.items() if path in before and path.name != "_runs"} == {
+        path: moment for path, moment in before.items() if path.name != "_runs"
+    }
 
 
 def append(folder: Path) -> None:
