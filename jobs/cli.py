@@ -26,6 +26,12 @@ PANELS: dict[str, dict[str, Command]] = {
         ),
     },
     "Look at a table": {
+        "status": Command(
+            "jobs.status:status",
+            "Tell how far a run is, or what came of the newest ones.",
+            "rookery status s3://my-tables/topics",
+            "rookery status s3://my-tables/topics --runs 1 --format json",
+        ),
         "snapshots": Command(
             "jobs.snapshots:snapshots",
             "List a table's snapshots and what changed in each.",

@@ -13,9 +13,9 @@ from pipeline.config.label import Job
 from pipeline.errors import BudgetSpentError
 from pipeline.mapped import Mapped
 from pipeline.planning.plan import Plan
-from pipeline.runs.spending import spent_budget
 from pipeline.runs.progress import LabelledWork, Progress
 from pipeline.runs.run_record import BEAT_SECONDS_OF_PROGRESS
+from pipeline.runs.spending import spent_budget
 from pipeline.tables.attempts import remove_marks_of_run
 from pipeline.tables.heartbeats import Heartbeats
 
@@ -77,9 +77,11 @@ def label_missing(
         for number, work in zip(lacking, progress.works, strict=True):
             works[number] = work
         shown = LabelProgress(progress, [plan.job.table.uri for plan in some]).shown()
-        with shown, every(BEAT_SECONDS_OF_PROGRESS, lambda: tell(some, progress)):
-            _label(some, [runs[number] for number in lacking], progress)
-        tell(some, progress)
+        try:
+            with shown, every(BEAT_SECONDS_OF_PROGRESS, lambda: tell(some, progress)):
+                _label(some, [runs[number] for number in lacking], progress)
+        finally:
+            tell(some, progress)
     return works
 
 

@@ -144,6 +144,6 @@ def short(count: float) -> str:
     """Writes a large count in three digits: `812`, `45.1 k`, `1.23 M`, `5.60 G`."""
     for unit in ("", " k", " M", " G"):
         if count < 999.5 or unit == " G":
-            return f"{count:,.0f}" if not unit else f"{count:#.3g}{unit}"
+            return f"{count:,.0f}" if not unit else f"{count:#.3g}".rstrip(".") + unit
         count /= 1000
     raise AssertionError("unreachable")

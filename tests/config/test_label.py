@@ -290,7 +290,9 @@ def _sections() -> dict[str, type[BaseModel]]:
     return {name: a for name, a in fields.items() if isinstance(a, type) and not get_origin(a)}
 
 
-@pytest.mark.parametrize("name", [name for name in Job.model_fields if name not in ("max_errors", "deduplicate", "price", "tags")])
+@pytest.mark.parametrize(
+    "name", [name for name in Job.model_fields if name not in ("max_errors", "deduplicate", "price", "tags")]
+)
 def test_every_field_has_a_place_in_the_schema(name: str) -> None:
     model, definitions = _sections()[name], Job.model_json_schema()["$defs"]
     assert issubclass(model, Settings)
