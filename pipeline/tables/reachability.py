@@ -5,7 +5,7 @@
     a run at work           by its heartbeat, the fragments, marks and scratch of its scoring key
     a run that publishes    it has no heartbeat, but a claim above the newest snapshot: every fragment
     the last days           fragments and tallies that were written then, whatever they belong to: scores are taken over
-                            from those of units that the corpus has no longer
+                            from those of units that the corpus has no longer; records of runs
 
 A snapshot that doesn't say which units it was made of needs every fragment of its scoring key. Tallies then go by age:
 a group that needs its own again is counted once more.
@@ -117,6 +117,8 @@ class Needs:
                 return "runs at work" if self.at_work else None
             case "marks" | "heartbeats":
                 return "runs at work" if name.scoring_key in self.at_work else None
+            case "records of runs":
+                return self._recent(modified)
             case "broken-off writes":
                 return None
         return FOREVER[name.kind]
