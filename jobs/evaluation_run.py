@@ -47,7 +47,7 @@ def run_evaluation(job: EvaluationJob, *, fitting: bool = False) -> EvaluationOu
         path = str(plan.checkpoint.path)
         storage.check_writable(path, f"checkpoint.uri {path}, where --fit stores what it fits")
     if plan.missing:
-        with running([plan]) as runs:
+        with running([plan]) as (runs, _):
             label_missing([plan], runs)
     outcome = measure_split(job, plan, splits, fit_split(plan, splits.fitted) if splits.fitted else None)
     if outcome.fit:

@@ -192,15 +192,12 @@ def _make_true(unsettled: list[tuple[LabelledTable, Plan]], recorder: RunRecorde
     for plan in plans:
         check_checkpoint(plan)
         check_table_writable(plan)
-    with running(plans) as runs:
-        # imports ray, which the cluster has prepared
-        from pipeline.cluster.ray_tasks import map_on_ray
-
+    with running(plans) as (runs, mapped):
         works = label_missing([plan.with_erased_ids() for plan in plans], runs, recorder.tell_progress)
         for (table, plan), work in zip(unsettled, works, strict=True):
             recorder.publishing(plan)
             with table.apart(RookeryError):
-                table.publish(plan, work, map_on_ray)
+                table.publish(plan, work, mapped)
 
 
 def _raise_first(errors: list[RookeryError]) -> None:

@@ -37,8 +37,7 @@ def _actors() -> str:
 def _begun_units(plan: Plan) -> Iterator[tuple[str, str, str]]:
     """Of the units that are marked as begun: the mark, the stage and the file."""
     files = {id_: unit.file.uri for id_, unit in zip(plan.unit_ids, plan.units, strict=True)}
-    _, others = plan.fragments.listing(len(plan.units))
-    for mark in others:
+    for mark in plan.fragments.listing(len(plan.units)).others:
         name = mark.rpartition("/")[2]
         if name.endswith(MARK_ENDING):
             unit, stage, *_ = name.removesuffix(MARK_ENDING).split(".")

@@ -55,6 +55,7 @@ class Plan:
     corpus: Corpus
     units: tuple[Unit, ...]
     finished: frozenset[str]  # ids of the units that have a fragment
+    fragment_bytes: int  # of those fragments
     others: tuple[str, ...]  # what lies beside the fragments, of earlier runs and of those at work
     erased: ErasedLists  # whose documents are left out
     limit: int | None
@@ -223,6 +224,7 @@ def plan_of(survey: Survey, mapped: Mapped = map, corpus_units: list[Unit] | Non
         corpus=survey.corpus,
         units=tuple(units),
         finished=frozenset(listing.finished),
+        fragment_bytes=listing.size,
         others=tuple(listing.others),
         erased=survey.erased,
         limit=limit,

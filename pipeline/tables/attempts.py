@@ -78,8 +78,7 @@ def remove_marks_of_run(fragments: Fragments, run: str, expected: int) -> None:
     A worker that goes on for a moment may leave a new one; that makes the next attempt careful, and nothing worse.
     """
     with contextlib.suppress(RookeryError):
-        _, others = fragments.listing(expected)
-        for uri in others:
+        for uri in fragments.listing(expected).others:
             with contextlib.suppress(FileNotFoundError):
                 if uri.endswith(MARK_ENDING) and _owner(fragments.storage.read(uri)) == run:
                     fragments.storage.delete(uri)

@@ -39,6 +39,7 @@ class FragmentListing(NamedTuple):
 
     finished: set[str]  # ids of the units that have a fragment
     others: list[str]  # URIs of what lies beside the fragments: see attempts.py and heartbeats.py
+    size: int  # of the fragments, in bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,21 +76,23 @@ class Fragments:
         with ThreadPoolExecutor(TRANSFERS) as pool:
             listings = list(pool.map(self._listed, self.storage.folders_in(self.folder)))
         finished = set().union(*(listing.finished for listing in listings))
-        return FragmentListing(finished, [uri for listing in listings for uri in listing.others])
+        others = [uri for listing in listings for uri in listing.others]
+        return FragmentListing(finished, others, sum(listing.size for listing in listings))
 
     def finished(self, expected: int = 0) -> set[str]:
         """Lists the ids of the units that have a fragment; `expected` is about how many."""
         return self.listing(expected).finished
 
     def _listed(self, folder: str) -> FragmentListing:
-        listing = FragmentListing(set(), [])
+        finished, others, size = set(), [], 0
         for file in self.storage.find(folder):
             name = file.uri.rpartition("/")[2]
             if name.endswith(".parquet"):
-                listing.finished.add(name.removesuffix(".parquet"))
+                finished.add(name.removesuffix(".parquet"))
+                size += file.size
             else:
-                listing.others.append(file.uri)
-        return listing
+                others.append(file.uri)
+        return FragmentListing(finished, others, size)
 
     def has(self, unit: str) -> bool:
         """Tells whether a unit has its fragment by now."""

@@ -21,8 +21,8 @@ def test_publishing_that_dies_is_finished_by_the_next_run_on_s3(world: World, ob
     step(world.s3(), object_, random.Random(object_).choice(["before", "after"]))
 
 
-def test_no_object_is_forgotten(world: World, own_ray: World):
-    """STEPS name every write of a run, in order but for the groups' files, which tasks write side by side."""
+def test_no_object_is_forgotten(world: World):
+    """STEPS name every write of a run, in order."""
     target = world.local()
     target.prefill()
     log = world.folder / "writes"
