@@ -18,7 +18,6 @@ from urllib.parse import unquote
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset
 
 from pipeline.errors import CorpusError, SourceChangedError
 from pipeline.storage.listings import StoredFile
@@ -62,10 +61,11 @@ class PositionDeletes(Deletes):
         return "positions", self.stored.uri, self.stored.size
 
     def read(self, storage: Storage) -> "BitMap64":
+        import pyarrow.dataset as pa_dataset  # imports pandas, which takes half a second
         from pyroaring import BitMap64
 
         numbers = BitMap64()
-        parquet = pyarrow.dataset.ParquetFileFormat()
+        parquet = pa_dataset.ParquetFileFormat()
         with storage.open(self.stored) as file:
             try:
                 fragment = parquet.make_fragment(pa.PythonFile(file, "r"))

@@ -11,15 +11,18 @@ import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
-import pyarrow.dataset as pa_dataset
 
 from pipeline.errors import ConfigError, StorageError
 from pipeline.messages import listed
 from pipeline.tables.predictions import open_predictions
 from pipeline.tables.snapshots import Manifest, SnapshotFile, Snapshots
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as pa_dataset
 
 MEMORY = "1GB"  # what sorting and joining may take; the rest goes to the disk
 CHANGE = "change"  # the column that says what a row of a difference is
@@ -104,7 +107,7 @@ def read_tables(rows: duckdb.DuckDBPyRelation, table_rows: int, table_uri: str) 
         raise _unreadable(table_uri, error) from error
 
 
-def _opened(snapshots: Snapshots, manifest: Manifest) -> pa_dataset.Dataset:
+def _opened(snapshots: Snapshots, manifest: Manifest) -> "pa_dataset.Dataset":
     try:
         return open_predictions(snapshots, manifest)
     except FileNotFoundError as error:
@@ -191,7 +194,7 @@ def _difference(
     return rows.order(", ".join(order)).project(f"* EXCLUDE ({_ROW})")
 
 
-def _own_rows(snapshots: Snapshots, manifest: Manifest, other: Manifest) -> pa_dataset.Dataset | pa.Table:
+def _own_rows(snapshots: Snapshots, manifest: Manifest, other: Manifest) -> "pa_dataset.Dataset | pa.Table":
     """The rows of a snapshot's files that another one has not."""
     theirs = {_contents(file) for file in other.files}
     files = [file for file in manifest.files if file.kind == "data" and _contents(file) not in theirs]

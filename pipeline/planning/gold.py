@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import pyarrow as pa
-import pyarrow.dataset as pa_dataset
+import pyarrow.compute as pc
 
 from pipeline.config.corpus import LabelledCorpusSettings
 from pipeline.corpus.labels import Labelled
 from pipeline.errors import CorpusError
-from pipeline.evaluation.metrics import macro_f1
 from pipeline.identity import digest
 from pipeline.storage.objects import Storage
 from pipeline.tables.predictions import open_predictions
@@ -55,6 +54,8 @@ class Gold:
 
         The macro F1 is None where none of these has a label. Raises StorageError.
         """
+        from pipeline.evaluation.metrics import macro_f1  # scikit-learn and SciPy take a second, for those who need it
+
         given = self._given(snapshots, manifest)
         truth = [self.labels[id_] for id_ in given]
         names = sorted({name for of_one in (*truth, *given.values()) for name in of_one})
@@ -69,7 +70,7 @@ class Gold:
         """The labels that a snapshot gives, by id; of an id that several documents have, those of the first one."""
         rows = open_predictions(snapshots, manifest).to_table(
             columns=["id", self.column, "source_uri", "source_position"],
-            filter=pa_dataset.field("id").isin(pa.array(self.labels, pa.string())),
+            filter=pc.field("id").isin(pa.array(self.labels, pa.string())),
         )
         rows = rows.sort_by([("source_uri", "descending"), ("source_position", "descending")])
         labels = rows[self.column].to_pylist()

@@ -1,12 +1,16 @@
 """A snapshot's rows, for whoever reads the table: by the manifest's files, never by a listing."""
 
+from typing import TYPE_CHECKING
+
 import pyarrow as pa
-import pyarrow.dataset as pa_dataset
 
 from pipeline.tables.snapshots import Manifest, Snapshots
 
+if TYPE_CHECKING:
+    import pyarrow.dataset as pa_dataset
 
-def open_predictions(snapshots: Snapshots, manifest: Manifest) -> pa_dataset.Dataset:
+
+def open_predictions(snapshots: Snapshots, manifest: Manifest) -> "pa_dataset.Dataset":
     """Opens the predictions of a snapshot: a row per document, with its partition's keys as string columns.
 
     Rows are read when the dataset is. Raises StorageError.
@@ -14,12 +18,14 @@ def open_predictions(snapshots: Snapshots, manifest: Manifest) -> pa_dataset.Dat
     return _open(snapshots, manifest, "data")
 
 
-def open_errors(snapshots: Snapshots, manifest: Manifest) -> pa_dataset.Dataset:
+def open_errors(snapshots: Snapshots, manifest: Manifest) -> "pa_dataset.Dataset":
     """Opens the errors of a snapshot, as `open_predictions` its predictions."""
     return _open(snapshots, manifest, "errors")
 
 
-def _open(snapshots: Snapshots, manifest: Manifest, kind: str) -> pa_dataset.Dataset:
+def _open(snapshots: Snapshots, manifest: Manifest, kind: str) -> "pa_dataset.Dataset":
+    import pyarrow.dataset as pa_dataset  # imports pandas, which takes half a second
+
     filesystem, root = snapshots.storage.filesystem(snapshots.table_uri)
     keys = pa.schema([(key, pa.string()) for key in manifest.partition_by])
     return pa_dataset.dataset(
