@@ -6,6 +6,7 @@ import typer
 
 from jobs.interruption import Interrupted, interruptible
 from jobs.terminal.console import printable
+from jobs.terminal.run_log import run_log
 from pipeline.errors import RookeryError
 from pipeline.processes import end_children
 
@@ -19,10 +20,17 @@ def run(command: typer.Typer) -> None:
         with interruptible():
             command()
     except RookeryError as error:
-        lines = [printable(line) for line in str(error).splitlines()]
-        typer.secho("error: " + "\n".join(lines), fg="red", err=True)
+        _tell(f"error: {error}", "red", error.exit_code)
         sys.exit(error.exit_code)
     except Interrupted as interrupted:
         end_children()  # of Ray, whose processes may take longer than this one
-        typer.secho("stopped; finished units are kept: run again to go on", fg="yellow", err=True)
+        _tell("stopped; finished units are kept: run again to go on", "yellow", interrupted.exit_code)
         sys.exit(interrupted.exit_code)
+
+
+def _tell(message: str, colour: str, exit_code: int) -> None:
+    """Says at the end why it is one, to people or to whoever reads the run's events."""
+    if run_log.format == "json":
+        run_log.event("end", message=message, exit_code=exit_code)
+    else:
+        typer.secho("\n".join(printable(line) for line in message.splitlines()), fg=colour, err=True)

@@ -14,7 +14,7 @@ from pipeline.planning.plan import make_plan
 from pipeline.runs.run_record import RunRecord
 from pipeline.storage.objects import Storage
 from tests.jobs.corpora import documents, write_every_format
-from tests.jobs.test_label import job, job_file
+from tests.jobs.test_label import job, job_file, rookery
 from tests.labelling import label_here
 
 
@@ -102,6 +102,15 @@ def test_a_record_that_can_t_be_written_keeps_no_run_from_its_end(
     with pytest.raises(CorpusError):
         run_job(job(tmp_path, f"corpus.uris={tmp_path}/nothing/*"))
     assert "the run's record can't be written: " in " ".join(capsys.readouterr().err.split())
+
+
+def test_events_are_json_to_the_last(tmp_path: Path):
+    missing = job(tmp_path, f"corpus.uris={tmp_path}/nothing/*")
+    ended = rookery("label", "--config", job_file(tmp_path / "job.yaml", missing), "--log-format", "json")
+    assert ended.returncode == 3
+    [event] = [json.loads(line) for line in ended.stderr.splitlines()]
+    assert (event["event"], event["exit_code"]) == ("end", 3)
+    assert json.loads(ended.stdout)["message"] in event["message"]
 
 
 def test_a_table_without_a_run_says_so(tmp_path: Path):
