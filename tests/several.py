@@ -67,8 +67,9 @@ def several_jobs(folder: Path, checkpoints: dict[str, Path], tables: str, *overr
 
 
 def files_below(folder: Path) -> dict[str, bytes]:
-    """Every object of a table, its manifests without what only says which run made them."""
-    files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """Every object of a table but the records of its runs; manifests without what only says which run made them."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and "_runs" not in path.parts)
+    files = {str(path.relative_to(folder)): path.read_bytes() for path in paths}
     for name in [name for name in files if name.startswith("_snapshots/") and name.endswith(".json")]:
         files[name] = json.dumps(json.loads(files[name]) | {"run": None}).encode()
     return files

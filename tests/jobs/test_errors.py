@@ -240,7 +240,7 @@ def test_duplicate_ids_are_refused_or_kept(ray: None, tmp_path: Path, capsys: py
     for run in (run_labelled_here, run_job):
         with pytest.raises(CorpusError, match=refused):
             run(job(tmp_path))
-    assert {path.name for path in (tmp_path / "table").iterdir()} == {"_units"}
+    assert {path.name for path in (tmp_path / "table").iterdir()} == {"_units", "_runs"}
     capsys.readouterr()
     manifest = run_job(job(tmp_path, "corpus.duplicate_ids=keep"))
     assert manifest is not None
