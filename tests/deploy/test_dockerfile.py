@@ -1,7 +1,9 @@
 """The image's recipe and the scripts, as far as they can be read without building or running them."""
 
 import re
+import shutil
 import subprocess
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 DEPLOY = Path(__file__).parents[2] / "deploy"
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text().replace("\\\n", " ")
 TARGETS = ("cpu", "cuda")
+HADOLINT = shutil.which("hadolint", path=sysconfig.get_path("scripts"))
 
 
 def instructions(word: str, text: str = DOCKERFILE) -> list[str]:
@@ -21,6 +24,12 @@ def stage(name: str) -> str:
         for part in re.split(r"^(?=FROM )", DOCKERFILE, flags=re.MULTILINE)
         if part.startswith("FROM") and part.splitlines()[0].endswith(f" AS {name}")
     )
+
+
+@pytest.mark.skipif(HADOLINT is None, reason="hadolint has no build for this platform")
+def test_a_linter_of_dockerfiles_has_nothing_to_say() -> None:
+    linted = subprocess.run([str(HADOLINT), str(DEPLOY / "Dockerfile")], text=True, capture_output=True, check=False)
+    assert (linted.returncode, linted.stdout, linted.stderr) == (0, "", "")
 
 
 def test_one_base_pinned_to_a_release() -> None:
@@ -36,6 +45,8 @@ def test_target_runs_rookery_as_a_numbered_user(target: str) -> None:
     # A number: Kubernetes' runAsNonRoot cannot judge a name.
     assert instructions("USER", stage(target)) == ["10001:10001"]
     assert instructions("ENTRYPOINT", stage(target)) == ['["rookery"]']
+    (health,) = instructions("HEALTHCHECK", stage(target))
+    assert health.partition(" CMD ")[2] == '["rookery", "version"]'
 
 
 def test_nothing_is_root_after_the_user() -> None:
