@@ -1,227 +1,214 @@
 """The Kubernetes manifests fit each other, the image and the job file; all that can be known without a cluster."""
 
-import copy
-import json
-import shutil
-import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import jsonschema
 import pytest
-import yaml
 
 from pipeline.config.label import Job, parse_job
+from tests.conftest import ROOT
+from tests.deploy.manifests import KUBECTL, OVERLAYS, of_kind, pod_templates, rayjob, rendered, worker_groups
 
-ROOT = Path(__file__).parents[2]
-KUBERNETES = ROOT / "deploy" / "kubernetes"
-SCHEMA = json.loads(Path(__file__).with_name("rayjob.schema.json").read_text())
+pytestmark = [KUBECTL, pytest.mark.parametrize("overlay", OVERLAYS)]
 UID = 10001  # the image's user; test_dockerfile.py holds the image to it
-GENERATED = {  # ConfigMap -> its files, as kustomization.yaml makes them
-    generated["name"]: set(generated["files"])
-    for generated in yaml.safe_load((KUBERNETES / "kustomization.yaml").read_text())["configMapGenerator"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+SPOT = {
+    "karpenter.sh/capacity-type": "spot",
+    "eks.amazonaws.com/capacityType": "SPOT",
+    "cloud.google.com/gke-spot": "true",
+    "kubernetes.azure.com/scalesetpriority": "spot",
 }
 
 
-def documents(name: str) -> list[dict[str, Any]]:
-    return list(yaml.safe_load_all((KUBERNETES / name).read_text()))
+def job(overlay: str) -> Job:
+    return parse_job(of_kind(overlay, "ConfigMap")["rookery-job"]["data"]["job.yaml"], [])
 
 
-def everything() -> list[dict[str, Any]]:
-    return [document for path in KUBERNETES.glob("*.yaml") for document in documents(path.name)]
+def head(overlay: str) -> dict[str, Any]:
+    return dict(rayjob(overlay)["spec"]["rayClusterSpec"]["headGroupSpec"])
 
 
-def pods(node: Any) -> Iterator[dict[str, Any]]:
-    """Every pod spec, however deep."""
-    if isinstance(node, dict):
-        if "containers" in node:
-            yield node
-        for child in node.values():
-            yield from pods(child)
-    elif isinstance(node, list):
-        for child in node:
-            yield from pods(child)
+def mounted_files(overlay: str, pod: dict[str, Any]) -> Iterator[PurePosixPath]:
+    """The files that the pod's containers see in its ConfigMaps."""
+    maps = of_kind(overlay, "ConfigMap")
+    volumes = {volume["name"]: volume["configMap"]["name"] for volume in pod.get("volumes", [])}
+    for container in pod["containers"]:
+        for mount in container.get("volumeMounts", []):
+            for file in maps[volumes[mount["name"]]]["data"]:
+                yield PurePosixPath(mount["mountPath"]) / file
 
 
-def names(kind: str) -> set[str]:
-    return {item["metadata"]["name"] for item in everything() if item["kind"] == kind}
-
-
-def group(name: str) -> dict[str, Any]:
-    groups = RAYJOB["spec"]["rayClusterSpec"]["workerGroupSpecs"]
-    return next(group for group in groups if group["groupName"] == name)
-
-
-(RAYJOB,) = documents("rayjob.yaml")
-CRONJOB = documents("nightly.yaml")[0]
-PODS = list(pods(everything()))
-
-
-@pytest.fixture(scope="module")
-def job() -> Job:
-    return parse_job(documents("job-config.yaml")[0]["data"]["job.yaml"], [])
+def test_everything_is_in_one_namespace(overlay: str) -> None:
+    assert {item["metadata"]["namespace"] for item in rendered(overlay)} == {"rookery"}
 
 
 # ── the RayJob ──────────────────────────────────────────────────────────────────────────────────
 
 
-def test_rayjob_follows_the_schema() -> None:
-    jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    jsonschema.validate(RAYJOB, SCHEMA)
+def test_the_template_runs_nothing_itself(overlay: str) -> None:
+    spec = rayjob(overlay)["spec"]
+    assert spec["suspend"] is True
+    assert spec["shutdownAfterJobFinishes"] is True  # KubeRay refuses the one without the other
+    assert spec["ttlSecondsAfterFinished"] > 0
 
 
-@pytest.mark.parametrize(
-    "place",
-    [
-        (),
-        ("spec",),
-        ("spec", "rayClusterSpec"),
-        ("spec", "rayClusterSpec", "autoscalerOptions"),
-        ("spec", "rayClusterSpec", "headGroupSpec"),
-        ("spec", "rayClusterSpec", "workerGroupSpecs", 0),
-        ("spec", "rayClusterSpec", "workerGroupSpecs", 1, "template", "spec"),
-        ("spec", "rayClusterSpec", "workerGroupSpecs", 1, "template", "spec", "containers", 0),
-    ],
-)
-def test_unknown_fields_are_refused(place: tuple[str | int, ...]) -> None:
-    wrong = copy.deepcopy(RAYJOB)
-    node: Any = wrong
-    for step in place:
-        node = node[step]
-    node["concurrencyPolicy"] = "Forbid"
-    with pytest.raises(jsonschema.ValidationError, match="concurrencyPolicy"):
-        jsonschema.validate(wrong, SCHEMA)
+def test_only_who_knows_exit_codes_tries_again(overlay: str) -> None:
+    spec = rayjob(overlay)["spec"]
+    assert (spec["backoffLimit"], spec["submitterConfig"]["backoffLimit"]) == (0, 0)
 
 
-def test_entrypoint_is_there() -> None:
-    python, flag, module, *arguments = RAYJOB["spec"]["entrypoint"].split()
+def test_entrypoint_is_there_and_finds_its_job_file(overlay: str) -> None:
+    python, flag, module, *arguments = rayjob(overlay)["spec"]["entrypoint"].split()
     assert (python, flag) == ("python", "-m")
     assert (ROOT / Path(*module.split("."))).with_suffix(".py").is_file()
-    assert arguments == ["--config", "/etc/rookery/job.yaml"]
+    option, file = arguments
+    assert option == "--config"
+    assert PurePosixPath(file) in set(mounted_files(overlay, head(overlay)["template"]["spec"]))
 
 
-def test_entrypoint_finds_its_job_file() -> None:
-    head = RAYJOB["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]
-    assert PurePosixPath("/etc/rookery/job.yaml") in set(mounted_files(head))
+def test_no_work_lands_on_the_head(overlay: str) -> None:
+    assert head(overlay)["rayStartParams"]["num-cpus"] == "0"
 
 
-def test_no_work_lands_on_the_head() -> None:
-    head = RAYJOB["spec"]["rayClusterSpec"]["headGroupSpec"]
-    assert head["rayStartParams"]["num-cpus"] == "0"
+def test_gpus_start_from_zero_and_text_does_not(overlay: str) -> None:
+    assert rayjob(overlay)["spec"]["rayClusterSpec"]["enableInTreeAutoscaling"] is True
+    groups = worker_groups(overlay)
+    assert groups.keys() == ({"text"} if overlay == "cpu" else {"text", "gpu"})
+    assert groups["text"]["minReplicas"] > 0
+    for group in groups.values():
+        assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
+    assert overlay == "cpu" or groups["gpu"]["replicas"] == groups["gpu"]["minReplicas"] == 0
 
 
-def test_gpus_start_from_zero() -> None:
-    assert RAYJOB["spec"]["rayClusterSpec"]["enableInTreeAutoscaling"] is True
-    assert (group("gpu")["replicas"], group("gpu")["minReplicas"]) == (0, 0)
-    assert group("text")["minReplicas"] > 0
+def test_ray_is_the_version_that_the_image_has(overlay: str) -> None:
+    series = next(each for each in PROJECT["dependencies"] if each.startswith("ray[")).partition("==")[2].rstrip("*")
+    assert rayjob(overlay)["spec"]["rayClusterSpec"]["rayVersion"].startswith(series)
 
 
-def test_ray_is_the_version_that_the_image_has() -> None:
-    dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    series = next(d for d in dependencies if d.startswith("ray[")).partition("==")[2].rstrip("*")
-    assert RAYJOB["spec"]["rayClusterSpec"]["rayVersion"].startswith(series)
+def test_every_port_of_ray_asks_for_a_token(overlay: str) -> None:
+    assert rayjob(overlay)["spec"]["rayClusterSpec"]["authOptions"] == {"mode": "token"}
 
 
-def test_every_port_of_ray_asks_for_a_token() -> None:
-    assert RAYJOB["spec"]["rayClusterSpec"]["authOptions"] == {"mode": "token"}
+# ── spot nodes ──────────────────────────────────────────────────────────────────────────────────
+
+
+def node_terms(pod: dict[str, Any]) -> list[list[tuple[str, str, list[str]]]]:
+    terms = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    return [[(each["key"], each["operator"], each["values"]) for each in term["matchExpressions"]] for term in terms]
+
+
+def test_only_gpus_are_on_spot_nodes(overlay: str) -> None:
+    kept = [head(overlay)["template"]["spec"], worker_groups(overlay)["text"]["template"]["spec"]]
+    if overlay != "spot":
+        assert all("affinity" not in pod for pod in kept)
+        return
+    gpu = worker_groups(overlay)["gpu"]["template"]["spec"]
+    assert node_terms(gpu) == [[(key, "In", [value])] for key, value in SPOT.items()]
+    for pod in kept:
+        assert node_terms(pod) == [[(key, "NotIn", [value]) for key, value in SPOT.items()]]
+        assert "tolerations" not in pod
 
 
 # ── the job file ────────────────────────────────────────────────────────────────────────────────
 
 
-def test_job_file_is_valid_and_joins_the_cluster(job: Job) -> None:
-    assert job.ray.address == "auto"
-
-
-def test_job_asks_for_as_many_gpus_as_there_may_be(job: Job) -> None:
-    (container,) = group("gpu")["template"]["spec"]["containers"]
-    gpus = int(container["resources"]["limits"]["nvidia.com/gpu"])
-    assert (job.compute.max_actors or job.compute.actors) * job.compute.num_gpus == (group("gpu")["maxReplicas"] * gpus)
+def test_job_joins_the_cluster_and_fits_it(overlay: str) -> None:
+    assert job(overlay).ray.address == "auto"
+    compute = job(overlay).compute
+    group = worker_groups(overlay)["text" if overlay == "cpu" else "gpu"]
+    limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+    most = compute.max_actors or compute.actors
+    if overlay == "cpu":
+        assert compute.num_gpus == 0
+        per_node = int(limits["cpu"]) // (int(compute.num_cpus or 1) + 1)  # and a core for who reads and writes
+        assert most <= group["maxReplicas"] * per_node
+    else:
+        assert most * compute.num_gpus == group["maxReplicas"] * int(limits["nvidia.com/gpu"])
 
 
 # ── every pod ───────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("pod", PODS, ids=lambda pod: pod["containers"][0]["name"])
-def test_pod_runs_as_the_images_user_without_privileges(pod: dict[str, Any]) -> None:
-    assert pod["securityContext"]["runAsNonRoot"] is True
-    assert pod["securityContext"]["runAsUser"] == UID
-    for container in pod["containers"]:
-        assert container["securityContext"]["allowPrivilegeEscalation"] is False
-        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+def test_pods_run_as_the_images_user_without_privileges(overlay: str) -> None:
+    for template in pod_templates(rendered(overlay)):
+        pod = template["spec"]
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["runAsUser"] == UID
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in pod["containers"]:
+            assert container["securityContext"]["allowPrivilegeEscalation"] is False
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
 
 
-@pytest.mark.parametrize("pod", PODS, ids=lambda pod: pod["containers"][0]["name"])
-def test_pod_is_of_this_version(pod: dict[str, Any]) -> None:
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    for container in pod["containers"]:
-        assert container["image"].rpartition(":")[2] in (f"{version}-cpu", f"{version}-cuda")
+def test_images_are_of_this_version(overlay: str) -> None:
+    images = {each["image"] for template in pod_templates(rendered(overlay)) for each in template["spec"]["containers"]}
+    variants = {"cpu"} if overlay == "cpu" else {"cpu", "cuda"}
+    assert images == {f"registry.example.com/rookery:{PROJECT['version']}-{variant}" for variant in variants}
 
 
-@pytest.mark.parametrize("pod", PODS, ids=lambda pod: pod["containers"][0]["name"])
-def test_pod_says_what_it_takes(pod: dict[str, Any]) -> None:
-    for container in pod["containers"]:
-        for bound in ("requests", "limits"):
-            assert {"cpu", "memory"} <= set(container["resources"][bound])
+def test_pods_say_what_they_take(overlay: str) -> None:
+    for template in pod_templates(rendered(overlay)):
+        for container in template["spec"]["containers"]:
+            for bound in ("requests", "limits"):
+                assert {"cpu", "memory"} <= set(container["resources"][bound])
 
 
-@pytest.mark.parametrize("pod", PODS, ids=lambda pod: pod["containers"][0]["name"])
-def test_what_a_pod_refers_to_exists(pod: dict[str, Any]) -> None:
-    if "serviceAccountName" in pod:
-        assert pod["serviceAccountName"] in names("ServiceAccount")
-    volumes = {volume["name"] for volume in pod.get("volumes", [])}
-    mounts = {m["name"] for c in pod["containers"] for m in c.get("volumeMounts", [])}
-    assert mounts == volumes
-    assert all(list(mounted_files(pod)) for _ in volumes)
-
-
-def mounted_files(pod: dict[str, Any]) -> Iterator[PurePosixPath]:
-    """The files that the pod's containers see in its ConfigMaps."""
-    maps = {
-        item["metadata"]["name"]: set(item["data"]) for item in everything() if item["kind"] == "ConfigMap"
-    } | GENERATED
-    volumes = {volume["name"]: volume["configMap"]["name"] for volume in pod.get("volumes", [])}
-    for container in pod["containers"]:
-        for mount in container.get("volumeMounts", []):
-            for file in maps[volumes[mount["name"]]]:
-                yield PurePosixPath(mount["mountPath"]) / file
+def test_what_pods_refer_to_exists(overlay: str) -> None:
+    accounts = of_kind(overlay, "ServiceAccount")
+    for template in pod_templates(rendered(overlay)):
+        pod = template["spec"]
+        assert "serviceAccountName" not in pod or pod["serviceAccountName"] in accounts
+        volumes = {volume["name"] for volume in pod.get("volumes", [])}
+        assert {mount["name"] for each in pod["containers"] for mount in each.get("volumeMounts", [])} == volumes
+        assert all(list(mounted_files(overlay, pod)) for _ in volumes)
 
 
 # ── the nightly run ─────────────────────────────────────────────────────────────────────────────
 
 
-def test_nights_do_not_overlap() -> None:
-    assert CRONJOB["spec"]["concurrencyPolicy"] == "Forbid"
+def test_nights_do_not_overlap(overlay: str) -> None:
+    (cronjob,) = of_kind(overlay, "CronJob").values()
+    assert cronjob["spec"]["concurrencyPolicy"] == "Forbid"
+    assert rayjob(overlay)["spec"]["activeDeadlineSeconds"] < 24 * 3600
 
 
-def test_nightly_pod_finds_its_script() -> None:
-    (pod,) = pods(CRONJOB)
-    python, script = pod["containers"][0]["command"]
+def test_nightly_pod_finds_its_script_and_the_template(overlay: str) -> None:
+    (template,) = pod_templates(of_kind(overlay, "CronJob"))
+    python, script = template["spec"]["containers"][0]["command"]
     assert python == "python"
-    assert PurePosixPath(script) in set(mounted_files(pod))
+    assert PurePosixPath(script) in set(mounted_files(overlay, template["spec"]))
+    code = of_kind(overlay, "ConfigMap")["rookery-nightly"]["data"][PurePosixPath(script).name]
+    names: dict[str, Any] = {"__name__": "nightly"}
+    exec(compile(code, "nightly.py", "exec"), names)
+    assert names["TEMPLATE"] == rayjob(overlay)["metadata"]["name"]
 
 
-def test_nightly_config_map_is_made_of_the_files_themselves() -> None:
-    files = GENERATED["rookery-nightly"]
-    assert files == {"rayjob.yaml", "nightly.py"}
-    assert all((KUBERNETES / file).is_file() for file in files)
-
-
-def test_nightly_account_may_create_and_see_rayjobs_and_nothing_else() -> None:
-    role = next(item for item in everything() if item["kind"] == "Role")
-    binding = next(item for item in everything() if item["kind"] == "RoleBinding")
+def test_nightly_account_may_create_and_see_rayjobs_and_nothing_else(overlay: str) -> None:
+    (role,), (binding,) = of_kind(overlay, "Role").values(), of_kind(overlay, "RoleBinding").values()
     assert role["rules"] == [{"apiGroups": ["ray.io"], "resources": ["rayjobs"], "verbs": ["create", "get"]}]
-    (pod,) = pods(CRONJOB)
+    (template,) = pod_templates(of_kind(overlay, "CronJob"))
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
-    assert [subject["name"] for subject in binding["subjects"]] == [pod["serviceAccountName"]]
+    assert [subject["name"] for subject in binding["subjects"]] == [template["spec"]["serviceAccountName"]]
+    assert [subject["namespace"] for subject in binding["subjects"]] == ["rookery"]
 
 
-@pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed")
-def test_kustomize_builds_it() -> None:
-    built = subprocess.run(["kubectl", "kustomize", str(KUBERNETES)], text=True, capture_output=True, check=True)
-    objects = list(yaml.safe_load_all(built.stdout))
-    maps = {item["metadata"]["name"]: item for item in objects if item["kind"] == "ConfigMap"}
-    assert yaml.safe_load(maps["rookery-nightly"]["data"]["rayjob.yaml"]) == RAYJOB
-    assert {item["metadata"]["namespace"] for item in objects} == {"rookery"}
+# ── watching ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_prometheus_scrapes_every_pod_of_ray_by_ports_that_it_has(overlay: str) -> None:
+    monitors = of_kind(overlay, "PodMonitor").values()
+    pods = [head(overlay)["template"], *(group["template"] for group in worker_groups(overlay).values())]
+    scraped = []
+    for pod in pods:
+        selected = [
+            monitor["spec"]
+            for monitor in monitors
+            if monitor["spec"]["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+        ]
+        (spec,) = selected
+        ports = {each["name"]: each["containerPort"] for each in pod["spec"]["containers"][0]["ports"]}
+        scraped.append({endpoint["port"]: ports[endpoint["port"]] for endpoint in spec["podMetricsEndpoints"]})
+    assert scraped[0] == {"metrics": 8080, "as-metrics": 44217, "dash-metrics": 44227}
+    assert scraped[1:] == [{"metrics": 8080}] * (len(pods) - 1)

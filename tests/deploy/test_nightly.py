@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-SCRIPT = Path(__file__).parents[2] / "deploy" / "kubernetes" / "nightly.py"
+SCRIPT = Path(__file__).parents[2] / "deploy" / "kubernetes" / "base" / "nightly.py"
 RAYJOBS = "/apis/ray.io/v1/namespaces/rookery/rayjobs"
+State = dict[str, str] | int
 
 
 def load() -> Any:
@@ -28,14 +29,14 @@ nightly = load()
 
 
 class Kubernetes(ThreadingHTTPServer):
-    """Holds RayJobs; each look at one moves it a step on through `states`. A number is an HTTP error."""
+    """Holds RayJobs; each look at one that isn't suspended takes the next status. A number is an HTTP error."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.rayjobs: dict[str, dict[str, Any]] = {}
-        self.states: list[str | int] = []
+        self.states: list[State] = []
         self.tokens: list[str] = []
 
 
@@ -53,13 +54,14 @@ class Handler(BaseHTTPRequestHandler):
         return self._answer(201, rayjob)
 
     def do_GET(self) -> None:
-        if self.path.removeprefix(f"{RAYJOBS}/") not in self.server.rayjobs:
+        name = self.path.removeprefix(f"{RAYJOBS}/")
+        if name not in self.server.rayjobs:
             return self._answer(404, {})
+        rayjob = self.server.rayjobs[name]
+        if rayjob.get("spec", {}).get("suspend"):
+            return self._answer(200, rayjob)
         state = self.server.states.pop(0)
-        if isinstance(state, int):
-            return self._answer(state, {})
-        # A new RayJob has no status at all.
-        return self._answer(200, {"status": {"jobDeploymentStatus": state}} if state else {})
+        return self._answer(state, {}) if isinstance(state, int) else self._answer(200, rayjob | {"status": state})
 
     def _answer(self, code: int, body: dict[str, Any]) -> None:
         self.server.tokens.append(self.headers["Authorization"])
@@ -88,63 +90,134 @@ def rayjobs(kubernetes: Kubernetes, tmp_path: Path) -> Any:
     return nightly.RayJobs(f"http://127.0.0.1:{kubernetes.server_port}", tmp_path)
 
 
-@pytest.fixture
-def rayjob() -> dict[str, Any]:
-    manifest = yaml.safe_load(SCRIPT.with_name("rayjob.yaml").read_text())
-    return dict(nightly.tonight(manifest, "rookery-nightly-29000000", "some-uid"))
+TEMPLATE = {
+    "apiVersion": "ray.io/v1",
+    "kind": "RayJob",
+    "metadata": {
+        "name": "rookery-label",
+        "uid": "its-own",
+        "resourceVersion": "12",
+        "labels": {"app.kubernetes.io/part-of": "rookery"},
+        "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}"},
+    },
+    "spec": {"suspend": True, "entrypoint": "python -m jobs.label"},
+    "status": {"jobDeploymentStatus": "Suspended"},
+}
+NIGHT = "rookery-nightly-29000000"
+COMPLETE = {"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED"}
 
 
-def test_rayjob_is_named_after_its_job_and_dies_with_it(rayjob: dict[str, Any]) -> None:
-    manifest = yaml.safe_load(SCRIPT.with_name("rayjob.yaml").read_text())
-    assert rayjob["spec"] == manifest["spec"]
-    assert rayjob["metadata"] == {
-        "name": "rookery-nightly-29000000",
-        "labels": manifest["metadata"]["labels"],
-        "ownerReferences": [
-            {"apiVersion": "batch/v1", "kind": "Job", "name": "rookery-nightly-29000000", "uid": "some-uid"}
-        ],
+def failed(code: int) -> dict[str, str]:
+    message = f"Job entrypoint command failed with exit code {code}, last available logs (truncated …):\nexit code 0"
+    return {"jobDeploymentStatus": "Failed", "jobStatus": "FAILED", "reason": "AppFailed", "message": message}
+
+
+def state(name: str, **fields: str) -> dict[str, str]:
+    return {"jobDeploymentStatus": name} | fields
+
+
+def run(kubernetes: Kubernetes, rayjobs: Any, *states: State) -> int:
+    kubernetes.rayjobs.setdefault("rookery-label", TEMPLATE)
+    kubernetes.states = list(states)
+    code: int = nightly.run(rayjobs, NIGHT, "some-uid", poll_seconds=0, pause_seconds=0)
+    assert kubernetes.states == []
+    return code
+
+
+def runs(kubernetes: Kubernetes) -> list[str]:
+    return [name for name in kubernetes.rayjobs if name != "rookery-label"]
+
+
+def test_the_rayjob_is_the_template_under_the_nights_name(kubernetes: Kubernetes, rayjobs: Any) -> None:
+    assert run(kubernetes, rayjobs, COMPLETE) == 0
+    assert kubernetes.rayjobs[NIGHT] == {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayJob",
+        "metadata": {
+            "name": NIGHT,
+            "labels": {"app.kubernetes.io/part-of": "rookery"},
+            "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": NIGHT, "uid": "some-uid"}],
+        },
+        "spec": {"suspend": False, "entrypoint": "python -m jobs.label"},
     }
 
 
 @pytest.mark.parametrize(
     ("states", "code"),
     [
-        (["", "Initializing", "Running", "Complete"], 0),
-        (["Running", "Retrying", "Running", "Complete"], 0),
-        (["Running", 503, 500, "Complete"], 0),  # Kubernetes was away
-        (["Running", "Failed"], 3),
-        (["ValidationFailed"], 3),
-        (["Running", 404], 3),  # somebody deleted it
+        (({}, state("Initializing"), state("Running"), COMPLETE), 0),
+        ((state("Running"), 503, 500, COMPLETE), 0),  # Kubernetes was away
+        ((failed(7),), 0),  # the budget is spent: the next night goes on
+        ((failed(6),), 6),
+        ((failed(2),), 2),
+        ((failed(1),), 1),
+        ((state("ValidationFailed"),), 1),
+        ((state("Failed", reason="DeadlineExceeded", message="too long"),), 1),
+        ((state("Complete", jobStatus="STOPPED"),), 1),
+        ((state("Running"), 404), 1),  # somebody deleted it
     ],
 )
-def test_waits_for_the_end(
-    kubernetes: Kubernetes, rayjobs: Any, rayjob: dict[str, Any], states: list[Any], code: int
+def test_the_runs_end_is_the_pods(kubernetes: Kubernetes, rayjobs: Any, states: tuple[State, ...], code: int) -> None:
+    assert run(kubernetes, rayjobs, *states) == code
+    assert runs(kubernetes) == [NIGHT]
+
+
+@pytest.mark.parametrize(
+    "passing",
+    [
+        failed(75),
+        failed(137),  # killed for want of memory
+        failed(-9),
+        state("Failed", reason="SubmissionFailed", message="Job submission has failed."),
+        state("Failed", reason="PreRunningDeadlineExceeded"),
+    ],
+)
+def test_what_may_pass_is_tried_again_on_a_new_cluster(
+    kubernetes: Kubernetes, rayjobs: Any, passing: dict[str, str]
 ) -> None:
-    kubernetes.states = states
-    rayjobs.create(rayjob)
-    assert nightly.wait(rayjobs, rayjob["metadata"]["name"], poll_seconds=0) == code
-    assert kubernetes.states == []
+    assert run(kubernetes, rayjobs, passing, passing, COMPLETE) == 0
+    assert runs(kubernetes) == [NIGHT, f"{NIGHT}-2", f"{NIGHT}-3"]
 
 
-def test_a_second_pod_waits_for_the_first_ones_rayjob(
-    kubernetes: Kubernetes, rayjobs: Any, rayjob: dict[str, Any]
-) -> None:
-    rayjobs.create(rayjob)
-    rayjobs.create(rayjob)
-    assert list(kubernetes.rayjobs) == ["rookery-nightly-29000000"]
+def test_it_is_not_tried_for_ever(kubernetes: Kubernetes, rayjobs: Any) -> None:
+    assert run(kubernetes, rayjobs, failed(75), failed(75), failed(75)) == 75
+    assert len(runs(kubernetes)) == 3
 
 
-def test_a_refused_rayjob_is_an_error(kubernetes: Kubernetes, rayjob: dict[str, Any], tmp_path: Path) -> None:
+def test_a_pod_that_replaces_a_lost_one_goes_on_with_its_rayjobs(kubernetes: Kubernetes, rayjobs: Any) -> None:
+    kubernetes.rayjobs |= {"rookery-label": TEMPLATE, NIGHT: {}, f"{NIGHT}-2": {}}
+    assert run(kubernetes, rayjobs, failed(75), state("Running"), COMPLETE) == 0
+    assert runs(kubernetes) == [NIGHT, f"{NIGHT}-2"]
+
+
+def test_the_longest_name_is_one_that_kuberay_takes() -> None:
+    *_, last = nightly.copies(TEMPLATE, NIGHT, "some-uid")
+    assert len(last["metadata"]["name"]) <= 47
+
+
+def test_a_refused_rayjob_is_an_error(kubernetes: Kubernetes, tmp_path: Path) -> None:
     (tmp_path / "namespace").write_text("elsewhere")
     (tmp_path / "token").write_text("first")
     rayjobs = nightly.RayJobs(f"http://127.0.0.1:{kubernetes.server_port}", tmp_path)
     with pytest.raises(OSError, match="404"):
-        rayjobs.create(rayjob)
+        nightly.run(rayjobs, NIGHT, "some-uid")
 
 
-def test_a_renewed_token_is_read(kubernetes: Kubernetes, rayjobs: Any, rayjob: dict[str, Any], tmp_path: Path) -> None:
-    rayjobs.create(rayjob)
+def test_kubernetes_starts_the_script_again_where_it_was_away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(nightly, "ACCOUNT", tmp_path)  # which lacks everything
+    for name in ("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT", "JOB_NAME", "JOB_UID"):
+        monkeypatch.setenv(name, "1")
+    code = nightly.main()
+    manifest = yaml.safe_load(SCRIPT.with_name("nightly.yaml").read_text().partition("\n---\n")[0])
+    rules = manifest["spec"]["jobTemplate"]["spec"]["podFailurePolicy"]["rules"]
+    (final,) = (rule["onExitCodes"]["values"] for rule in rules if rule["action"] == "FailJob")
+    assert code == 69
+    assert final == [1, 2, 3, 4, 5, 6, 75]  # the run's own ends, which are no reason to start it again
+
+
+def test_a_renewed_token_is_read(kubernetes: Kubernetes, rayjobs: Any, tmp_path: Path) -> None:
+    kubernetes.rayjobs["rookery-label"] = TEMPLATE
+    rayjobs.get("rookery-label")
     (tmp_path / "token").write_text("second")
-    kubernetes.states = ["Complete"]
-    rayjobs.status(rayjob["metadata"]["name"])
+    rayjobs.get("rookery-label")
     assert kubernetes.tokens == ["Bearer first", "Bearer second"]

@@ -23,7 +23,7 @@ from tests.conftest import ROOT
 from tests.docs.pages import PAGES, Block, blocks, inline_code, name, tokens
 
 COMMANDS = all_commands()
-OTHERS = {"docker", "kubectl", "pip", "source", "ray"}  # programs that are not ours: their files are looked for
+OTHERS = {"docker", "export", "kubectl", "pip", "source", "ray", "ssh"}  # programs that are not ours: their files are looked for
 LANGUAGES = (
     "bash",
     "yaml",
@@ -98,9 +98,9 @@ def check_module(arguments: list[str]) -> None:
 
 
 def check_files(arguments: list[str]) -> None:
-    for option, value in itertools.pairwise(arguments):
-        if option in ("-f", "-k"):
-            assert (ROOT / value).exists(), value
+    named = [value for option, value in itertools.pairwise(arguments) if option in ("-f", "-k")]
+    for file in [*named, *(argument for argument in arguments if argument.startswith("deploy/"))]:
+        assert (ROOT / file).exists(), file
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
@@ -120,7 +120,7 @@ def test_every_command_in_a_sentence_is_one(page: Path):
 
 
 REQUIRED = {"corpus": {"uris": "x"}, "checkpoint": {"uri": "x"}, "table": {"uri": "x"}}
-SHIPPED = sorted([*(ROOT / "jobs").rglob("*.yaml")])
+SHIPPED = sorted([*(ROOT / "jobs").rglob("*.yaml"), *(ROOT / "deploy").rglob("job.yaml")])
 
 
 def kind_of(tree: dict[str, Any]) -> str:
@@ -147,11 +147,6 @@ def test_every_job_file_is_one(block: Block):
 @pytest.mark.parametrize("path", SHIPPED, ids=name)
 def test_every_shipped_job_file_is_one(path: Path):
     check_job(path.read_text(encoding="utf-8"), name(path))
-
-
-def test_the_job_file_of_the_manifests_is_one():
-    manifest = yaml.safe_load((ROOT / "deploy/kubernetes/job-config.yaml").read_text(encoding="utf-8"))
-    check_job(manifest["data"]["job.yaml"], "job-config.yaml")
 
 
 def test_every_json_and_python_block_is_valid():
