@@ -104,6 +104,7 @@ TEMPLATE = {
     "status": {"jobDeploymentStatus": "Suspended"},
 }
 NIGHT = "rookery-nightly-29000000"
+FIRST, SECOND, THIRD = (f"{NIGHT}-{attempt}" for attempt in (1, 2, 3))
 COMPLETE = {"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED"}
 
 
@@ -130,11 +131,11 @@ def runs(kubernetes: Kubernetes) -> list[str]:
 
 def test_the_rayjob_is_the_template_under_the_nights_name(kubernetes: Kubernetes, rayjobs: Any) -> None:
     assert run(kubernetes, rayjobs, COMPLETE) == 0
-    assert kubernetes.rayjobs[NIGHT] == {
+    assert kubernetes.rayjobs[FIRST] == {
         "apiVersion": "ray.io/v1",
         "kind": "RayJob",
         "metadata": {
-            "name": NIGHT,
+            "name": FIRST,
             "labels": {"app.kubernetes.io/part-of": "rookery"},
             "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": NIGHT, "uid": "some-uid"}],
         },
@@ -159,7 +160,7 @@ def test_the_rayjob_is_the_template_under_the_nights_name(kubernetes: Kubernetes
 )
 def test_the_runs_end_is_the_pods(kubernetes: Kubernetes, rayjobs: Any, states: tuple[State, ...], code: int) -> None:
     assert run(kubernetes, rayjobs, *states) == code
-    assert runs(kubernetes) == [NIGHT]
+    assert runs(kubernetes) == [FIRST]
 
 
 @pytest.mark.parametrize(
@@ -176,7 +177,7 @@ def test_what_may_pass_is_tried_again_on_a_new_cluster(
     kubernetes: Kubernetes, rayjobs: Any, passing: dict[str, str]
 ) -> None:
     assert run(kubernetes, rayjobs, passing, passing, COMPLETE) == 0
-    assert runs(kubernetes) == [NIGHT, f"{NIGHT}-2", f"{NIGHT}-3"]
+    assert runs(kubernetes) == [FIRST, SECOND, THIRD]
 
 
 def test_it_is_not_tried_for_ever(kubernetes: Kubernetes, rayjobs: Any) -> None:
@@ -185,14 +186,16 @@ def test_it_is_not_tried_for_ever(kubernetes: Kubernetes, rayjobs: Any) -> None:
 
 
 def test_a_pod_that_replaces_a_lost_one_goes_on_with_its_rayjobs(kubernetes: Kubernetes, rayjobs: Any) -> None:
-    kubernetes.rayjobs |= {"rookery-label": TEMPLATE, NIGHT: {}, f"{NIGHT}-2": {}}
+    kubernetes.rayjobs |= {"rookery-label": TEMPLATE, FIRST: {}, SECOND: {}}
     assert run(kubernetes, rayjobs, failed(75), state("Running"), COMPLETE) == 0
-    assert runs(kubernetes) == [NIGHT, f"{NIGHT}-2"]
+    assert runs(kubernetes) == [FIRST, SECOND]
 
 
-def test_the_longest_name_is_one_that_kuberay_takes() -> None:
-    *_, last = nightly.copies(TEMPLATE, NIGHT, "some-uid")
-    assert len(last["metadata"]["name"]) <= 47
+def test_the_names_are_ones_that_kuberay_takes() -> None:
+    names = [rayjob["metadata"]["name"] for rayjob in nightly.copies(TEMPLATE, NIGHT, "some-uid")]
+    assert names == [FIRST, SECOND, THIRD]
+    assert max(map(len, names)) <= 47
+    assert NIGHT not in names  # KubeRay would take the night's own Job for the one that submits
 
 
 def test_a_refused_rayjob_is_an_error(kubernetes: Kubernetes, tmp_path: Path) -> None:

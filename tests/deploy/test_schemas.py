@@ -7,7 +7,7 @@ import jsonschema
 import kubernetes_validate
 import pytest
 
-from tests.deploy.manifests import KUBECTL, OVERLAYS, of_kind, rayjob, rendered, validate
+from tests.deploy.manifests import KUBECTL, OVERLAYS, SCHEMAS, of_kind, rayjob, rendered, validate
 
 pytestmark = KUBECTL
 REFUSALS = (jsonschema.ValidationError, kubernetes_validate.ValidationError)
@@ -72,6 +72,12 @@ def test_a_value_of_another_type_is_refused(place: tuple[str | int, ...], field:
     at(wrong, place)[field] = value
     with pytest.raises(jsonschema.ValidationError):
         validate(wrong)
+
+
+def test_kuberays_own_schedule_knows_no_overlap() -> None:
+    """Why the schedule is a CronJob: docs/deploy/kubernetes.md says it."""
+    schedule = SCHEMAS["ray.io"]["$defs"]["RayCronJob"]["properties"]["spec"]["properties"]
+    assert schedule.keys() == {"jobTemplate", "schedule", "suspend", "timeZone"}
 
 
 def at(item: Any, place: tuple[str | int, ...]) -> Any:

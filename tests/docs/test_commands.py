@@ -23,7 +23,8 @@ from tests.conftest import ROOT
 from tests.docs.pages import PAGES, Block, blocks, inline_code, name, tokens
 
 COMMANDS = all_commands()
-OTHERS = {"docker", "export", "kubectl", "pip", "source", "ray", "ssh"}  # programs that are not ours: their files are looked for
+# programs that are not ours: their files are looked for
+OTHERS = {"docker", "export", "kubectl", "pip", "ray", "source", "ssh"}
 LANGUAGES = (
     "bash",
     "yaml",

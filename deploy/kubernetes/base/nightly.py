@@ -1,9 +1,9 @@
 """Creates tonight's RayJob and follows it to its end; what the CronJob of nightly.yaml runs.
 
-The suspended RayJob of rayjob.yaml is the template. Its copy has the Job's name, which the CronJob derives from the
-night: a pod that replaces a lost one finds the copy and waits on. The Job owns it, so Kubernetes deletes both together.
-A run that ends with 75, or whose cluster is lost, is tried again as `…-2` and `…-3`, on a new cluster; finished units
-are not done again.
+The suspended RayJob of rayjob.yaml is the template. Its copy is named after the Job, whose name the CronJob derives
+from the night: a pod that replaces a lost one finds the copy and waits on. The Job owns it, so Kubernetes deletes both
+together. A run that ends with 75, or whose cluster is lost, is tried again as a copy of its own, on a new cluster;
+finished units are not done again.
 
 Exit codes: the run's own, but 0 for 7 too (the budget is spent: the next night goes on) · 69 Kubernetes did not answer
 or refused, so that Kubernetes starts this script again.
@@ -68,15 +68,18 @@ class RayJobs:
 
 
 def copies(template: dict[str, Any], job_name: str, job_uid: str) -> Iterator[dict[str, Any]]:
-    """Tonight's RayJobs, one an attempt, under the Job's name and ownership."""
+    """Tonight's RayJobs, one an attempt, named after the Job and owned by it.
+
+    None has the very name of the Job: KubeRay gives a RayJob's name to the Job that submits it, and would take this one
+    for it and submit nothing.
+    """
     owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job_name, "uid": job_uid}
     labels = template["metadata"].get("labels", {})
     for attempt in range(1, ATTEMPTS + 1):
-        name = job_name if attempt == 1 else f"{job_name}-{attempt}"
         yield {
             "apiVersion": template["apiVersion"],
             "kind": template["kind"],
-            "metadata": {"name": name, "labels": labels, "ownerReferences": [owner]},
+            "metadata": {"name": f"{job_name}-{attempt}", "labels": labels, "ownerReferences": [owner]},
             "spec": template["spec"] | {"suspend": False},
         }
 
