@@ -111,6 +111,21 @@ def test_only_gpus_are_on_spot_nodes(overlay: str) -> None:
         assert "tolerations" not in pod
 
 
+def test_ray_drains_a_spot_node_within_what_kubernetes_grants(overlay: str) -> None:
+    pods = [group["template"]["spec"] for group in worker_groups(overlay).values()]
+    drains = [
+        (int(variable["value"]), pod["terminationGracePeriodSeconds"])
+        for pod in pods
+        for variable in pod["containers"][0].get("env", [])
+        if variable["name"] == "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
+    ]
+    assert len(drains) == (overlay == "spot")
+    assert all(5 < drain <= grace - 5 for drain, grace in drains)
+    from ray._private import ray_constants  # it is Ray's name for it
+
+    assert hasattr(ray_constants, "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S")
+
+
 # ── the job file ────────────────────────────────────────────────────────────────────────────────
 
 

@@ -51,6 +51,7 @@ class Head:
     address: str
     environment: dict[str, str]
     token: str
+    metrics_port: int
     checkout: Path
 
     def submit(self, folder: Path, working_dir: str) -> str:
@@ -99,19 +100,20 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
         **dict(line.removeprefix("export ").split("=") for line in lines),
     }
     subprocess.run(["bash", "-c", documented("ray get-auth-token")], env=environment, check=True, capture_output=True)
-    gcs_port, dashboard_port, agent_port = free_ports(3)
+    gcs_port, dashboard_port, agent_port, metrics_port = free_ports(4)
     command = [
         *shlex.split(documented("ray start")),
         f"--port={gcs_port}",
         f"--dashboard-port={dashboard_port}",
         f"--dashboard-agent-listen-port={agent_port}",
+        f"--metrics-export-port={metrics_port}",
         "--num-cpus=4",
         "--object-store-memory=300000000",
     ]
     with (folder / "head.log").open("w") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     token = (folder / ".ray" / "auth_token").read_text().strip()
-    head = Head(f"http://127.0.0.1:{dashboard_port}", environment, token, checkout)
+    head = Head(f"http://127.0.0.1:{dashboard_port}", environment, token, metrics_port, checkout)
     try:
         _wait_for(head, process, folder / "head.log")
         assert set(listening_addresses(family(process.pid))) <= LOOPBACK
