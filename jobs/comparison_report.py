@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from pipeline.evaluation.change_charts import change_bar, score_histogram
 from pipeline.evaluation.charts import confusion_matrix
-from pipeline.evaluation.html_report import Heading, Tile, render_page
+from pipeline.evaluation.html_page import Heading, Tile, render_page
 from pipeline.evaluation.metrics import Confusion
 from pipeline.tables.comparison import Comparison, Side
 

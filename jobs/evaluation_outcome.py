@@ -10,7 +10,8 @@ from typing import Any
 
 from pipeline.config.evaluate import EvaluationJob
 from pipeline.evaluation.fit import Fit
-from pipeline.evaluation.html_report import Heading, classification_report, regression_report
+from pipeline.evaluation.html_page import Heading
+from pipeline.evaluation.html_report import classification_report, regression_report
 from pipeline.evaluation.measure import Evaluation
 from pipeline.evaluation.metrics import RegressionMetrics
 from pipeline.planning.labelled_scores import Joined

@@ -7,7 +7,8 @@ from rich.text import Text
 from jobs.evaluation_outcome import EvaluationOutcome, documents_in_words
 from jobs.terminal.console import console, new_grid, printable
 from jobs.terminal.descriptions import corpus_notes
-from pipeline.evaluation.html_report import Tile, classification_tiles, regression_tiles
+from pipeline.evaluation.html_page import Tile
+from pipeline.evaluation.html_report import classification_tiles, regression_tiles
 from pipeline.evaluation.measure import Evaluation
 from pipeline.evaluation.metrics import LabelMetrics, RegressionMetrics
 from pipeline.planning.plan import Plan

@@ -9,7 +9,7 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from pipeline.evaluation.history_charts import HistoryAxes, band, bars, line
-from pipeline.evaluation.html_report import render_page
+from pipeline.evaluation.html_page import render_page
 
 LABELS_DRAWN = 40  # most frequent ones of the newest snapshot first
 WIDE, HALF, SMALL = (900.0, 170.0), (400.0, 150.0), (170.0, 90.0)  # areas inside the axes

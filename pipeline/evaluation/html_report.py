@@ -1,38 +1,17 @@
-"""The report: one HTML file without scripts, links or fonts of others, for a browser, a mail or a printer."""
+"""The report of an evaluation: one HTML file, for a browser, a mail or a printer."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from importlib.resources import files
+from collections.abc import Iterator, Sequence
 
-from jinja2 import DictLoader, Environment
 from markupsafe import Markup
 
 from pipeline.evaluation import charts
+from pipeline.evaluation.html_page import Heading, Tile, figure, render_page, stored_template
 from pipeline.evaluation.measure import Evaluation
 from pipeline.evaluation.metrics import LengthMetrics, Metrics, RegressionMetrics
 from pipeline.evaluation.scored_documents import ScoredDocuments
 
 CURVES = 40  # small ones, most frequent labels first
 DOTS = 3_000
-
-
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """A headline figure; `before`: the same with nothing fitted."""
-
-    name: str
-    value: str
-    before: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Heading:
-    """What the report is of: a title, a line below it, notes, and facts for its end."""
-
-    title: str
-    subtitle: str
-    notes: Sequence[str]
-    facts: Mapping[str, str]
 
 
 def classification_report(heading: Heading, evaluation: Evaluation) -> str:
@@ -79,7 +58,7 @@ def classification_tiles(evaluation: Evaluation) -> list[Tile]:
         "calibration_error": "Calibration error",
     }
     now, before = evaluation.metrics, evaluation.plain
-    return [Tile(name, _figure(getattr(now, field)), _changed(now, before, field)) for field, name in names.items()]
+    return [Tile(name, figure(getattr(now, field)), _changed(now, before, field)) for field, name in names.items()]
 
 
 def regression_tiles(metrics: RegressionMetrics) -> list[Tile]:
@@ -87,8 +66,8 @@ def regression_tiles(metrics: RegressionMetrics) -> list[Tile]:
     return [
         Tile("Mean absolute error", f"{metrics.mean_absolute_error:.4g}"),
         Tile("Root mean squared error", f"{metrics.root_mean_squared_error:.4g}"),
-        Tile("R²", _figure(metrics.r2)),
-        Tile("Spearman", _figure(metrics.spearman)),
+        Tile("R²", figure(metrics.r2)),
+        Tile("Spearman", figure(metrics.spearman)),
     ]
 
 
@@ -100,8 +79,8 @@ def length_name(bucket: LengthMetrics) -> str:
 
 
 def _changed(now: Metrics, before: Metrics, field: str) -> str | None:
-    old = _figure(getattr(before, field))
-    return None if old == _figure(getattr(now, field)) else old
+    old = figure(getattr(before, field))
+    return None if old == figure(getattr(now, field)) else old
 
 
 def _calibrations(evaluation: Evaluation) -> Iterator[tuple[str, Markup]]:
@@ -130,7 +109,7 @@ def _curves(evaluation: Evaluation) -> Iterator[tuple[str, str, Markup]]:
         at = None
         if label.recall is not None and label.precision is not None:
             at = label.recall, label.precision
-        below = f"AP {_figure(label.average_precision)} · {label.support:,} documents"
+        below = f"AP {figure(label.average_precision)} · {label.support:,} documents"
         yield label.label, below, charts.precision_recall(curve, at)
 
 
@@ -138,21 +117,5 @@ def _lengths(buckets: Sequence[LengthMetrics]) -> dict[str, list[LengthMetrics]]
     return {name: [bucket for bucket in buckets if bucket.measure == name] for name in ("tokens", "windows")}
 
 
-def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
-def render_page(template: str, **parts: object) -> str:
-    """Fills a template in Jinja's language with `parts`; it extends page.html, which has the style sheet of all."""
-    frame = DictLoader({"page.html": _stored("page.html")})
-    environment = Environment(loader=frame, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"figure": _figure, "bounds": length_name}
-    return environment.from_string(template).render(style=Markup(_stored("report.css")), **parts)
-
-
 def _render(heading: Heading, **parts: object) -> str:
-    return render_page(_stored("report.html"), heading=heading, **parts)
-
-
-def _stored(name: str) -> str:
-    return files("pipeline.evaluation").joinpath(name).read_text(encoding="utf-8")
+    return render_page(stored_template("report.html"), heading=heading, bounds=length_name, **parts)

@@ -10,7 +10,8 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from pipeline.evaluation.fit import fit_decision
-from pipeline.evaluation.html_report import Heading, classification_report, regression_report
+from pipeline.evaluation.html_page import Heading
+from pipeline.evaluation.html_report import classification_report, regression_report
 from pipeline.evaluation.measure import evaluate_classification
 from pipeline.evaluation.metrics import measure_regression
 from pipeline.evaluation.scored_documents import ScoredDocuments
