@@ -22,6 +22,8 @@ def print_places(table_uri: str, ids: Collection[str], places: ErasedPlaces) -> 
     _print_ids(ids, places.ids, ())
     files = sum(len(uris) for uris in places.files.values())
     _print_row("hold them", f"{_count(len(places.fragments), 'fragment')}, {_count(files, 'file')} of snapshots")
+    if places.records:
+        _print_row("", f"{_count(len(places.records), 'record of a run')}")
     if others := len(places.scratch) + len(places.unnamed):
         _print_row("", f"{_count(others, 'file')} that runs have left")
     console.print("Nothing was changed: run it without --dry-run.")
@@ -70,15 +72,13 @@ def _kind(path: str) -> str:
     first, second, *_ = [*path.split("/"), ""]
     if first == "_units":
         return {"tallies": "tally", "documents": "scratch file", "computed": "scratch file"}.get(second, "fragment")
-    return {"_snapshots": "manifest", "_candidates": "manifest", "_index": "index file"}.get(first, "file")
+    kinds = {"_snapshots": "manifest", "_candidates": "manifest", "_index": "index file", "_runs": "record of a run"}
+    return kinds.get(first, "file")
 
 
 def _count(count: int, kind: str) -> str:
-    return (
-        f"{count:,} {kind}"
-        if count == 1
-        else f"{count:,} {kind.removesuffix('y') + 'ies' if kind == 'tally' else kind + 's'}"
-    )
+    plurals = {"tally": "tallies", "record of a run": "records of runs"}
+    return f"{count:,} {kind}" if count == 1 else f"{count:,} {plurals.get(kind, f'{kind}s')}"
 
 
 def _print_row(name: str, line: str) -> None:

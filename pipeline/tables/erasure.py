@@ -4,7 +4,7 @@
 2. every object that may hold ids is searched; what is to be done is noted (receipts.py)
 3. tallies of these ids go, and the index of contents: both are made anew from fragments. First, because later no
    fragment tells any more which ids they were
-4. fragments are replaced, each by one PUT; scratch of runs goes
+4. fragments, and records and reports of runs, are replaced, each by one PUT; scratch of runs goes
 5. of each snapshot and candidate, the oldest first: new files are put beside the old ones, the manifest is replaced by
    one PUT, the old files go
 6. files go that no manifest names: of publications that died, or of step 5 where an erasure was killed
@@ -141,7 +141,7 @@ class _Erasing:
         files = [uri for uris in places.files.values() for uri in uris]
         run = replace(
             done.run,
-            rewritten=_union(done.run.rewritten, self._paths([*places.fragments, *files])),
+            rewritten=_union(done.run.rewritten, self._paths([*places.fragments, *places.records, *files])),
             removed=_union(done.run.removed, self._paths([*tallies, *index, *places.scratch, *places.unnamed])),
         )
         for name in self.lists:
@@ -149,6 +149,7 @@ class _Erasing:
         self._delete([*tallies, *index])
         rewriting = Rewriting(self.snapshots, self.erased)
         _spread(rewriting.fragment, places.fragments)
+        _spread(rewriting.record, places.records)
         # an index that a run has made of fragments meanwhile may tell of rows that are elsewhere now
         self._delete([*(self._index() if changes_fragments else []), *places.scratch])
         run = replace(run, rewritten=_union(run.rewritten, self._paths(self._manifests(rewriting, places))))

@@ -12,13 +12,12 @@ import pyarrow as pa
 from pipeline.storage.objects import TRANSFERS
 from pipeline.tables.changes import count_changes
 from pipeline.tables.erased_ids import ErasedIds
+from pipeline.tables.erased_records import ERASED_TEXT, without_erased_ids
 from pipeline.tables.failures import count_failures, failures_of_snapshot, merge_failures
 from pipeline.tables.groups import group_file
 from pipeline.tables.repeatable_parquet import parquet_bytes, read_parquet
 from pipeline.tables.score_histograms import sum_histograms
 from pipeline.tables.snapshots import Changes, Failure, Manifest, SnapshotFile, Snapshots
-
-ERASED_TEXT = "(erased)"  # in a manifest, in the place of an id
 
 
 class RewrittenFile(NamedTuple):
@@ -40,6 +39,12 @@ class Rewriting:
         with contextlib.suppress(FileNotFoundError):
             rows = read_parquet(self.snapshots.storage.read(uri))
             self.snapshots.storage.put(uri, parquet_bytes(self.erased.without_erased(rows)))
+
+    def record(self, uri: str) -> None:
+        """Replaces a run's report or record. Where it was removed meanwhile nothing is put."""
+        with contextlib.suppress(FileNotFoundError):
+            data = self.snapshots.storage.read(uri)
+            self.snapshots.storage.put(uri, without_erased_ids(data, self.erased))
 
     def manifest(self, manifest: Manifest, sha256s: Iterable[str], parent: Manifest | None) -> Manifest:
         """Puts the new files of a snapshot beside the old ones, and gives the manifest that names them.

@@ -2,6 +2,7 @@
 
     _units/<scoring key>/…                    fragments
     _units/documents/…, _units/computed/…     scratch of runs
+    _runs/…                                   records and reports of runs (erased_records.py)
     data/…, errors/…                          files of snapshots and candidates; those that no manifest names too: of a
                                               publication that died, or that an erasure has replaced
 
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 
 from pipeline.storage.objects import TRANSFERS
 from pipeline.tables.erased_ids import ErasedIds
+from pipeline.tables.erased_records import erased_ids_told
 from pipeline.tables.failures import transfer_batches
 from pipeline.tables.repeatable_parquet import read_parquet
 from pipeline.tables.snapshots import DIGITS, Manifest, Snapshots
@@ -27,14 +29,16 @@ SCRATCH = ("documents", "computed")
 WITHOUT_IDS = ("tallies", "cuts", "editions")
 WITHOUT_RUNS = (*SCRATCH, *WITHOUT_IDS)
 PARQUET = b"PAR1"
+RECORDS = (".json", ".html")
 
 
 @dataclass(slots=True)
 class ErasedPlaces:
-    """What holds rows of erased documents."""
+    """What holds rows of erased documents, or tells of them."""
 
     ids: set[str] = field(default_factory=set)  # that were found
     fragments: list[str] = field(default_factory=list)  # URIs
+    records: list[str] = field(default_factory=list)  # URIs, of runs: their reports too
     scratch: list[str] = field(default_factory=list)  # URIs
     files: dict[str, list[str]] = field(default_factory=dict)  # URIs that a manifest names, by their bytes' sha256
     unnamed: list[str] = field(default_factory=list)  # URIs of files that none names
@@ -52,6 +56,7 @@ def find_erased(snapshots: Snapshots, erased: ErasedIds) -> ErasedPlaces:
                 uris = [file.uri for file in snapshots.storage.find(below)]
                 uris = [uri for uri in uris if is_scratch or uri.endswith(".parquet")]
                 holding += search.holding(uris, places.ids)
+    places.records += search.holding([file.uri for file in snapshots.storage.find(snapshots.uri("_runs"))], places.ids)
     _find_files(search, places)
     return places
 
@@ -109,6 +114,8 @@ class _Search:
             blob = self.snapshots.storage.read(uri)
         except FileNotFoundError:  # its run removed it meanwhile
             return set()
+        if uri.endswith(RECORDS):
+            return erased_ids_told(blob, self.erased)
         if not blob.startswith(PARQUET) or "id" not in pq.ParquetFile(pa.BufferReader(blob)).schema_arrow.names:
             return set()
         return self.erased.among(read_parquet(blob, ["id"])["id"].to_pylist())

@@ -88,6 +88,13 @@ def leave_remains(table: Table) -> None:
         pq.write_table(pa.table({"id": ids}), path)
     (table.folder / "_index" / "key").mkdir(parents=True)
     (table.folder / "_index" / "key" / "0.parquet").write_bytes(b"digests of texts")
+    told = table.folder / "_runs" / "20261127T010203Z-0a1b2c3d"
+    told.mkdir(parents=True)
+    message = f"2 ids can't be: {PERSON!r} in {ALONE} and in s3://b/1.jsonl at 0; 'a-1' in s3://b/2.jsonl"
+    (told / "summary.json").write_text(json.dumps({"run_id": told.name, "message": message, "seconds": 1.5}))
+    (told / "progress.json").write_text("{")  # broken off
+    ids = "".join(f"<td><bdi>{id_}</bdi></td>" for id_ in (PERSON, FAILED, "a-1"))
+    (told / "report.html").write_text(f"<!doctype html><style>p > b {{}}</style><body><p>{message}</p>{ids}</body>")
 
 
 @pytest.fixture
@@ -142,7 +149,7 @@ def test_nothing_below_the_table_holds_an_erased_id_and_all_others_stay(table: T
     before = [(manifest, whole(table, manifest)) for manifest in every_manifest(table)]
     places = holding(table.folder, *GONE)
     assert kinds(places) == {  # else the search can't fail
-        *("_snapshots", "_candidates", "data", "errors"),
+        *("_snapshots", "_candidates", "data", "errors", "_runs"),
         *("_units/key", "_units/tallies", "_units/documents", "_units/computed"),
     }
     assert erased(table).ids == {PERSON, FAILED, ALONE}
