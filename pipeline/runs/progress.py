@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.planning.plan import Plan
+from pipeline.runs.run_history import SlowestUnits, Throughput
 from pipeline.runs.unit_done import UnitDone
 
 RECENT_SECONDS = 60.0  # that `now` means
@@ -45,9 +46,12 @@ class LabelledWork:
     stage_seconds: Counter[str] = field(default_factory=Counter)
     lengths: Counter[int] = field(default_factory=Counter)
     devices: Counter[str] = field(default_factory=Counter)  # units that each computed
+    throughput: Throughput = field(default_factory=Throughput)
+    slowest: SlowestUnits = field(default_factory=SlowestUnits)
 
-    def add(self, unit: UnitDone) -> None:
-        """Counts one more unit."""
+    def add(self, unit: UnitDone, seconds: float) -> None:
+        """Counts one more unit, which was done when labelling had taken so long."""
+        self.seconds = seconds
         self.units += not unit.incomplete
         self.documents += unit.documents
         self.errors += unit.errors
@@ -60,6 +64,8 @@ class LabelledWork:
         self.lengths.update(dict(enumerate(unit.lengths)))
         if unit.device:
             self.devices[unit.device] += 1
+        self.throughput.add(unit.tokens, max(0.0, seconds - unit.encode_s), seconds)
+        self.slowest.add(unit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +116,7 @@ class Progress:
 
     def _add(self, unit: UnitDone) -> None:
         now, work = self._clock(), self.works[unit.table]
-        work.add(unit)
-        work.seconds = now - self._started
+        work.add(unit, now - self._started)
         if not unit.incomplete:
             self._weight_done[unit.table] += self._weights[unit.table].weight(unit.unit)
         if unit.actor:
