@@ -17,6 +17,7 @@ fi
 # without root the tests take moto instead, and pytest's summary says so
 bash deploy/s3_server.sh install || echo "no Ceph here: the S3 tests run against moto"
 bash deploy/postgres.sh || echo "no PostgreSQL here: what loads into it is skipped"
+bash deploy/chromium.sh || echo "no Chromium here: nobody looks at the pages of reports"
 [[ ${1:-} == --coverage ]] || exec "${test[@]}" "$@"
 "${test[@]}" --cov --cov-report= "${@:2}"
 rm -f .coverage.*  # what killed processes had begun to write

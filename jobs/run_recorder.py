@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 from jobs.labelled_table import LabelledTable
+from jobs.run_report import REPORTED, ComputedWork, held_back_candidate, write_report
+from jobs.terminal.label_output import print_report
 from jobs.terminal.run_log import run_log
 from pipeline.config.label import BudgetSettings, Job
 from pipeline.errors import RookeryError
@@ -34,6 +36,7 @@ class RunRecorder:
         self._stores = {job.table.uri: RunRecords(Storage(job.storage), job.table.uri) for job in jobs}
         self._dry_run, self._is_told = dry_run, False
         self._begun_in: set[str] = set()  # tables that this run wrote to
+        self._computed: dict[str, ComputedWork] = {}
 
     def _begun(self, job: Job) -> RunRecord:
         now = datetime.fromtimestamp(self.started, UTC)
@@ -59,6 +62,7 @@ class RunRecorder:
     def tell_progress(self, plans: Sequence[Plan], progress: Progress, state: State = "labelling") -> None:
         """Tells in each table how far the work on it is."""
         for number, plan in enumerate(plans):
+            self._computed[plan.job.table.uri] = ComputedWork(plan, progress.works[number])
             self._add_work(plan.job.table.uri, progress, number)
             self._tell_state(plan.job.table.uri, state)
 
@@ -94,10 +98,24 @@ class RunRecorder:
         )
         if manifest:
             self._add_manifest(uri, manifest)
-        record = self.records[uri]
         if not self._dry_run and self._is_a_table(uri):
-            self._store(self._stores[uri].write_summary, record)
-        return record
+            if outcome in REPORTED:
+                self._report(uri, table)
+            self._store(self._stores[uri].write_summary, self.records[uri])
+        return self.records[uri]
+
+    def _report(self, uri: str, table: LabelledTable | None) -> None:
+        try:
+            manifest = table.manifest if table else None
+            if candidate := held_back_candidate(table, self.run_id):
+                self._add_manifest(uri, manifest := candidate)
+            report = write_report(self._stores[uri], self.records[uri], table, manifest, self._computed.get(uri))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the run is what counts, and it has ended
+            run_log.notice(f"the run's report can't be written: {error}")
+            return
+        if report:
+            self._change(uri, report=report)
+            print_report(report)
 
     def _is_a_table(self, uri: str) -> bool:
         """Whether there is a table to keep a record in: a mistake in the job file makes none."""

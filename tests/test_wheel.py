@@ -22,6 +22,7 @@ def test_it_holds_the_program_and_nothing_else(wheel: Path):
     assert {
         "rookery.py",
         "jobs/comparison.html",
+        "jobs/run_report.html",
         "jobs/measure/scale.py",
         "jobs/sample/job.yaml",
         "jobs/sample/checkpoint/model.safetensors",

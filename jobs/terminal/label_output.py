@@ -123,6 +123,11 @@ def print_let_through(table_uri: str, manifest: Manifest) -> None:
         run_console.print(Text.assemble((f"{'' if number else 'gates':<9}  ", "bold"), printable(line)), soft_wrap=True)
 
 
+def print_report(uri: str) -> None:
+    """Prints where a run's report is."""
+    run_console.print(Text.assemble(("report     ", "bold"), printable(uri)), soft_wrap=True)
+
+
 def print_connecting(address: str) -> None:
     """Prints where a connection goes, which may take a minute where nobody answers."""
     run_console.print(Text(f"connecting to the Ray cluster at {printable(address)} …"), soft_wrap=True)

@@ -64,6 +64,8 @@ def _lines(run: RunStatus) -> list[tuple[str, str]]:
         lines.append(("time", duration(record.seconds)))
     if record.usd_per_billion_tokens is not None:
         lines.append(("price", f"${record.usd_per_billion_tokens:,.2f} per billion tokens"))
+    if record.report:
+        lines.append(("report", record.report))
     if record.tags:
         lines.append(("tags", ", ".join(f"{name} {value}" for name, value in record.tags.items())))
     return [(name, line) for name, line in lines if line]

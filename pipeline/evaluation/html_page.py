@@ -10,11 +10,12 @@ from markupsafe import Markup
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A headline figure; `before`: the same with nothing fitted."""
+    """A headline figure; `before`: the same with nothing fitted; `below`: what else is said of it."""
 
     name: str
     value: str
     before: str | None = None
+    below: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

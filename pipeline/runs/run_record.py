@@ -34,6 +34,8 @@ class RunRecord(BaseModel):
         progress: the figures of pipeline/runs/progress.py.
         stage_seconds: where the time of all processes went: read, text, encode, write, wait.
         devices: units by the hardware that computed them.
+        estimate: what `rookery plan` said of this very work before it began: numbers, or `value`, `low` and `high`.
+        report: URI of the page that shows all this.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -68,6 +70,7 @@ class RunRecord(BaseModel):
     price: float | None = None
     budget: dict[str, float] | None = None
     tags: dict[str, str] = {}
+    estimate: dict[str, Any] | None = None
     report: str | None = None
 
     def line(self) -> str:

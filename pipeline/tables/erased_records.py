@@ -18,7 +18,7 @@ from typing import Any
 from pipeline.tables.erased_ids import ErasedIds
 
 ERASED_TEXT = "(erased)"  # in the place of an id
-TEXT = re.compile(r">([^<>]+)<")
+BETWEEN_TAGS = re.compile(r">([^<>]+)<")
 QUOTE = re.compile("['\"]")
 QUOTES_TRIED = 8  # as the end of what one begins: an id may hold some, and so do words like `can't`
 AROUND_WORDS = ",;:.()"
@@ -47,7 +47,7 @@ def _changed(data: bytes, change: Scrub) -> bytes:
     if not text.startswith("<"):
         return _changed_json(text, change).encode()
     head, body, rest = text.partition("<body>")  # texts of the style sheet are none of the corpus's
-    return "".join([head, body, TEXT.sub(lambda match: _changed_text(match, change), rest)]).encode()
+    return "".join([head, body, BETWEEN_TAGS.sub(lambda match: _changed_text(match, change), rest)]).encode()
 
 
 def _changed_json(text: str, change: Scrub) -> str:
