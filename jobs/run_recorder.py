@@ -1,5 +1,6 @@
 """Keeps the records of a labelling run: of each table one, in the table while it runs and in its summary at the end."""
 
+import json
 import os
 import platform
 import time
@@ -48,6 +49,7 @@ class RunRecorder:
             started_at=now,
             updated_at=now,
             host=f"{platform.node()}:{os.getpid()}",
+            submission_id=_submission_id(),
             rookery=version("rookery"),
             checkpoint=job.checkpoint.uri,
             price=job.price,
@@ -163,3 +165,10 @@ class RunRecorder:
 def _spent(work: LabelledWork) -> dict[str, object]:
     stages = {stage: round(seconds, 3) for stage, seconds in work.stage_seconds.items()}
     return {"stage_seconds": stages, "devices": dict(work.devices)}
+
+
+def _submission_id() -> str | None:
+    """Reads what Ray tells the driver of a job that was submitted, in the variable that its own `init` reads."""
+    config = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
+    id_: str | None = config.get("metadata", {}).get("job_submission_id")
+    return id_

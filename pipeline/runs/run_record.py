@@ -28,6 +28,7 @@ class RunRecord(BaseModel):
 
     Attributes:
         message: why nothing was published, or what else there is to say.
+        submission_id: Ray's name of the job, where it was submitted to a cluster or is a RayJob's.
         snapshot: what readers see now, or the candidate that was held back.
         documents, predictions, errors: of that snapshot.
         changes: added, changed, removed and unchanged documents since the snapshot before it.
@@ -57,6 +58,7 @@ class RunRecord(BaseModel):
     ended_at: datetime | None = None
     seconds: float | None = None
     host: str | None = None
+    submission_id: str | None = None
     rookery: str | None = None
     checkpoint: str | None = None
     scoring_key: str | None = None

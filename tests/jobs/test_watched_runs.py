@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from jobs.cli import app
 from jobs.label import run_job, run_jobs
+from jobs.run_recorder import RunRecorder
 from pipeline.errors import BudgetSpentError, CorpusError, StorageError
 from pipeline.planning.plan import make_plan
 from pipeline.runs.run_record import RunRecord
@@ -116,3 +117,11 @@ def test_events_are_json_to_the_last(tmp_path: Path):
 def test_a_table_without_a_run_says_so(tmp_path: Path):
     ended = CliRunner().invoke(app, ["status", f"{tmp_path}/nothing"])
     assert "no run has left a record there; expected the folder that table.uri" in str(ended.exception)
+
+
+def test_a_submitted_run_tells_rays_name_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    told: dict[str | None, dict[str, Any]] = {None: {}, "night-1": {"metadata": {"job_submission_id": "night-1"}}}
+    for id_, config in told.items():
+        monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps(config))
+        [record] = RunRecorder([job(tmp_path)], dry_run=True).records.values()
+        assert record.submission_id == id_
