@@ -16,6 +16,7 @@ if [[ ${1:-} == --quick ]]; then
 fi
 # without root the tests take moto instead, and pytest's summary says so
 bash deploy/s3_server.sh install || echo "no Ceph here: the S3 tests run against moto"
+[[ -z ${ROOKERY_AIRFLOW:-} ]] || bash deploy/airflow/setup.sh || echo "no Airflow here: its DAG's tests are skipped"
 bash deploy/postgres.sh || echo "no PostgreSQL here: what loads into it is skipped"
 bash deploy/chromium.sh || echo "no Chromium here: nobody looks at the pages of reports"
 [[ ${1:-} == --coverage ]] || exec "${test[@]}" "$@"
