@@ -5,6 +5,7 @@ one complete snapshot is published.
 """
 
 import contextlib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -66,7 +67,8 @@ def label(
 ) -> None:
     """Make a prediction table true: label what is missing, publish one complete snapshot.
 
-    The last line of standard output is the run's summary as JSON, one for each table; nothing else is written there.
+    The last line of standard output, unless that is a terminal, is the run's summary as JSON, one for each table;
+    nothing else is written there.
     """
     run_log.use(log_format)
     jobs, listing = load_jobs(job_file, overrides), errors_command(job_file, overrides)
@@ -84,7 +86,8 @@ def label(
 
 
 def _print_summary(record: RunRecord) -> None:
-    print(record.line(), flush=True)
+    if not sys.stdout.isatty():  # where people have read it already
+        print(record.line(), flush=True)
 
 
 def run_job(

@@ -141,9 +141,10 @@ class RunRecorder:
 
     def _add_work(self, uri: str, progress: Progress, number: int) -> None:
         figures, work = progress.figures(number), progress.works[number]
-        self._change(uri, progress=asdict(figures), actor_hours=figures.actor_hours, usd=figures.usd, **_spent(work))
+        told = {name: _rounded(value) for name, value in asdict(figures).items()}
+        self._change(uri, progress=told, actor_hours=told["actor_hours"], usd=told["usd"], **_spent(work))
         if figures.usd is not None and progress.tokens:
-            self._change(uri, usd_per_billion_tokens=figures.usd / progress.tokens * 1e9)
+            self._change(uri, usd_per_billion_tokens=_rounded(figures.usd / progress.tokens * 1e9))
 
     def _tell_state(self, uri: str, state: State) -> None:
         self._change(uri, state=state)
@@ -165,6 +166,11 @@ class RunRecorder:
 def _spent(work: LabelledWork) -> dict[str, object]:
     stages = {stage: round(seconds, 3) for stage, seconds in work.stage_seconds.items()}
     return {"stage_seconds": stages, "devices": dict(work.devices)}
+
+
+def _rounded(value: float | None) -> float | None:
+    """To six digits, which is more than anything here is known to; counts stay."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _submission_id() -> str | None:

@@ -49,8 +49,8 @@ def test_a_budget_ends_a_run_and_the_next_goes_on(ray: None, tmp_path: Path, cap
     assert (manifest.run["run_id"], manifest.run["tags"]) == (ended["run_id"], {"team": "search"})
     computed = ended["progress"]
     assert computed["tokens"] == manifest.run["work"]["tokens"]
-    assert ended["usd"] == pytest.approx(2 * ended["actor_hours"])
-    assert ended["usd_per_billion_tokens"] == pytest.approx(ended["usd"] / computed["tokens"] * 1e9)
+    assert ended["usd"] == pytest.approx(2 * ended["actor_hours"], rel=1e-4)
+    assert ended["usd_per_billion_tokens"] == pytest.approx(ended["usd"] / computed["tokens"] * 1e9, rel=1e-4)
     assert set(ended["stage_seconds"]) == {"read", "text", "encode", "write", "wait"}
     assert ended["stage_seconds"]["encode"] > 0
     assert "100% done; " in capsys.readouterr().err
