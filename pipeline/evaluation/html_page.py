@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
-from jinja2 import DictLoader, Environment
 from markupsafe import Markup
 
 
@@ -35,6 +34,9 @@ def figure(value: float | None) -> str:
 
 def render_page(template: str, **parts: object) -> str:
     """Fills a template in Jinja's language with `parts`; it extends page.html, which has the style sheet of all."""
+    # seldom needed where this module is imported, and it takes 50 ms
+    from jinja2 import DictLoader, Environment
+
     frame = DictLoader({"page.html": stored_template("page.html")})
     environment = Environment(loader=frame, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["figure"] = figure
