@@ -12,6 +12,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from transformers import (
+    BigBirdForQuestionAnswering,
+    BigBirdForSequenceClassification,
+    BigBirdForTokenClassification,
+    BigBirdModel,
+)
 from typer.testing import CliRunner
 
 from jobs.cli import app
@@ -27,6 +33,7 @@ from pipeline.tables.erased_ids import Erasures
 from pipeline.tables.snapshots import Snapshots
 from tests.browser import Browser, browser
 from tests.evaluation.test_html_report import Page
+from tests.jobs import test_tasks
 from tests.jobs.reporting import ReportedRun, run_here
 from tests.jobs.test_label import job
 
@@ -221,6 +228,32 @@ def test_erased_ids_leave_reports_and_come_into_none(nights: Nights, tmp_path: P
     meanwhile = others.night(nights.rows[3:], meanwhile=lambda: Erasures(Storage(), f"{tmp_path}/table").begin(["y"]))
     assert (meanwhile.record.outcome, meanwhile.record.report) == ("published", None)
     assert not (tmp_path / "table/_runs" / meanwhile.record.run_id / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "shown", "left_out"),
+    [
+        (BigBirdForQuestionAnswering, ["task.questions=['Which bird is it?']"], ["Lengths"], ["Least sure"]),
+        (BigBirdForTokenClassification, [], ["Labels", "Scores"], ["Least sure"]),
+        (BigBirdModel, [], ["Lengths"], ["Labels", "Scores", "Least sure"]),
+        (BigBirdForSequenceClassification, [], ["Labels", "Scores", "Least sure", "jackdaw"], []),
+        (BigBirdForSequenceClassification, None, ["Lengths"], ["Labels", "Scores", "Least sure"]),
+    ],
+    ids=["questions", "entities", "embedding", "several labels", "regression"],
+)
+def test_every_task_has_a_report(
+    tmp_path: Path, model: Any, settings: list[str] | None, shown: list[str], left_out: list[str]
+):
+    several = {"problem_type": "multi_label", "labels": ["rook", "jackdaw", "another one"]}
+    rookery = several if "jackdaw" in shown else None
+    config = {"id2label": {0: "price"}} if settings is None else {}
+    test_tasks.checkpoint(tmp_path, model, rookery, **config)
+    run = run_here(test_tasks.job(tmp_path, *(settings or [])))
+    page = Page(run.page.read_text())
+    assert page.open == []
+    headings = re.findall("<h2>(.*?)</h2>", run.page.read_text())
+    assert [each for each in shown if each not in headings and each not in page.text] == []
+    assert [each for each in left_out if each in headings] == []
 
 
 @pytest.fixture(scope="module")
