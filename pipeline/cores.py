@@ -26,25 +26,46 @@ def available_cores() -> int:
     return max(1, min([allowed or 1, *quotas]))
 
 
+def available_memory() -> int:
+    """Counts the bytes that this process and its children may take: the machine's, or fewer in a control group."""
+    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return int(min([physical, *_memory_limits(Path("/proc/self/cgroup"), CGROUPS)]))
+
+
 def _quotas(groups: Path, root: Path) -> Iterator[float]:
     """Quotas, in cores, of this process's control groups and of those above them.
 
     Sources: Documentation/admin-guide/cgroup-v2.rst (`cpu.max`) and cgroup-v1 (`cpu.cfs_quota_us`) of the Linux kernel.
     """
+    return _limits(groups, root, "cpu", _v2_quota, _v1_quota)
+
+
+def _memory_limits(groups: Path, root: Path) -> Iterator[float]:
+    """Limits, in bytes, as `_quotas`. Sources: `memory.max` and `memory.limit_in_bytes` there."""
+    return _limits(groups, root, "memory", _v2_memory, _v1_memory)
+
+
+def _limits(
+    groups: Path,
+    root: Path,
+    controller: str,
+    v2: Callable[[Path], float | None],
+    v1: Callable[[Path], float | None],
+) -> Iterator[float]:
     lines = groups.read_text().splitlines() if groups.is_file() else []
     for line in lines:
         number, controllers, path = line.split(":", 2)
         if number == "0":
-            yield from _upwards(root, path, _v2_quota)
-        elif "cpu" in controllers.split(","):
-            yield from _upwards(root / "cpu", path, _v1_quota)
+            yield from _upwards(root, path, v2)
+        elif controller in controllers.split(","):
+            yield from _upwards(root / controller, path, v1)
 
 
-def _upwards(root: Path, path: str, quota: Callable[[Path], float | None]) -> Iterator[float]:
+def _upwards(root: Path, path: str, limit_of: Callable[[Path], float | None]) -> Iterator[float]:
     folder = root / path.lstrip("/")
     for level in (folder, *folder.parents):
-        if (cores := quota(level)) is not None:
-            yield cores
+        if (limit := limit_of(level)) is not None:
+            yield limit
         if level == root:
             return
 
@@ -57,6 +78,16 @@ def _v2_quota(folder: Path) -> float | None:
 def _v1_quota(folder: Path) -> float | None:
     quota, period = _text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us")
     return int(quota) / int(period) if quota.isdigit() and period.isdigit() else None  # -1: none
+
+
+def _v2_memory(folder: Path) -> float | None:
+    limit = _text(folder / "memory.max")
+    return int(limit) if limit.isdigit() else None  # max: none
+
+
+def _v1_memory(folder: Path) -> float | None:
+    limit = _text(folder / "memory.limit_in_bytes")  # where there is none, more than any machine has
+    return int(limit) if limit.isdigit() else None
 
 
 def _text(path: Path) -> str:

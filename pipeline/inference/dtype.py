@@ -37,9 +37,14 @@ def resolve_dtype(name: str, device: DeviceKind, cpuinfo: Path = CPUINFO) -> Dty
 
 def cpu_has(flags: set[str], cpuinfo: Path = CPUINFO) -> bool:
     """Tells whether this machine's CPU has one of `flags`; False where Linux does not say."""
+    return not flags.isdisjoint(cpu_flags(cpuinfo))
+
+
+def cpu_flags(cpuinfo: Path = CPUINFO) -> frozenset[str]:
+    """Reads what this machine's CPU says that it can do; empty where Linux does not say."""
     if not cpuinfo.is_file():
-        return False
+        return frozenset()
     for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
         if line.startswith("flags"):
-            return not flags.isdisjoint(line.split())
-    return False
+            return frozenset(line.split())
+    return frozenset()
