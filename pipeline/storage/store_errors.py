@@ -22,6 +22,12 @@ from pipeline.errors import AccessError, ConfigError, NoBucketError, StorageErro
 
 PASSING = (408, 409, 429, 500)  # and all above 501, which says that the store knows no such request
 BROKEN_OFF = ("RequestTimeout", "IncompleteBody", "BadDigest", "XAmzContentSHA256Mismatch")
+REFUSALS = {  # by S3's code: what to do about it
+    "InvalidAccessKeyId": "this store knows no such AWS_ACCESS_KEY_ID: check it, the profile and the endpoint",
+    "SignatureDoesNotMatch": "check AWS_SECRET_ACCESS_KEY, or the profile",
+    "ExpiredToken": "the session's credentials have expired: get new ones",
+    "RequestTimeTooSkewed": "this machine's clock is more than 15 min off: set it (NTP)",
+}
 MAY_PASS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EBUSY, errno.EAGAIN, errno.EINTR),
     *(errno.EMFILE, errno.ENFILE, errno.ENOMEM),
@@ -66,9 +72,8 @@ def explain(uri: str) -> Iterator[None]:
     except ParamValidationError as error:
         raise ConfigError(f"{uri}: not a name that the store can have: {error}") from error
     except PermissionError as error:
-        raise AccessError(
-            f"{uri}: access denied ({_reason(error)}); check the credentials and the permissions"
-        ) from error
+        advice = REFUSALS.get(_reply(error).get("Code", ""), "check the credentials and the permissions")
+        raise AccessError(f"{uri}: access denied ({_reason(error)}); {advice}") from error
     except FileNotFoundError as error:
         if _reply(error).get("Code") == "NoSuchBucket":
             raise no_bucket("/".join(uri.split("/")[:3])) from error
