@@ -7,8 +7,10 @@ import contextlib
 import os
 import secrets
 import signal
+import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from pipeline.cores import available_cores
 from pipeline.errors import ConfigError, RetryableError, RookeryError
 
 STARTS = 2  # of a Ray of our own: on a busy machine its daemons may take longer than the 30 s that it gives them
+CONNECTING_S = 30.0  # a head that has just been started listens after some seconds
+KNOCK_S = 0.5
 OBJECT_STORE_BYTES = 1_000_000_000  # of a Ray of our own: the tokens of some units
 
 
@@ -65,7 +69,7 @@ def connection(settings: RaySettings, num_cpus: int) -> Iterator[None]:
 
     Keeps a connection that there is.
 
-    Raises RetryableError where Ray does not start.
+    Raises ConfigError for an address of another kind, RetryableError where nobody answers there or Ray does not start.
     """
     address = cluster_address(settings)
     if not address:
@@ -75,6 +79,8 @@ def connection(settings: RaySettings, num_cpus: int) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    if address:
+        check_address(address)
     options = {} if address else _own_ray(num_cpus)
     for attempt in range(STARTS):
         try:
@@ -90,6 +96,31 @@ def connection(settings: RaySettings, num_cpus: int) -> Iterator[None]:
         ray.shutdown()
 
 
+def check_address(address: str, seconds: float = CONNECTING_S) -> None:
+    """Waits until somebody listens at a cluster's address: Ray itself would wait for 14 minutes, without a word.
+
+    Raises ConfigError for an address of another kind, RetryableError where nobody listens within `seconds`.
+    """
+    where = f"ray.address {address}" if os.environ.get("RAY_ADDRESS") != address else f"RAY_ADDRESS {address}"
+    if address.startswith(("http://", "https://")):
+        raise ConfigError(f"{where}: is a job server's, for `ray job submit`; expected the head's HOST:6379, or auto")
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not port.isdigit():  # auto, or a name of Ray's own
+        return
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=max(0.1, until - time.monotonic())).close()
+            return
+        except OSError as error:
+            if time.monotonic() + KNOCK_S > until:
+                raise RetryableError(
+                    f"{where}: nobody answers there ({error}); start the cluster, or correct the address "
+                    "(`ray status` on the head prints it); run again: finished units are kept"
+                ) from error
+        time.sleep(KNOCK_S)
+
+
 def _start(address: str | None, options: dict[str, object]) -> None:
     import ray
 
@@ -99,6 +130,11 @@ def _start(address: str | None, options: dict[str, object]) -> None:
         except ValueError:
             raise
         except Exception as error:  # a bare one, where Ray's daemons are not up within its 30 s
+            if address:
+                raise RetryableError(
+                    f"Ray at {address} could not be connected to ({error}); its token may be another one: `rookery "
+                    "doctor --config JOB_FILE` tells why. Then run again: finished units are kept"
+                ) from error
             raise RetryableError(f"Ray did not start ({error}); run again: finished units are kept") from error
 
 
