@@ -108,6 +108,13 @@ PANELS: dict[str, dict[str, Command]] = {
         ),
     },
     INSTALLATION: {
+        "doctor": Command(
+            "jobs.doctor:doctor",
+            "Check this machine and all that a job needs; say what to do.",
+            "rookery doctor",
+            "rookery doctor --config job.yaml",
+            "rookery doctor --config job.yaml --format json",
+        ),
         "config": Command(
             "jobs.config:config",
             "Check a job's file, or print the schema of such files.",

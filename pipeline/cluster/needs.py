@@ -107,7 +107,7 @@ def check_cluster(need: Need, *, joining_s: float = JOINING_S) -> None:
             return
         if nodes_to_come() or time.monotonic() > until:
             raise ConfigError(
-                f"the job needs {need}; the cluster has {_described(offer)}: set {need.settings} lower, or take a "
+                f"the job needs {need}; the cluster has {nodes_described(offer)}: set {need.settings} lower, or take a "
                 "larger cluster"
             )
         time.sleep(1)
@@ -172,7 +172,8 @@ def _is_grown() -> bool:
     return bool(groups.keys() - watched) or any(node["Labels"].get(NODE_GROUP) for node in nodes)
 
 
-def _described(offer: list[Nodes]) -> str:
+def nodes_described(offer: list[Nodes]) -> str:
+    """Writes what nodes have: `2 nodes with 6 CPUs and 0 GPUs in all, the largest with 4 CPUs and 0 GPUs`."""
     nodes = sum(kind.count for kind in offer)
     largest = max(offer, key=lambda kind: (kind.gpus, kind.cpus), default=Nodes(0, 0))
     total = _amounts(sum(k.cpus * k.count for k in offer), sum(k.gpus * k.count for k in offer), always=True)
