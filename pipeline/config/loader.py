@@ -4,6 +4,8 @@ Precedence: defaults of the model < the file < `--set path=value` on the command
 missing field is a ConfigError that names the path, the value and what was expected.
 """
 
+from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -11,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from pipeline.errors import ConfigError
+from pipeline.messages import did_you_mean
 
 Kind = TypeVar("Kind", bound=BaseModel)
 
@@ -20,8 +23,10 @@ def load_settings(kind: type[Kind], path: Path, overrides: list[str]) -> Kind:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
+        there = [near.name for near in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = did_you_mean(path.name, there)
         raise ConfigError(
-            f"job file {path}: cannot be read ({error}); give an existing YAML file to --config"
+            f"job file {path}: cannot be read ({error}); give an existing YAML file to --config{near}"
         ) from error
     return parse_settings(kind, text, overrides, str(path))
 
@@ -31,7 +36,8 @@ def parse_settings(kind: type[Kind], text: str, overrides: list[str], source: st
     try:
         tree = yaml.load(text, _Loader) or {}
     except yaml.YAMLError as error:
-        raise ConfigError(f"{source}: not valid YAML: {error}") from error
+        places = str(error).replace('"<unicode string>"', source)
+        raise ConfigError(f"{source}: not valid YAML: {places}; look at the indentation there") from error
     if not isinstance(tree, dict):
         *keys, last = (name for name, field in kind.model_fields.items() if field.is_required())
         raise ConfigError(f"{source}: expected keys such as {', '.join(keys)} and {last}, found {type(tree).__name__}")
@@ -73,16 +79,36 @@ def _override(tree: dict[str, Any], override: str) -> None:
 
 
 def _explain(kind: type[BaseModel], error: Any) -> str:
-    path = ".".join(str(part) for part in error["loc"]) or "job"
+    path = ".".join(str(part) for part in error["loc"])
+    if not path:  # of several sections together: what was given is the whole file
+        return f"  job: {error['msg'].removeprefix('Value error, ')}"
     if error["type"] == "missing":
         return f"  {path}: missing; it is required"
     if error["type"] == "extra_forbidden":
         section = _section(kind, error["loc"][:-1])
-        return f"  {path}: unknown key (value {error['input']!r}); expected one of {', '.join(section.model_fields)}"
+        expected = f"expected one of {', '.join(section.model_fields)}{_near_key(kind, section, path)}"
+        return f"  {path}: unknown key (value {error['input']!r}); {expected}"
     if error["type"] == "model_type":
         section = _section(kind, error["loc"])
         return f"  {path}: expected a section with {', '.join(section.model_fields)} (got {error['input']!r})"
     return f"  {path}: {error['msg'].removeprefix('Value error, ')} (got {error['input']!r})"
+
+
+def _near_key(kind: type[BaseModel], section: type[BaseModel], path: str) -> str:
+    """A key of this section that is spelled nearly so, or one of another section that is spelled so."""
+    above, dot, name = path.rpartition(".")
+    elsewhere = [known for known in _paths(kind) if known.rpartition(".")[2] == name]
+    if elsewhere and not get_close_matches(name, section.model_fields):
+        return f"; did you mean {elsewhere[0]}?"
+    return did_you_mean(name, section.model_fields, above + dot)
+
+
+def _paths(kind: type[BaseModel]) -> Iterator[str]:
+    """Every key of a kind of file, by its path; those that lie higher first."""
+    yield from kind.model_fields
+    for name, field in kind.model_fields.items():
+        for model in filter(_is_model, (field.annotation, *get_args(field.annotation))):
+            yield from (f"{name}.{path}" for path in _paths(model))
 
 
 def _section(kind: type[BaseModel], loc: tuple[Any, ...]) -> type[BaseModel]:

@@ -111,7 +111,10 @@ def _scoring(
 
     Raises ConfigError for a dtype that can't be.
     """
-    dtype = resolve_dtype(job.compute.dtype, job.compute.device)
+    try:
+        dtype = resolve_dtype(job.compute.dtype, job.compute.device)
+    except ConfigError as error:
+        raise ConfigError(f"compute.{error}") from error
     weights_digest, tokenizer_digest = checkpoint.weights_digest(), checkpoint.tokenizer_digest()
     decides = {
         "version": SCORING_VERSION,

@@ -17,6 +17,7 @@ list.
 import contextlib
 import functools
 import os
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ import fsspec
 
 from pipeline.config.label import StorageSettings
 from pipeline.errors import AccessError, CheckpointError, ConfigError, SourceChangedError
+from pipeline.messages import did_you_mean
 from pipeline.storage.checkpoint_copies import copied, is_mlflow_model, made_once
 from pipeline.storage.hub import fetch_from_hub
 from pipeline.storage.listings import Listing, StoredFile, by_uri
@@ -50,6 +52,7 @@ Request = Callable[Concatenate["Storage", str, P], Answer]
 CREATIONS = 16  # tries at an object that others create and delete at the same time
 TRANSFERS = 16  # objects copied or fetched at a time; each waits on the network, not on a core
 HUB = "hf"  # the scheme of its URIs
+ONE_SLASH = re.compile(r"(?:s3a?|gs|gcs|hf|abfss?|az|https?|file|memory):/(?!/)")
 WRITE_CHECK = ".rookery-write-check"
 
 
@@ -374,6 +377,8 @@ class Storage:
 
     def _at(self, uri: str) -> tuple[Any, str]:
         scheme = _scheme(uri)
+        if ONE_SLASH.match(uri):  # or a table is written to a folder called `s3:`
+            raise ConfigError(f"{uri}: expected two slashes behind the scheme, as in s3://bucket/folder")
         is_s3 = scheme in ("s3", "s3a")
         options = {"use_listings_cache": False} | (_s3_options(self.settings) if is_s3 else {})
         try:
@@ -382,7 +387,8 @@ class Storage:
                 filesystem = kind(**kind._get_kwargs_from_urls(uri) | options)
                 path = kind._strip_protocol(uri)
         except (ValueError, ImportError) as error:
-            raise ConfigError(f"{uri}: no storage for the scheme {scheme!r} on this machine: {error}") from error
+            near = did_you_mean(scheme, fsspec.available_protocols())
+            raise ConfigError(f"{uri}: no storage for the scheme {scheme!r} on this machine: {error}{near}") from error
         if "\0" in path or (is_s3 and not path.partition("/")[0]):
             raise ConfigError(f"{uri!r}: names no file or folder")
         if is_local(filesystem):

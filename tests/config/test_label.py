@@ -1,5 +1,6 @@
 """The job file is strict: whatever it does not understand it refuses, by path, value and expectation."""
 
+import re
 from pathlib import Path
 from typing import Any, get_origin
 
@@ -309,3 +310,36 @@ def test_a_key_that_is_there_twice_is_refused():
     text = "corpus: {uris: a}\ncheckpoint: {uri: b}\ntable: {uri: c}\ncorpus: {uris: d}\n"
     with pytest.raises(ConfigError, match="the key 'corpus' is there twice"):
         parse_job(text, [])
+
+
+@pytest.mark.parametrize(
+    ("override", "meant"),
+    [
+        ("tabel.uri=x", "table"),
+        ("corpus.uri=x", "corpus.uris"),
+        ("compute.nun_gpus=1", "compute.num_gpus"),
+        ("id_column=x", "corpus.id_column"),  # spelled so in another section
+        ("compute.address=auto", "ray.address"),
+    ],
+)
+def test_a_key_that_is_nearly_right_is_named(override: str, meant: str):
+    with pytest.raises(ConfigError, match=rf"; expected one of .*; did you mean {re.escape(meant)}\?$"):
+        parse_job(GOOD, [override])
+
+
+def test_a_key_that_nothing_is_near_is_not_guessed():
+    with pytest.raises(ConfigError) as refused:
+        parse_job(GOOD, ["qqq=1"])
+    assert "did you mean" not in str(refused.value)
+
+
+def test_a_job_file_that_is_nearly_named_so_is_found(tmp_path: Path):
+    (tmp_path / "job.yaml").write_text(GOOD)
+    with pytest.raises(ConfigError, match=r"give an existing YAML file to --config; did you mean job.yaml\?"):
+        load_job(tmp_path / "jop.yaml")
+
+
+def test_what_is_wrong_with_the_yaml_is_placed_in_the_file():
+    with pytest.raises(ConfigError, match=r"in job file, line 2, column 1") as refused:
+        parse_job("corpus:\n\turis: x\n", [])
+    assert "unicode string" not in str(refused.value)

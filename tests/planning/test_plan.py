@@ -11,7 +11,8 @@ from pipeline.checkpoints.folder import CheckpointFolder
 from pipeline.config.label import TextSettings, parse_job
 from pipeline.errors import CheckpointError, ConfigError, CorpusError
 from pipeline.planning.plan import Plan, make_plan
-from pipeline.planning.scoring import window_policy
+from pipeline.planning.scoring import open_scorer, window_policy
+from pipeline.storage.objects import Storage
 from pipeline.text.windows import WindowPolicy
 from tests.corpus.files import read
 from tests.s3 import S3Server
@@ -265,3 +266,15 @@ def test_a_table_whose_bucket_is_missing_is_the_job_s_mistake(s3: S3Server, chec
     places = ["table.uri=s3://no-such-bucket/t", f"storage.endpoint_url={s3.endpoint}"]
     with pytest.raises(ConfigError, match=r"table\.uri s3://no-such-bucket/t: .* no such bucket"):
         plan(checkpoint, *places, corpus=tmp_path / "a.txt")
+
+
+def test_a_dtype_that_can_not_be_names_its_setting():
+    wanted = [
+        "corpus.uris=x",
+        f"checkpoint.uri={CHECKPOINT}",
+        "table.uri=y",
+        "compute.dtype=int8",
+        "compute.num_gpus=1",
+    ]
+    with pytest.raises(ConfigError, match=r"^compute.dtype is 'int8', which is for CPUs; with GPUs use auto$"):
+        open_scorer(Storage(), parse_job("", wanted))

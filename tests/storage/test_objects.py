@@ -279,6 +279,8 @@ def test_relative_paths_become_absolute_uris(tmp_path: Path, monkeypatch: pytest
 
 
 def test_unknown_scheme_says_so():
+    with pytest.raises(ConfigError, match=r"s3x://bucket/a: no storage for the scheme 's3x'.*; did you mean s3a?\?$"):
+        Storage().read("s3x://bucket/a")
     with pytest.raises(ConfigError, match="no storage for the scheme 'nosuch'"):
         Storage().read("nosuch://bucket/key")
 
@@ -696,3 +698,16 @@ def test_a_local_disk_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "file").write_text("where a folder should be")
     with pytest.raises(StorageError, match="the store failed"):
         Storage().put(str(tmp_path / "file" / "a"), b"x")
+
+
+@pytest.mark.parametrize("uri", ["s3:/bucket/a", "gs:/bucket/a", "hf:/datasets/a", "file:/a"])
+def test_a_uri_with_one_slash_is_no_folder_of_this_disk(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=f"{uri}: expected two slashes behind the scheme, as in s3://bucket/folder"):
+        Storage().put(uri, b"lost")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_colon_in_a_name_is_no_scheme(tmp_path: Path):
+    Storage().put(f"{tmp_path}/a:/b", b"kept")
+    assert (tmp_path / "a:/b").read_bytes() == b"kept"
