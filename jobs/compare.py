@@ -51,12 +51,7 @@ def _opened(named: str) -> tuple[Snapshots, Manifest]:
     snapshots = Snapshots(Storage(), uri)
     if match and match[2]:
         return snapshots, _whole_candidate(snapshots, int(match[3]))
-    manifest = snapshots.find(number)
-    if manifest is None:
-        expected = f"snapshot {number}" if number is not None else "complete snapshot"
-        there = ", ".join(map(str, snapshots.published())) or "none"
-        raise ConfigError(f"{named}: has no {expected}; it has {there}: `rookery snapshots` lists them")
-    return snapshots, manifest
+    return snapshots, snapshots.get(number)
 
 
 def _whole_candidate(snapshots: Snapshots, number: int) -> Manifest:

@@ -30,7 +30,7 @@ def snapshots(
     manifests = [published.read(number) for number in published.published()]
     candidates = CandidateSnapshots(published).all()
     if not (manifests or candidates):
-        raise ConfigError(f"{table}: has no snapshot; expected the folder that table.uri of a job names")
+        raise published.nothing_published("snapshot")
     print_snapshots(table, manifests, published.vacuumed())
     latest = published.latest()
     print_candidates(candidates, latest.snapshot if latest else None)

@@ -80,10 +80,7 @@ def check_not_held_back(latest: Manifest | None, publication: Publication) -> No
 
 
 def _wanted(snapshots: Snapshots, number: int) -> Manifest:
-    manifest = snapshots.find(number)
-    if manifest is None:
-        there = ", ".join(map(str, snapshots.published())) or "none: nothing was published there"
-        raise ConfigError(f"{snapshots.table_uri}: has no snapshot {number}; it has {there}")
+    manifest = snapshots.get(number)
     if manifest.partial:
         raise ConfigError(
             f"{snapshots.table_uri}: snapshot {number} is partial, of a run with --limit; expected a complete one: "

@@ -201,10 +201,25 @@ class Snapshots:
         """Reads a snapshot by its number, or the newest complete one. Raises ConfigError, also where there is none."""
         manifest = self.find(snapshot)
         if manifest is None:
-            expected = f"snapshot {snapshot}" if snapshot is not None else "complete snapshot"
-            there = ", ".join(map(str, self.published())) or "none"
-            raise ConfigError(f"{self.table_uri}: has no {expected}; it has {there}: `rookery snapshots` lists them")
+            raise self.nothing_published(f"snapshot {snapshot}" if snapshot is not None else "complete snapshot")
         return manifest
+
+    def nothing_published(self, expected: str) -> ConfigError:
+        """Makes the error for a snapshot that isn't there: says which are, or what lies there where none was ever."""
+        if there := ", ".join(map(str, self.published())):
+            return ConfigError(f"{self.table_uri}: has no {expected}; it has {there}: `rookery snapshots` lists them")
+        place = f"expected the folder that table.uri of a job names{self._other_kind()}"
+        return ConfigError(f"{self.table_uri}: has no {expected}; {place}")
+
+    def _other_kind(self) -> str:
+        folder = self.table_uri.rstrip("/")
+        if self.storage.stat(folder) and not self.storage.is_folder(folder):
+            return ", and this is a file"
+        kinds = {"_delta_log": "a Delta table", "metadata": "an Iceberg table", "config.json": "a checkpoint"}
+        for name, kind in kinds.items():
+            if self.storage.is_folder(f"{folder}/{name}") or self.storage.stat(f"{folder}/{name}"):
+                return f", and this looks like {kind}"
+        return "" if self.storage.is_folder(folder) else ", and nothing is there"
 
     def latest(self, *, partial: bool = False) -> Manifest | None:
         """Reads the newest snapshot that is complete, or partial, and not vacuumed; None if there is none."""

@@ -117,10 +117,7 @@ def vacuum(
 
 def _check_table(snapshots: Snapshots) -> None:
     if snapshots.latest() is None:
-        raise ConfigError(
-            f"{snapshots.table_uri}: has no snapshot; expected the folder that table.uri of a job names. Nothing was "
-            "deleted"
-        )
+        raise ConfigError(f"{snapshots.nothing_published('snapshot')}. Nothing was deleted")
 
 
 def _reviewed(snapshots: Snapshots, reader: NeedsReader, now: float) -> Review:

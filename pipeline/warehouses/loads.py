@@ -98,9 +98,7 @@ def plan_load(snapshots: Snapshots, since: int | None = None) -> Load:
     """
     manifest = snapshots.latest()
     if manifest is None:
-        raise ConfigError(
-            f"{snapshots.table_uri}: has no complete snapshot; expected the folder that table.uri of a job names"
-        )
+        raise snapshots.nothing_published("complete snapshot")
     files = _data_files(manifest)
     if not files:
         raise ConfigError(f"{snapshots.table_uri}: snapshot {manifest.snapshot} has no predictions to load")

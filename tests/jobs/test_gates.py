@@ -114,7 +114,7 @@ def test_lists_show_it_apart_and_publish_lets_exactly_it_through(folder: Path):
     assert " newest" in snapshots
     assert "candidate 2: , bad " in candidates
     assert "in both snapshots; gates.min_agreement allows at least 90.00%" in candidates
-    with pytest.raises(ConfigError, match=r"has no snapshot 2; it has 1$"):
+    with pytest.raises(ConfigError, match=r"has no snapshot 2; it has 1: "):
         shown("rollback", name, "2")
     with pytest.raises(ConfigError, match="has no snapshot 2; it has 1: "):
         shown("compare", name, f"{name}@2")

@@ -80,6 +80,31 @@ def test_a_folder_that_is_no_table_is_refused(tmp_path: Path):
             shown(*command)
 
 
+@pytest.mark.parametrize(
+    ("made", "what"),
+    [
+        ("_delta_log/0.json", "this looks like a Delta table"),
+        ("metadata/v1.metadata.json", "this looks like an Iceberg table"),
+        ("config.json", "this looks like a checkpoint"),
+        (None, "nothing is there"),
+    ],
+)
+def test_what_lies_where_no_table_is_said(tmp_path: Path, made: str | None, what: str):
+    folder = tmp_path / "other"
+    if made:
+        (folder / made).parent.mkdir(parents=True)
+        (folder / made).write_text("{}")
+    for command in (["snapshots"], ["export", "-"], ["rollback", "1"], ["vacuum"], ["sql", "--engine", "duckdb"]):
+        with pytest.raises(ConfigError, match=f"expected the folder that table.uri of a job names, and {what}"):
+            shown(command[0], str(folder), *command[1:])
+
+
+def test_a_file_is_no_table(tmp_path: Path):
+    (tmp_path / "part.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ConfigError, match="and this is a file"):
+        shown("snapshots", str(tmp_path / "part.parquet"))
+
+
 @pytest.mark.ray
 def test_the_nights_after_a_rollback(ray: None, tmp_path: Path):
     """The good job goes on, the bad one is held back until somebody says that it is right."""

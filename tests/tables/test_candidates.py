@@ -70,7 +70,7 @@ def test_readers_do_not_see_it_and_its_files_are_whole(table: Table):
 
 
 def test_a_rollback_does_not_choose_it(table: Table):
-    with pytest.raises(ConfigError, match=r"has no snapshot 2; it has 1$"):
+    with pytest.raises(ConfigError, match=r"has no snapshot 2; it has 1: "):
         roll_back(table.snapshots, 2, WHO)
 
 
