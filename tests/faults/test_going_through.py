@@ -1,4 +1,7 @@
-"""`rookery rollback`, `publish` and `compare`: kill -9 at each kind of object, and a store in bad weather."""
+"""`rookery rollback`, `publish` and `compare`: kill -9 at each kind of object, and a store in bad weather.
+
+Before and after every change they end in tests/tables (test_rollback, test_candidates), without a process.
+"""
 
 import json
 import os
@@ -27,19 +30,20 @@ from tests.tables.test_publish import Table, tree
 from tests.tables.test_rollback import OTHER, WHO
 
 KILLED = -9
-ROLLBACK_STEPS = {  # in order
-    "claim": ("put_if_absent", r"/_snapshots/\d+\.claim$"),
-    "list of units": ("put_if_absent", r"/_snapshots/\d+\.units$"),
-    "data file": ("copy", "/data/"),
-    "list of files": ("put", rf"/_snapshots/{4:020d}\.added\.txt$"),
-    "manifest": ("put_if_absent", rf"/_snapshots/{4:020d}\.json$"),
-    "hint": ("put", r"/_latest\.json$"),
+ROLLBACK_STEPS = {  # in order: the call, the object, and whether it dies before or after
+    "claim": ("put_if_absent", r"/_snapshots/\d+\.claim$", "after"),
+    "list of units": ("put_if_absent", r"/_snapshots/\d+\.units$", "before"),
+    "data file": ("copy", "/data/", "after"),
+    "list of files": ("put", rf"/_snapshots/{4:020d}\.added\.txt$", "before"),
+    "manifest put": ("put_if_absent", rf"/_snapshots/{4:020d}\.json$", "before"),
+    "manifest": ("put_if_absent", rf"/_snapshots/{4:020d}\.json$", "after"),
+    "hint": ("put", r"/_latest\.json$", "after"),
 }
 PUBLISH_STEPS = {
-    "list of files": ("put", rf"/_snapshots/{3:020d}\.added\.txt$"),
-    "manifest": ("put_if_absent", rf"/_snapshots/{3:020d}\.json$"),
-    "hint": ("put", r"/_latest\.json$"),
-    "candidate": ("delete", "/_candidates/"),
+    "list of files": ("put", rf"/_snapshots/{3:020d}\.added\.txt$", "after"),
+    "manifest put": ("put_if_absent", rf"/_snapshots/{3:020d}\.json$", "before"),
+    "manifest": ("put_if_absent", rf"/_snapshots/{3:020d}\.json$", "after"),
+    "candidate": ("delete", "/_candidates/", "before"),
 }
 
 
@@ -54,8 +58,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return table.folder
 
 
-def killed(folder: Path, step: tuple[str, str], when: str, *command: str) -> None:
-    fault = {"call": step[0], "object": step[1], "do": "kill", "when": when, "marker": str(folder.parent / "marker")}
+def killed(folder: Path, step: tuple[str, str, str], *command: str) -> None:
+    call, object_, when = step
+    fault = {"call": call, "object": object_, "do": "kill", "when": when, "marker": str(folder.parent / "marker")}
     environment = {"FAULTS": json.dumps([fault]), "PYTHONPATH": f"{HOOKS}{os.pathsep}{ROOT}"}
     ended = subprocess.run(
         [sys.executable, "-m", "jobs.cli", *command],
@@ -82,12 +87,11 @@ def newest(folder: Path) -> Manifest:
     return manifest
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("step", ROLLBACK_STEPS)
-def test_a_rollback_that_is_killed_is_finished_by_the_next_one(made: Path, tmp_path: Path, step: str, when: str):
+def test_a_rollback_that_is_killed_is_finished_by_the_next_one(made: Path, tmp_path: Path, step: str):
     undisturbed, folder = (Path(shutil.copytree(made, tmp_path / name)) for name in ("a", "b"))
     roll_back(Snapshots(Storage(), str(undisturbed)), 1, WHO)
-    killed(folder, ROLLBACK_STEPS[step], when, "rollback", str(folder), "1")
+    killed(folder, ROLLBACK_STEPS[step], "rollback", str(folder), "1")
     snapshots = Snapshots(Storage(), str(folder))
     assert snapshots.damage(newest(folder)) is None
     assert roll_back(snapshots, 1, WHO).snapshot == 4
@@ -95,12 +99,11 @@ def test_a_rollback_that_is_killed_is_finished_by_the_next_one(made: Path, tmp_p
     assert without_runs(folder) == without_runs(undisturbed)
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("step", PUBLISH_STEPS)
-def test_letting_a_candidate_through_is_finished_by_the_next_one(made: Path, tmp_path: Path, step: str, when: str):
+def test_letting_a_candidate_through_is_finished_by_the_next_one(made: Path, tmp_path: Path, step: str):
     undisturbed, folder = (Path(shutil.copytree(made, tmp_path / name)) for name in ("a", "b"))
     let_through(Snapshots(Storage(), str(undisturbed)))
-    killed(folder, PUBLISH_STEPS[step], when, "publish", str(folder), "3")
+    killed(folder, PUBLISH_STEPS[step], "publish", str(folder), "3")
     assert newest(folder).snapshot in (2, 3)
     snapshots = Snapshots(Storage(), str(folder))
     assert snapshots.damage(newest(folder)) is None
