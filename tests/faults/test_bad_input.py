@@ -137,11 +137,16 @@ def write_bad_corpus(corpus: Path) -> tuple[list[str], list[Error]]:
 
 
 @pytest.mark.ray
-def test_each_document_ends_in_one_row_and_costs_no_neighbour(ray: None, tmp_path: Path):
+def test_each_document_ends_in_one_row_and_costs_no_neighbour(
+    ray: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     expected, errors = write_bad_corpus(tmp_path / "corpus")
     manifest = run_job(job(tmp_path, "table.partition_by=[lang]", "corpus.duplicate_ids=keep"))
     assert manifest is not None
     assert manifest.counts["documents"] == len(expected) + len(errors)
+    shown = " ".join(capsys.readouterr().err.split())
+    assert f"this run {len(expected) + len(errors)} documents in {manifest.counts['units']} units: " in shown
+    assert f"units: {len(expected)} predictions, {len(errors)} errors" in shown
 
     def rows(kind: str, columns: str) -> list[tuple[Any, ...]]:
         glob = f"{tmp_path}/table/{kind}/**/*.parquet"

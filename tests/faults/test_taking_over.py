@@ -38,7 +38,7 @@ def rewritten(tmp_path_factory: pytest.TempPathFactory, shared_world: World) -> 
 def expected(rewritten: Path, shared_world: World) -> dict[str, object]:
     """What a table from scratch publishes of it."""
     target = shared_world.local()
-    target.finish(CUT.format(rewritten))
+    target.finish_without_ray(CUT.format(rewritten))
     return target.table.published()
 
 

@@ -67,11 +67,11 @@ def run_labelled_here(settings: Job) -> Manifest | None:
     return run_job(settings)
 
 
-@pytest.mark.ray
-def test_too_many_errors_end_the_job_with_exit_code_4_and_publish_nothing(ray_address: str, tmp_path: Path):
+def test_too_many_errors_end_the_job_with_exit_code_4_and_publish_nothing(tmp_path: Path):
     write_corpus(tmp_path, null("three"), document("four", " "), null("five"))
+    label_here(make_plan(job(tmp_path)))
     path = job_file(tmp_path / "job.yaml", job(tmp_path, "max_errors=50%"))
-    stopped = rookery("label", "--config", path, "--set", "compute.dtype=fp32", RAY_ADDRESS=ray_address)
+    stopped = rookery("label", "--config", path, "--set", "compute.dtype=fp32")
     assert stopped.returncode == 4, stopped.stderr
     assert "3 of 5 documents could not be labelled, max_errors allows 50% of them" in stopped.stderr
     other = f"in file://{tmp_path}/corpus/other.jsonl"
@@ -87,8 +87,7 @@ def test_too_many_errors_end_the_job_with_exit_code_4_and_publish_nothing(ray_ad
     assert f"null_text id three\nfile://{tmp_path}/corpus/other.jsonl at 0: the text is null" in shown
 
 
-@pytest.mark.ray
-def test_a_raised_budget_publishes_what_is_there(ray: None, tmp_path: Path):
+def test_a_raised_budget_publishes_what_is_there(tmp_path: Path):
     write_corpus(tmp_path, null("three"))
     with pytest.raises(ErrorBudgetError, match=r"1 of 3 documents .* allows 0\."):
         run_labelled_here(job(tmp_path, "max_errors=0"))
@@ -103,8 +102,7 @@ def test_a_raised_budget_publishes_what_is_there(ray: None, tmp_path: Path):
     assert units == before
 
 
-@pytest.mark.ray
-def test_a_fixed_document_is_labelled_by_the_next_run(ray: None, tmp_path: Path):
+def test_a_fixed_document_is_labelled_by_the_next_run(tmp_path: Path):
     write_corpus(tmp_path, null("three"), null("four"))
     run_labelled_here(tolerant(tmp_path))
     assert published_reasons(tmp_path, 1) == [("four", "null_text"), ("three", "null_text")]
@@ -142,8 +140,7 @@ def test_a_fixed_document_is_labelled_by_the_next_run(ray: None, tmp_path: Path)
     assert "errors of snapshot 3, 4 documents\nNo errors." in errors(tmp_path)
 
 
-@pytest.mark.ray
-def test_errors_of_a_run_that_a_budget_stopped_are_shown_before_those_of_the_snapshot(ray: None, tmp_path: Path):
+def test_errors_of_a_run_that_a_budget_stopped_are_shown_before_those_of_the_snapshot(tmp_path: Path):
     write_corpus(tmp_path, document("three", "fine"))
     run_labelled_here(job(tmp_path))
     write_corpus(tmp_path, null("three"))
@@ -154,8 +151,7 @@ def test_errors_of_a_run_that_a_budget_stopped_are_shown_before_those_of_the_sna
     assert "id three" in shown
 
 
-@pytest.mark.ray
-def test_errors_are_counted_first_then_listed_and_chosen(ray: None, tmp_path: Path):
+def test_errors_are_counted_first_then_listed_and_chosen(tmp_path: Path):
     blank = document("\x1b[2J\u202e[red]x", " ")
     write_corpus(tmp_path, *(null(f"null-{number}") for number in range(25)), blank)
     run_labelled_here(tolerant(tmp_path))
@@ -184,17 +180,17 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
     return " ".join((shown.out + shown.err).split())
 
 
-@pytest.mark.ray
 def test_the_summary_tells_of_errors_and_a_limit_that_is_set_later_judges_them(
-    ray: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     write_corpus(tmp_path, null("three"), document("four", " "))
     listing = "rookery errors --config a.yaml"
+    label_here(make_plan(job(tmp_path)))
     run_job(tolerant(tmp_path), listing=listing)
     shown = said(capsys)
     assert "documents 4: 2 predictions, 2 errors errors null_text (read) 1, such as id 'three' in" in shown
     assert "empty_text (tokenize) 1, such as id 'four' in file://" in shown
-    assert f"all of them: {listing} this run 4 documents in 2 units: 2 predictions, 2 errors" in shown
+    assert f"all of them: {listing} this run 0 documents in 0 units: 0 predictions, 0 errors" in shown
     run_job(tolerant(tmp_path), listing=listing)
     assert (
         "Nothing to do: snapshot 1 already holds these 4 documents (2 predictions, 2 errors: null_text 1, empty_text "
@@ -208,9 +204,8 @@ def test_the_summary_tells_of_errors_and_a_limit_that_is_set_later_judges_them(
     assert tree(tmp_path / "table") == before
 
 
-@pytest.mark.ray
 def test_labels_below_their_thresholds_and_what_was_done_before_are_told(
-    ray: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     checkpoint = Path(shutil.copytree(CHECKPOINT, tmp_path / "checkpoint"))
     labels = list(json.loads((checkpoint / "config.json").read_text())["id2label"].values())
@@ -232,8 +227,7 @@ def test_labels_below_their_thresholds_and_what_was_done_before_are_told(
     assert "(none) 3 █" in shown
 
 
-@pytest.mark.ray
-def test_duplicate_ids_are_refused_or_kept(ray: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_duplicate_ids_are_refused_or_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     write_corpus(tmp_path, document("one", "the same id as in the other file"))
     corpus = f"file://{tmp_path}/corpus"
     refused = rf"1 id is on more .*\n  'one' in {corpus}/good.jsonl at 0 and in {corpus}/other.jsonl at 0\n"

@@ -33,6 +33,7 @@ from pipeline.planning.plan import make_plan
 from tests.checkpoint_folders import one_output
 from tests.evaluation.data import examples
 from tests.jobs.test_label import ROOT, rookery, tree
+from tests.labelling import label_here
 
 DOCUMENTS = 25  # of each split
 BELOW_DUCKDB = 1e-9  # both count; they divide in another order
@@ -63,7 +64,7 @@ def evaluation(folder: Path, *overrides: str) -> EvaluationJob:
 
 
 @pytest.fixture(scope="module")
-def labelled(ray: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A corpus and a table that `rookery label` has made true; nothing below needs the encoder again."""
     folder = tmp_path_factory.mktemp("evaluate")
     (folder / "corpus").mkdir()
@@ -76,8 +77,13 @@ def labelled(ray: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
         pq.write_table(table, folder / "corpus" / f"{split}.parquet")
     shutil.copytree(CHECKPOINT, folder / "checkpoint")
     (folder / "checkpoint" / "rookery.json").unlink()
-    run_job(parse_job("", settings(folder)))
+    label_and_publish(folder)
     return folder
+
+
+def label_and_publish(folder: Path) -> None:
+    label_here(make_plan(parse_job("", settings(folder))))
+    run_job(parse_job("", settings(folder)))
 
 
 @pytest.fixture
@@ -103,7 +109,6 @@ def of_the_table(folder: Path, query: str) -> Any:
     return value
 
 
-@pytest.mark.ray
 def test_the_figures_are_those_of_the_published_table(folder: Path):
     outcome = run_evaluation(evaluation(folder))
     metrics = figures(folder)["metrics"]
@@ -125,7 +130,6 @@ def test_the_figures_are_those_of_the_published_table(folder: Path):
     assert "Nobody knows" not in html
 
 
-@pytest.mark.ray
 def test_what_is_fitted_is_stored_and_labels_without_the_encoder(folder: Path):
     job = evaluation(folder)
     before = make_plan(job)
@@ -148,7 +152,6 @@ def test_what_is_fitted_is_stored_and_labels_without_the_encoder(folder: Path):
     assert mean == pytest.approx(score, abs=BELOW_DUCKDB)
 
 
-@pytest.mark.ray
 def test_several_labels_each_with_its_fitted_threshold(folder: Path):
     before = {"problem_type": "multi_label", "thresholds": {"rust": 0.25, "swift": 0.25}}
     (folder / "checkpoint" / "rookery.json").write_text(json.dumps(before))
@@ -171,7 +174,6 @@ def test_several_labels_each_with_its_fitted_threshold(folder: Path):
     assert figures(folder)["fit"] is None
 
 
-@pytest.mark.ray
 def test_a_split_of_a_single_class_is_refused_and_nothing_is_stored(folder: Path):
     job = evaluation(folder, "corpus.label_column=same")
     with pytest.raises(CorpusError, match=r"split 'validation': all 25 .* have the same label"):
@@ -180,7 +182,6 @@ def test_a_split_of_a_single_class_is_refused_and_nothing_is_stored(folder: Path
     assert not (folder / "out").exists()
 
 
-@pytest.mark.ray
 def test_a_checkpoint_that_was_replaced_meanwhile_gets_no_thresholds(folder: Path, monkeypatch: pytest.MonkeyPatch):
     config = folder / "checkpoint" / "config.json"
     before = config.read_text()
@@ -219,7 +220,6 @@ def test_a_regression_is_not_fitted(tmp_path: Path):
         run_evaluation(evaluation(tmp_path, f"corpus.uris={CORPUS}"), fitting=True)
 
 
-@pytest.mark.ray
 def test_a_binary_checkpoint_is_measured_and_fitted(labelled: Path, tmp_path: Path):
     shutil.copytree(CHECKPOINT, tmp_path / "checkpoint")
     one_output(
@@ -234,6 +234,7 @@ def test_a_binary_checkpoint_is_measured_and_fitted(labelled: Path, tmp_path: Pa
         table = pq.read_table(file)
         chosen = pc.is_in(table["label"], pa.array(["python", "rust"]))
         pq.write_table(table.filter(chosen), tmp_path / "corpus" / file.name)
+    label_and_publish(tmp_path)
     run_evaluation(evaluation(tmp_path), fitting=True)
     run_job(parse_job("", settings(tmp_path)))
     stored = json.loads((tmp_path / "checkpoint" / "rookery.json").read_text())
@@ -304,7 +305,6 @@ def test_the_command_line_names_what_is_wrong(tmp_path: Path):
     assert isinstance(result.exception, ConfigError)
 
 
-@pytest.mark.ray
 @pytest.mark.parametrize(
     "command",
     [

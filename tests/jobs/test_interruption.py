@@ -8,13 +8,22 @@ import time
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from jobs.sample import CHECKPOINT, CORPUS
 from pipeline.processes import family
 
 ROOT = Path(__file__).parent.parent.parent
+DOCUMENTS = 30
 pytestmark = pytest.mark.ray
+
+
+def write_corpus(folder: Path) -> None:
+    """Of 15 units: some are left when the first is done, and all of them take seconds."""
+    rows = pq.read_table(CORPUS / "test.parquet").slice(0, DOCUMENTS).to_pylist()
+    pq.write_table(pa.Table.from_pylist([row | {"text": row["text"][:4000]} for row in rows]), folder / "a.parquet")
 
 
 def label(folder: Path, table: str, **environment: str) -> subprocess.Popen[str]:
@@ -26,13 +35,13 @@ def label(folder: Path, table: str, **environment: str) -> subprocess.Popen[str]
         "--config",
         "jobs/sample/job.yaml",
         "--set",
-        f"corpus.uris={CORPUS}/test.parquet",
+        f"corpus.uris={folder}/a.parquet",
         "--set",
         f"checkpoint.uri={CHECKPOINT}",
         "--set",
         f"table.uri={folder}/{table}",
         "--set",
-        "units.text_bytes=20000",
+        "units.text_bytes=8000",
     ]
     return subprocess.Popen(
         command,
@@ -62,6 +71,7 @@ def running(processes: list[int]) -> list[int]:
 def interrupted(tmp_path: Path, signals: list[int]) -> tuple[int, str, set[Path]]:
     """Sends the signals to a run amid its units; exit code, output and what was finished before."""
     table = tmp_path / "table"
+    write_corpus(tmp_path)
     run = label(tmp_path, "table")
     while not fragments(table):
         assert run.poll() is None, run.communicate()[0]
@@ -93,7 +103,7 @@ def test_sigterm_ends_in_order_and_the_next_run_goes_on(ray_address: str, tmp_pa
     assert again.returncode == 0, told
     assert {path: path.stat().st_ino for path in done} == before
     glob = f"{tmp_path}/table/data/snapshot=00000000000000000001/**/*.parquet"
-    assert duckdb.sql(f"select count(*), count(distinct id) from '{glob}'").fetchall() == [(100, 100)]
+    assert duckdb.sql(f"select count(*), count(distinct id) from '{glob}'").fetchall() == [(DOCUMENTS, DOCUMENTS)]
 
 
 def test_ctrl_c_twice_ends_at_once(tmp_path: Path) -> None:

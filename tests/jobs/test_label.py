@@ -2,18 +2,14 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import duckdb
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 import yaml
-import zstandard
 
 from jobs.label import run_job
 from jobs.sample import CHECKPOINT, CORPUS
@@ -109,8 +105,7 @@ def test_every_document_once_with_the_label_that_the_plain_predictor_gives(ray: 
     assert max(row[4] for row in by_id.values()) > 1, "no document was longer than a window"
 
 
-@pytest.mark.ray
-def test_a_second_run_publishes_nothing_and_loads_nothing_large(ray: None, tmp_path: Path):
+def test_a_second_run_publishes_nothing_and_loads_nothing_large(tmp_path: Path):
     write_every_format(tmp_path / "corpus", documents(10))
     label_here(make_plan(job(tmp_path)))
     first = run_job(job(tmp_path))
@@ -144,8 +139,7 @@ def test_only_what_is_new_is_labelled(ray: None, tmp_path: Path, capsys: pytest.
     assert "changes 2 added, 0 changed, 0 removed, 10 unchanged since snapshot 1" in shown
 
 
-@pytest.mark.ray
-def test_bad_documents_become_errors_and_cost_no_neighbour(ray: None, tmp_path: Path):
+def test_bad_documents_become_errors_and_cost_no_neighbour(tmp_path: Path):
     (tmp_path / "corpus").mkdir()
     lines = [
         b'{"id": "good", "text": "a proposal"}',
@@ -157,6 +151,7 @@ def test_bad_documents_become_errors_and_cost_no_neighbour(ray: None, tmp_path: 
         b'{"id": "last", "text": "another"}',
     ]
     (tmp_path / "corpus" / "a.jsonl").write_bytes(b"\n".join(lines))
+    label_here(make_plan(job(tmp_path)))
     manifest = run_job(job(tmp_path, "max_errors=5"))
     assert manifest is not None
     assert manifest.counts == {
@@ -183,12 +178,13 @@ def test_bad_documents_become_errors_and_cost_no_neighbour(ray: None, tmp_path: 
     assert [position for _, position in errors] == starts
 
 
-@pytest.mark.ray
-def test_limit_gives_a_partial_snapshot(ray: None, tmp_path: Path):
+def test_limit_gives_a_partial_snapshot(tmp_path: Path):
     write_every_format(tmp_path / "corpus", documents(20))
+    label_here(make_plan(job(tmp_path), limit=7))
     manifest = run_job(job(tmp_path), limit=7)
     assert manifest is not None
     assert (manifest.partial, manifest.counts["documents"]) == (True, 7)
+    label_here(make_plan(job(tmp_path)))
     complete = run_job(job(tmp_path))
     assert complete is not None
     assert (complete.snapshot, complete.partial, complete.counts["documents"]) == (2, False, 20)
@@ -201,37 +197,6 @@ def test_dry_run_shows_the_plan_and_writes_nothing(tmp_path: Path, capsys: pytes
     assert "6 files" in shown
     assert "0 are done" in shown
     assert not (tmp_path / "table").exists()
-
-
-@pytest.mark.ray
-def test_killed_and_run_again_gives_the_bytes_of_an_undisturbed_run(ray_address: str, tmp_path: Path):
-    """kill -9 of the driver in the middle: units that were done are not done again, rows or parts of a stream."""
-    (tmp_path / "corpus").mkdir()
-    found = pq.read_table(CORPUS / "test.parquet").slice(0, 16)
-    pq.write_table(found.slice(0, 8), tmp_path / "corpus" / "b.parquet", row_group_size=2)
-    lines = "".join(json.dumps(row) + "\n" for row in found.slice(8).to_pylist())
-    (tmp_path / "corpus" / "a.jsonl.zst").write_bytes(zstandard.compress(lines.encode()))
-    path = job_file(tmp_path / "job.yaml", job(tmp_path, "compute.num_cpus=1"))
-    table = tmp_path / "table"
-    driver = subprocess.Popen(
-        [sys.executable, "-m", "jobs.label", "--config", path], cwd=ROOT, stdout=subprocess.DEVNULL
-    )
-    while len(done := list(table.glob("_units/*/*/*.parquet"))) < 3:
-        assert driver.poll() is None, "the run ended before it could be killed"
-        time.sleep(0.01)
-    driver.send_signal(signal.SIGKILL)
-    driver.wait()
-    before = {file: file.stat().st_ino for file in done}
-    assert not (table / "_snapshots").exists()
-
-    again = rookery("label", "--config", path, RAY_ADDRESS=ray_address)
-    assert again.returncode == 0, again.stderr
-    assert {file: file.stat().st_ino for file in done} == before
-
-    elsewhere = ("--set", f"table.uri={tmp_path}/undisturbed")
-    undisturbed = rookery("label", "--config", path, *elsewhere, RAY_ADDRESS=ray_address)
-    assert undisturbed.returncode == 0, undisturbed.stderr
-    assert published(table) == published(tmp_path / "undisturbed")
 
 
 @pytest.mark.ray
