@@ -12,7 +12,7 @@ from pipeline.config.corpus import CorpusSettings
 from pipeline.config.gates import GateSettings
 from pipeline.config.lakes import PublishSettings
 from pipeline.config.loader import load_settings, parse_settings
-from pipeline.config.values import CountOrShare, Duration, Name, Names, Settings, Size, distinct
+from pipeline.config.values import CountOrShare, Duration, Name, Names, Settings, Size, Tags, distinct
 from pipeline.terms import Aggregation, DeviceKind, Dtype, LongDocuments
 
 # Of all documents. More than one in a hundred is no longer a fault of documents, but of the corpus, the job file or the
@@ -271,7 +271,7 @@ class Job(Settings):
         "`budget.usd`.",
         examples=[2.5],
     )
-    tags: dict[str, str] = Field(
+    tags: Tags = Field(
         default={},
         description="Who pays, which team, which environment: words that travel into the run's summary, the manifest "
         "and the labels of its metrics.",

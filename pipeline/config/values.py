@@ -4,7 +4,7 @@ import re
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 SIZE_UNITS = {
     "": 1,
@@ -60,7 +60,15 @@ def distinct(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+def _named_for_metrics(tags: dict[str, str]) -> dict[str, str]:
+    for name in tags:
+        if not re.fullmatch(r"\w+", name, re.ASCII):
+            raise ValueError(f"expected names of letters, digits and _, as metrics take them; {name!r} is none")
+    return tags
+
+
 Name = Annotated[str, Field(min_length=1)]
+Tags = Annotated[dict[str, str], AfterValidator(_named_for_metrics)]
 Size = Annotated[int, BeforeValidator(_size, json_schema_input_type=int | str), Field(gt=0)]
 Duration = Annotated[  # in seconds
     float,

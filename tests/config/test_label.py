@@ -68,6 +68,10 @@ def test_text_settings_default_to_the_checkpoints_own() -> None:
         ("compute.num_gpus=.inf", "  compute.num_gpus: Input should be a finite number (got inf)"),
         ("storage.anonymous=1", "  storage.anonymous: Input should be a valid boolean (got 1)"),
         ("text=", "  text: expected a section with max_tokens, long_documents, overlap, aggreg"),
+        (
+            "tags.cost-center=a",
+            "  tags: expected names of letters, digits and _, as metrics take them; 'cost-center' is",
+        ),
         ("ray=auto", "  ray: expected a section with address (got 'auto')"),
     ],
 )
