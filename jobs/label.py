@@ -14,7 +14,7 @@ import typer
 
 from jobs.errors import errors_command
 from jobs.explain import explain_documents
-from jobs.label_work import check_checkpoint, connecting_first, label_missing, running
+from jobs.label_work import check_checkpoint, connecting_first, label_missing, outcomes_counted, running
 from jobs.labelled_table import LabelledTable
 from jobs.lake_commits import check_job_lakes, commit_job
 from jobs.run_recorder import RunRecorder, TellSummary
@@ -195,7 +195,7 @@ def _make_true(unsettled: list[tuple[LabelledTable, Plan]], recorder: RunRecorde
     for plan in plans:
         check_checkpoint(plan)
         check_table_writable(plan)
-    with running(plans) as (runs, mapped):
+    with running(plans) as (runs, mapped), outcomes_counted(plans, lambda: [table.error for table, _ in unsettled]):
         works = label_missing([plan.with_erased_ids() for plan in plans], runs, recorder.tell_progress)
         for (table, plan), work in zip(unsettled, works, strict=True):
             recorder.publishing(plan)

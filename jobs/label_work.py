@@ -75,6 +75,24 @@ def only_little_to_publish(plans: Sequence[Plan]) -> bool:
     return not any(plan.missing for plan in plans) and sum(plan.fragment_bytes for plan in plans) <= FEW_BYTES
 
 
+@contextlib.contextmanager
+def outcomes_counted(plans: Sequence[Plan], errors: Callable[[], Sequence[BaseException | None]]) -> Iterator[None]:
+    """Counts for each table how a run ends, where Ray is there to tell: by what leaves the block, else by `errors`."""
+    try:
+        yield
+    except BaseException as error:
+        _count_outcomes(plans, [error] * len(plans))
+        raise
+    _count_outcomes(plans, errors())
+
+
+def _count_outcomes(plans: Sequence[Plan], errors: Sequence[BaseException | None]) -> None:
+    if is_connected():
+        from pipeline.cluster.run_metrics import count_outcomes
+
+        count_outcomes(plans, errors)
+
+
 def label_missing(
     plans: Sequence[Plan], runs: Sequence[str], tell: TellProgress = lambda plans, progress: None
 ) -> list[LabelledWork]:
@@ -101,15 +119,20 @@ def label_missing(
 
 
 def _label(plans: list[Plan], runs: list[str], progress: Progress) -> None:
+    from pipeline.cluster.run_metrics import GAUGE_SECONDS, RunMetrics
     from pipeline.cluster.waves import label_units
 
     spent: str | None = None
-    for unit in label_units(plans, runs, run_log.notice, lambda: spent is not None):
-        progress.add(unit)
-        if spent is None and (spent := spent_budget(plans[0].job.budget, progress)):
-            run_log.notice(f"{spent}: units that are begun are finished, and no other begins")
-            for plan, run in zip(plans, runs, strict=True):
-                Heartbeats(plan.fragments).stop(run)
+    metrics = RunMetrics(plans)
+    with every(GAUGE_SECONDS, lambda: metrics.show(progress)):
+        for unit in label_units(plans, runs, run_log.notice, lambda: spent is not None):
+            progress.add(unit)
+            metrics.add(unit)
+            if spent is None and (spent := spent_budget(plans[0].job.budget, progress)):
+                run_log.notice(f"{spent}: units that are begun are finished, and no other begins")
+                for plan, run in zip(plans, runs, strict=True):
+                    Heartbeats(plan.fragments).stop(run)
+        metrics.show(progress)
     if spent:
         _check_all_is_labelled(plans, spent)
 
