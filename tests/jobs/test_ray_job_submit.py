@@ -13,16 +13,23 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow.parquet as pq
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+from ray.dashboard.modules.reporter.reporter_agent import METRICS_GAUGES
 
 from jobs.sample import CHECKPOINT, CORPUS
+from jobs.ticking import every
 from pipeline.processes import family
+from pipeline.runs.run_record import RunRecord
 from tests.conftest import ROOT
+from tests.deploy.monitoring import metrics_asked, needs_promtool, promtool
 from tests.docs.pages import blocks
 from tests.processes import LOOPBACK, listening_addresses
 from tests.s3 import free_ports
@@ -67,6 +74,11 @@ class Head:
         )
         assert submitted.returncode == 0, submitted.stdout + submitted.stderr
         return submitted.stdout
+
+    def metrics_page(self) -> str:
+        """What Prometheus gets, which has no token. Raises OSError where nobody answers."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=30) as page:
+            return str(page.read(), "utf-8")
 
     def ask(self, path: str, body: dict[str, str] | None = None, token: str | None = None) -> Any:
         """The job API's answer. Raises PermissionError where the token is not the head's, OSError where no head is."""
@@ -143,6 +155,7 @@ def write_job(folder: Path, data: Path) -> None:
     (folder / "job.yaml").write_text(
         f"corpus: {{uris: {data}/corpus, id_column: id}}\n"
         f"checkpoint: {{uri: {data}/checkpoint}}\ntable: {{uri: {data}/table}}\ncompute: {{num_cpus: 1}}\n"
+        "tags: {team: search}\n"
     )
 
 
@@ -160,13 +173,93 @@ def test_from_a_checkout(head: Head, tmp_path: Path):
     assert labelled(tmp_path) == 5
 
 
-def test_from_the_wheel(head: Head, tmp_path: Path):
-    (tmp_path / "home" / "jobs-of-mine").mkdir(parents=True)
-    write_job(tmp_path / "home" / "jobs-of-mine", tmp_path)
-    shown = head.submit(tmp_path / "home", FROM_WHEEL)
-    assert "this is the checkout" not in shown
-    assert "Published" in shown
-    assert labelled(tmp_path) == 5
+@dataclass
+class Submission:
+    """What was submitted from the wheel: its data, what it showed, and Ray's metrics, scraped meanwhile."""
+
+    data: Path
+    shown: str
+    pages: list[str]
+
+    @property
+    def summary(self) -> RunRecord:
+        line = next(line for line in self.shown.splitlines() if line.startswith('{"run_id"'))
+        return RunRecord.model_validate_json(line)
+
+    @cached_property
+    def samples(self) -> list[Sample]:
+        """Every sample of every page, the newest last."""
+        families = [family for page in self.pages for family in text_string_to_metric_families(page)]
+        return [sample for family in families for sample in family.samples]
+
+    def values(self, metric: str) -> dict[str, float]:
+        """The last values of one of the run's metrics, by its label `stage` or `outcome`."""
+        return {
+            sample.labels.get("stage", sample.labels.get("outcome", "")): sample.value
+            for sample in self.samples
+            if sample.name == metric and sample.labels.get("table") == f"{self.data}/table"
+        }
+
+
+@pytest.fixture(scope="module")
+def from_wheel(head: Head, tmp_path_factory: pytest.TempPathFactory) -> Submission:
+    data, pages = tmp_path_factory.mktemp("from-wheel"), list[str]()
+    (data / "home" / "jobs-of-mine").mkdir(parents=True)
+    write_job(data / "home" / "jobs-of-mine", data)
+
+    def scrape() -> None:
+        with contextlib.suppress(OSError):  # on a busy machine the next one does
+            pages.append(head.metrics_page())
+
+    with every(2.0, scrape):
+        shown = head.submit(data / "home", FROM_WHEEL)
+    return Submission(data, shown, [*pages, head.metrics_page()])
+
+
+def test_from_the_wheel(from_wheel: Submission):
+    assert "this is the checkout" not in from_wheel.shown
+    assert "Published" in from_wheel.shown
+    assert labelled(from_wheel.data) == 5
+
+
+def test_every_metric_that_is_asked_for_is_scraped_from_a_run(from_wheel: Submission):
+    """Those of GPUs are not, where there is none: they are among those that this Ray knows."""
+    missing = metrics_asked() - {sample.name for sample in from_wheel.samples}
+    assert missing <= {"ray_node_gpus_utilization", "ray_node_gram_used", "ray_node_gram_available"}
+    assert {name.removeprefix("ray_") for name in missing} <= set(METRICS_GAUGES)
+
+
+def test_what_is_scraped_is_what_the_run_says_of_itself(from_wheel: Submission):
+    progress, seconds = from_wheel.summary.progress, from_wheel.summary.stage_seconds
+    assert progress is not None
+    for metric, figure in [
+        ("ray_rookery_units_total", "units"),
+        ("ray_rookery_documents_total", "documents"),
+        ("ray_rookery_errors_total", "errors"),
+        ("ray_rookery_taken_over_documents_total", "taken_over"),
+        ("ray_rookery_tokens_total", "tokens"),
+    ]:
+        assert from_wheel.values(metric)[""] == pytest.approx(progress[figure], abs=1e-9), metric
+    assert from_wheel.values("ray_rookery_stage_seconds_total") == pytest.approx(seconds, abs=0.001)
+    assert from_wheel.values("ray_rookery_unit_seconds_count")["encode"] == progress["units"]
+    assert from_wheel.values("ray_rookery_runs_total") == {"published": 1}
+    assert from_wheel.values("ray_rookery_units_left") == {"": 0}
+
+
+def test_labels_are_few_and_tags_are_among_them(from_wheel: Submission):
+    labels = [sample.labels for sample in from_wheel.samples if sample.name.startswith("ray_rookery_")]
+    ours = {"table", "checkpoint", "stage", "outcome", "le", "tag_team"}
+    of_ray = {"Component", "NodeAddress", "SessionName", "Version", "WorkerId"}
+    assert {key for each in labels for key in each if not key.startswith("otel_")} == ours | of_ray
+    assert {each["tag_team"] for each in labels} == {"search"}
+
+
+@needs_promtool
+def test_promtool_finds_fault_with_rays_labels_alone(from_wheel: Submission):
+    lines = [line for line in from_wheel.pages[-1].splitlines(keepends=True) if "ray_rookery_" in line]
+    faults = promtool("check", "metrics", text="".join(lines)).stderr.splitlines()
+    of_ray = "label names should be written in 'snake_case' not 'camelCase'"  # NodeAddress
+    assert {fault.partition(" ")[2] for fault in faults} == {of_ray}
 
 
 def test_nobody_submits_without_the_token(head: Head):
