@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.planning.plan import Plan
+from pipeline.planning.stored_bytes import missing_bytes
 from pipeline.runs.run_history import SlowestUnits, Throughput
 from pipeline.runs.unit_done import UnitDone
 
@@ -210,8 +211,7 @@ class UnitWeights:
     @classmethod
     def of(cls, plan: Plan) -> "UnitWeights":
         """Weighs the units that a plan lacks."""
-        of_file = Counter(unit.file.stored.uri for unit in plan.units)
-        sizes = [unit.file.stored.size / of_file[unit.file.stored.uri] for _, unit in plan.missing]
+        sizes = [n_bytes for _, n_bytes in missing_bytes(plan)]
         ids = np.array([bytes.fromhex(id_) for id_, _ in plan.missing], "S16")
         order = np.argsort(ids)
         documents = [unit.documents for _, unit in plan.missing if unit.documents is not None]
