@@ -12,6 +12,7 @@ from pipeline.schema import DOCUMENTS, ERROR_FIELDS, predictions_schema
 from pipeline.storage.objects import Storage
 from pipeline.tables.fragments import fragment
 from pipeline.tasks.task import Task
+from pipeline.text.packing import split_packs
 
 TEXTS_AT_ONCE = 1000  # packed and computed together: bounds what is held beside the texts
 
@@ -22,7 +23,7 @@ def score_texts(job: Job, texts: Sequence[str | None]) -> pa.Table:
     Returns N rows in the order of `texts`: the columns that predictions have but those of a corpus, then why a text
     has none. Raises ConfigError, CheckpointError, StorageError.
     """
-    from pipeline.cluster.encode_stage import split_packs, with_logits  # imports torch
+    from pipeline.cluster.encode_stage import with_logits  # imports torch
     from pipeline.inference.predictor import Predictor
 
     scorer = open_scorer(Storage(job.storage), job)

@@ -26,12 +26,12 @@ from pipeline.checkpoints.config import read_encoder, read_head
 from pipeline.checkpoints.json_file import JsonFile
 from pipeline.checkpoints.names import save
 from pipeline.cluster.connection import actor_threads, ray_cluster
-from pipeline.cluster.encode_stage import split_packs
 from pipeline.cluster.read_stage import ReadStage
 from pipeline.config.label import Job, parse_job
 from pipeline.inference.predictor import Predictor
 from pipeline.planning.plan import Plan, make_plan
 from pipeline.planning.shared_reading import SharedPass, TableShare
+from pipeline.text.packing import split_packs
 
 
 def overhead(

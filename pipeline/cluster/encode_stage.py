@@ -5,7 +5,6 @@ import os
 import socket
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +17,7 @@ from pipeline.inference.isolated_predictor import IsolatedPredictor
 from pipeline.inference.predictor import Predictor
 from pipeline.planning.shared_reading import TableWork
 from pipeline.schema import ADDRESSED, LOGITS, MEASURES, TABLE, only_list, packs_of_finished_unit
+from pipeline.text.packing import split_packs
 
 _PROCESS_DIED = {
     "stage": "predict",
@@ -123,15 +123,6 @@ def _described(packs: pa.Table) -> str:
     tokens, documents = only_list(packs, "window_tokens"), only_list(packs, "window_documents")
     longest = int(np.bincount(documents, tokens).max(initial=0))
     return f"{int(tokens.sum()):,} tokens, the longest document has {longest:,}"
-
-
-def split_packs(packs: pa.Table) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[np.int32]]]:
-    """Gives a unit's packs one by one: token ids and window lengths."""
-    tokens, lengths = only_list(packs, "tokens"), only_list(packs, "window_tokens")
-    for n_windows in only_list(packs, "pack_windows").tolist():
-        n_tokens = int(lengths[:n_windows].sum())
-        yield tokens[:n_tokens], lengths[:n_windows]
-        tokens, lengths = tokens[n_tokens:], lengths[n_windows:]
 
 
 def with_logits(packs: pa.Table, logits: Iterable[npt.NDArray[np.float32]]) -> pa.Table:
