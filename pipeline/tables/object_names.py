@@ -32,6 +32,7 @@ PATTERNS = {  # by kind, as people read it
     "hints": r"_latest\.json|_last_survey\.json",
     "erasures": r"_erased/.+",
     "records of runs": r"_runs/\d{8}T\d{6}Z-[0-9a-f]{8}/(?:progress\.json|summary\.json|report\.html)",
+    "estimates": r"_runs/estimate\.json",
     "records of lakes": r"_lakes/[0-9a-f]{16}\.json",
     "records of vacuum": r"_vacuum/(?:clock|unreachable\.parquet|records/\d{8}T\d{6}Z-[0-9a-f]{8}\.json)",
     "broken-off writes": rf"(?:{FOLDERS}/)?\.rookery-(?:[0-9a-f]{{16}}|write-check)",

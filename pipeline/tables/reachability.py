@@ -36,6 +36,7 @@ FOREVER = {  # kinds that are small and that something may always ask for
     "candidates": "the table's history",
     "hints": "where to look first",
     "erasures": "what must not come back",
+    "estimates": "what a run is compared with",
     "records of lakes": "lake tables, which vacuum has to ask",
     "records of vacuum": "the table's history",
 }

@@ -41,6 +41,7 @@ KNOWN = {
     "_last_survey.json": ObjectName("hints"),
     "_erased/receipts/a.json": ObjectName("erasures"),
     "_runs/20261127T010203Z-0a1b2c3d/summary.json": ObjectName("records of runs"),
+    "_runs/estimate.json": ObjectName("estimates"),
     "_vacuum/unreachable.parquet": ObjectName("records of vacuum"),
     "_lakes/0123456789abcdef.json": ObjectName("records of lakes"),
     "_vacuum/clock": ObjectName("records of vacuum"),
@@ -65,6 +66,7 @@ UNKNOWN = [
     "_snapshots/12.json",
     "_vacuum/notes.txt",
     "_runs/20261127T010203Z-0a1b2c3d/notes.txt",
+    "_runs/20261127T010203Z-0a1b2c3d/estimate.json",
     "topics/.rookery-0123456789abcdef",
     ".rookery-notes",
 ]
