@@ -18,6 +18,12 @@ PANELS: dict[str, dict[str, Command]] = {
             "rookery label --config job.yaml",
             "rookery label --config job.yaml --limit 1000 --set table.uri=out/trial",
         ),
+        "plan": Command(
+            "jobs.plan:plan",
+            "Estimate what labelling will take, before it is started.",
+            "rookery plan --config job.yaml",
+            "rookery plan --config job.yaml --set compute.actors=8 --format json",
+        ),
         "errors": Command(
             "jobs.errors:errors",
             "List the documents that could not be labelled, by reason.",

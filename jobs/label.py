@@ -39,7 +39,9 @@ def label(
         list[str] | None,
         typer.Option("--set", help="Override one field: path=value, e.g. table.uri=s3://bucket/table."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what there is to do and stop. `rookery plan` says what it takes.")
+    ] = False,
     limit: Annotated[
         int | None,
         typer.Option("--limit", min=1, help="Label the first N documents into a snapshot marked as partial."),
@@ -163,7 +165,7 @@ def _run(
         if retry_reason is not None:
             plans = [_retried(plan, retry_reason, mapped, dry_run=dry_run) for plan in plans]
         for table, plan in zip(changed, plans, strict=True):
-            recorder.planned(plan)
+            recorder.planned(plan, table.survey.digest)
             with table.apart(*HELD):
                 table.settle_planned(plan, dry_run=dry_run)
         unsettled = [(table, plan) for table, plan in zip(changed, plans, strict=True) if not table.is_settled]

@@ -13,10 +13,12 @@ from jobs.labelled_table import LabelledTable
 from jobs.run_report import REPORTED, ComputedWork, held_back_candidate, write_report
 from jobs.terminal.label_output import print_report
 from jobs.terminal.run_log import run_log
+from pipeline.cluster.connection import actor_threads
 from pipeline.config.label import BudgetSettings, Job
 from pipeline.errors import RookeryError
 from pipeline.planning.plan import Plan
 from pipeline.runs.progress import LabelledWork, Progress
+from pipeline.runs.run_estimate import StoredEstimate
 from pipeline.runs.run_record import RunRecord, RunRecords, State, new_run_id, outcome_of
 from pipeline.storage.objects import Storage
 from pipeline.tables.snapshots import Manifest
@@ -52,14 +54,23 @@ class RunRecorder:
             submission_id=_submission_id(),
             rookery=version("rookery"),
             checkpoint=job.checkpoint.uri,
+            actor_cpus=actor_threads(job.compute),
+            actor_gpus=job.compute.num_gpus,
             price=job.price,
             budget=budget if job.budget != BudgetSettings() else None,
             tags=job.tags,
         )
 
-    def planned(self, plan: Plan) -> None:
-        """Adds what the plan of a table tells."""
-        self._change(plan.job.table.uri, scoring_key=plan.scoring.key, decision_key=plan.task.key)
+    def planned(self, plan: Plan, survey: str) -> None:
+        """Adds what the plan of a table tells, and what `rookery plan` said of it. `survey`: the survey's digest."""
+        uri = plan.job.table.uri
+        self._change(uri, scoring_key=plan.scoring.key, decision_key=plan.task.key)
+        try:
+            estimate = StoredEstimate(plan.storage, uri).read() if plan.missing else None
+        except RookeryError:  # no run fails for want of it
+            return
+        if estimate and estimate.is_of(survey, len(plan.missing)):
+            self._change(uri, estimate=estimate.expected())
 
     def tell_progress(self, plans: Sequence[Plan], progress: Progress, state: State = "labelling") -> None:
         """Tells in each table how far the work on it is."""

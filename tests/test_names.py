@@ -23,6 +23,7 @@ SEVERAL_MODULES = {
     "train": "a command, and its job file in config/",
     "config": "the command that shows a job file, and a checkpoint's config.json",
     "errors": "the command that lists documents without a prediction, and the exceptions",
+    "plan": "the command that estimates a run, and what a run has to do",
     "publish": "the command that lets a candidate through, and how every snapshot is published",
     "rollback": "a command, and what it does to a table",
     "snapshots": "the command that lists them, and a table's versions",

@@ -31,16 +31,24 @@ def ray_cluster(job: Job) -> contextlib.AbstractContextManager[None]:
     Raises ConfigError where this machine has fewer cores than the encoder's threads, RetryableError where Ray does not
     start.
     """
-    pool = job.compute.max_actors or job.compute.actors
-    n_threads = pool * actor_threads(job.compute)
     if not cluster_address(job.ray):
-        check_cores(
-            n_threads,
-            f"{pool} encoder actors" if pool > 1 else "the encoder",
-            "compute.num_cpus or compute.actors",
-        )
+        check_own_cores(job)
     # tokenizing takes a few percent of a core beside the encoder, so readers are counted on top of its threads
-    return connection(job.ray, n_threads + available_cores())
+    return connection(job.ray, _pool_threads(job.compute) + available_cores())
+
+
+def check_own_cores(job: Job) -> None:
+    """Raises ConfigError where a job that has no cluster would compute in more threads than this machine has cores."""
+    pool = job.compute.max_actors or job.compute.actors
+    check_cores(
+        _pool_threads(job.compute),
+        f"{pool} encoder actors" if pool > 1 else "the encoder",
+        "compute.num_cpus or compute.actors",
+    )
+
+
+def _pool_threads(compute: ComputeSettings) -> int:
+    return (compute.max_actors or compute.actors) * actor_threads(compute)
 
 
 def check_cores(n_threads: int, what: str, settings: str) -> None:

@@ -35,6 +35,7 @@ class RunRecord(BaseModel):
         progress: the figures of pipeline/runs/progress.py.
         stage_seconds: where the time of all processes went: read, text, encode, write, wait.
         devices: units by the hardware that computed them.
+        actor_cpus, actor_gpus: threads and GPUs of one actor.
         estimate: what `rookery plan` said of this very work before it began: numbers, or `value`, `low` and `high`.
         report: URI of the page that shows all this.
     """
@@ -66,6 +67,8 @@ class RunRecord(BaseModel):
     progress: dict[str, Any] | None = None
     stage_seconds: dict[str, float] | None = None
     devices: dict[str, int] | None = None
+    actor_cpus: int | None = None
+    actor_gpus: float | None = None
     actor_hours: float | None = None
     usd: float | None = None
     usd_per_billion_tokens: float | None = None

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 
-from pipeline.config.label import BudgetSettings
+from pipeline.config.label import BudgetSettings, Job
+from pipeline.planning.plan_warnings import PlanWarning
 from pipeline.runs.progress import Progress
+from pipeline.runs.run_estimate import RunEstimate
 
 
 def spent_budget(budget: BudgetSettings, progress: Progress) -> str | None:
@@ -26,3 +28,25 @@ def _reached(budget: BudgetSettings, used: dict[str, float | None]) -> Iterator[
                 if name == "tokens"
                 else (f"budget.{name} {limit:,.15g}: {value:,.2f} used")
             )
+
+
+def budget_warnings(job: Job, estimate: RunEstimate) -> list[PlanWarning]:
+    """Names each of a job's limits that its estimate exceeds, and what becomes of the run."""
+    hours, seconds = estimate.actor_hours, estimate.seconds
+    needed = {
+        "usd": estimate.usd,
+        "actor_hours": hours,
+        "tokens": estimate.tokens,
+        "minutes": seconds and seconds.times(1 / 60),
+    }
+    warnings = []
+    for name, limit in job.budget:
+        if limit is not None and (need := needed[name]) and need.value > limit:
+            warnings.append(
+                PlanWarning(
+                    "budget",
+                    f"budget.{name} {limit:,.15g}: about {need.value:,.4g} are needed: a run ends with exit code 7 "
+                    f"after about {limit / need.value:.0%} of the work, and the next goes on; raise it or run again",
+                )
+            )
+    return warnings

@@ -36,7 +36,7 @@ def run_here(
     recorder = RunRecorder([job], dry_run=False)
     table = LabelledTable(make_survey(job), "rookery errors", recorder.run_id, recorder.started)
     plan = plan_of(table.survey)
-    recorder.planned(plan)
+    recorder.planned(plan, table.survey.digest)
     progress = Progress([plan])
     for unit in label_here(plan):
         progress.add(unit)
