@@ -211,7 +211,7 @@ def from_wheel(head: Head, tmp_path_factory: pytest.TempPathFactory) -> Submissi
         with contextlib.suppress(OSError):  # on a busy machine the next one does
             pages.append(head.metrics_page())
 
-    with every(2.0, scrape):
+    with every(5.0, scrape):
         shown = head.submit(data / "home", FROM_WHEEL)
     return Submission(data, shown, [*pages, head.metrics_page()])
 
