@@ -8,6 +8,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -93,7 +94,14 @@ class Head:
 
 
 @pytest.fixture(scope="module")
-def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
+def rays_folder() -> Iterator[Path]:
+    """Short, for sockets lie in it. Jobs look there for their cluster: in /tmp/ray they may find another test's."""
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory: pytest.TempPathFactory, rays_folder: Path) -> Iterator[Head]:
     folder = tmp_path_factory.mktemp("head")
     (folder / "checkout").mkdir()
     checkout = copied_checkout(folder / "checkout")
@@ -115,11 +123,12 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     gcs_port, dashboard_port, agent_port, metrics_port = free_ports(4)
     command = [
         *shlex.split(documented("ray start")),
+        f"--temp-dir={rays_folder}",
         f"--port={gcs_port}",
         f"--dashboard-port={dashboard_port}",
         f"--dashboard-agent-listen-port={agent_port}",
         f"--metrics-export-port={metrics_port}",
-        "--num-cpus=4",
+        "--num-cpus=2",
         "--object-store-memory=300000000",
     ]
     with (folder / "head.log").open("w") as log:
