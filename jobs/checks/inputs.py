@@ -16,7 +16,7 @@ from pipeline.planning.scoring import open_scorer
 from pipeline.storage.objects import Storage
 
 LOADING_S = 120.0  # to fetch and load a checkpoint
-COPIES = 2  # of the weights while they are loaded: the file's and the model's
+WEIGHT_COPIES = 2  # of the weights while they are loaded: the file's and the model's
 
 
 def input_checks(jobs: list[Job], storage: Storage) -> list[Check]:
@@ -59,7 +59,7 @@ def checkpoint(storage: Storage, job: Job) -> Iterator[Finding]:
     size = sum(file.stat().st_size for file in scorer.checkpoint.weight_files)
     kinds = f"{scorer.checkpoint.head.head} head, {scorer.scoring.dtype}"
     seen = f"{job.checkpoint.uri}: {byte_count(size)} of weights, {kinds}"
-    needed, there = COPIES * size * job.compute.actors, available_memory()
+    needed, there = WEIGHT_COPIES * size * job.compute.actors, available_memory()
     if cluster_address(job.ray) is None and not job.compute.num_gpus and needed > there:
         seen = f"{seen}; {job.compute.actors} actors want {byte_count(needed)}, and there are {byte_count(there)}"
         yield Finding("checkpoint.uri", "warning", seen, "set compute.actors lower, or take a larger machine")

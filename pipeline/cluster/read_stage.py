@@ -25,7 +25,7 @@ from pipeline.text.isolated_packer import IsolatedPacker
 from pipeline.text.packer import Packer
 from pipeline.text.tokenizer import Tokenizer
 
-Timed = TypeVar("Timed")
+Awaited = TypeVar("Awaited")
 Packing = Callable[[Scoring, str, pa.Table], pa.Table]
 
 
@@ -146,7 +146,7 @@ def _only(wanted: Chosen | None, unit: Unit, documents: pa.Table) -> pa.Table:
     return documents.filter(pa.array(wanted))
 
 
-def timed(items: Iterable[Timed]) -> Iterator[tuple[Timed, float]]:
+def timed(items: Iterable[Awaited]) -> Iterator[tuple[Awaited, float]]:
     """Gives each item with the seconds that it took to come."""
     started = time.perf_counter()
     for item in items:

@@ -24,7 +24,7 @@ from pipeline.storage.objects import Storage
 from pipeline.tables.fragments import fragment
 from pipeline.tables.repeatable_parquet import parquet_bytes
 
-COPIES = 2  # of a document's row: in its fragment, and in a data file of the snapshot
+ROW_COPIES = 2  # of a document's row: in its fragment, and in a data file of the snapshot
 UNIT_OBJECT_BYTES = 4_000  # of a fragment, beside its rows
 
 
@@ -176,7 +176,9 @@ def _with_speed(estimate: RunEstimate, speed: ActorSpeed) -> RunEstimate:
 def _storage_bytes(plan: Plan, sample: Sample, estimate: RunEstimate) -> int | None:
     each = _row_bytes(plan, sample)
     return (
-        None if each is None else round(COPIES * each * estimate.documents.value + UNIT_OBJECT_BYTES * estimate.units)
+        None
+        if each is None
+        else round(ROW_COPIES * each * estimate.documents.value + UNIT_OBJECT_BYTES * estimate.units)
     )
 
 
