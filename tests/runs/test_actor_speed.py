@@ -100,4 +100,5 @@ def test_on_a_cluster_it_is_measured_where_an_actor_would_be(ray: None):
     packs = scorer.scoring.packer(scorer.tokenizer).packs("sample", documents)
     speed = speed_on_cluster(job, SpeedTrial(Storage(), scorer.scoring, packs, "cpu", 1, seconds=0.1), print)
     assert speed.device == processor_name()
-    assert 0 < speed.tokens_per_second.low < speed.tokens_per_second.value < speed.tokens_per_second.high
+    # on a busy machine the interval of so short a trial may begin at nothing
+    assert 0 <= speed.tokens_per_second.low < speed.tokens_per_second.value < speed.tokens_per_second.high
