@@ -93,6 +93,7 @@ def leave_remains(table: Table) -> None:
     message = f"2 ids can't be: {PERSON!r} in {ALONE} and in s3://b/1.jsonl at 0; 'a-1' in s3://b/2.jsonl"
     (told / "summary.json").write_text(json.dumps({"run_id": told.name, "message": message, "seconds": 1.5}))
     (told / "progress.json").write_text("{")  # broken off
+    (told.parent / "estimate.json").write_text(json.dumps({"sample": {"largest_id": PERSON, "documents": 2}}))
     cells = "".join(f"<td><bdi>{id_}</bdi></td>" for id_ in (PERSON, FAILED, "a-1"))
     (told / "report.html").write_text(f"<!doctype html><style>p > b {{}}</style><body><p>{message}</p>{cells}</body>")
 
