@@ -24,10 +24,15 @@ def summaries(folder: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.ray
-def test_a_budget_ends_a_run_and_the_next_goes_on(ray: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_the_first_nights_of_a_job(ray: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """The doctor, an estimate, a run whose budget ends first, the run that goes on, and what is told of them."""
     write_every_format(tmp_path / "corpus", documents(20))
     settings = ["units.text_bytes=3000", "price=2", "tags={team: search}", "compute.num_cpus=1"]
     units = len(make_plan(job(tmp_path, *settings)).units)
+    path = job_file(tmp_path / "job.yaml", job(tmp_path, *settings))
+    for command in ("doctor", "plan"):
+        looked = CliRunner().invoke(app, [command, "--config", path])
+        assert looked.exit_code == 0, looked.output
     told: list[RunRecord] = []
     with pytest.raises(BudgetSpentError, match=r"budget.tokens 1: [\d,]+ used, and \d+ of \d+ units of .*run again"):
         run_jobs([job(tmp_path, *settings, "budget.tokens=1")], tell=told.append)
@@ -38,6 +43,9 @@ def test_a_budget_ends_a_run_and_the_next_goes_on(ray: None, tmp_path: Path, cap
     [ended] = summaries(tmp_path)
     assert (ended["outcome"], ended["exit_code"], ended["tags"]) == ("budget_spent", 7, {"team": "search"})
     assert ended["progress"]["units"] == len(kept)
+    estimate, computed_first = ended["estimate"], ended["progress"]["tokens"]
+    assert estimate["documents"]["value"] == pytest.approx(20, abs=0.5)
+    assert "Budget spent" in Path(ended["report"]).read_text()
     assert [json.loads(record.line()) for record in told] == [ended]
 
     manifest = run_job(job(tmp_path, *settings, "budget.tokens=1000000000"))
@@ -48,6 +56,9 @@ def test_a_budget_ends_a_run_and_the_next_goes_on(ray: None, tmp_path: Path, cap
     assert (ended["outcome"], ended["snapshot"], ended["documents"]) == ("published", 1, 20)
     assert (manifest.run["run_id"], manifest.run["tags"]) == (ended["run_id"], {"team": "search"})
     computed = ended["progress"]
+    # both runs' together, of which the estimate saw every document
+    assert estimate["tokens"]["value"] == pytest.approx(computed_first + computed["tokens"], rel=0.01)
+    assert "Published" in Path(ended["report"]).read_text()
     assert computed["tokens"] == manifest.run["work"]["tokens"]
     assert ended["usd"] == pytest.approx(2 * ended["actor_hours"], rel=1e-4)
     assert ended["usd_per_billion_tokens"] == pytest.approx(ended["usd"] / computed["tokens"] * 1e9, rel=1e-4)
