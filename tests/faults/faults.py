@@ -42,6 +42,7 @@ STEPS = {  # each object that publishing writes, in order
     "manifest": r"/_snapshots/\d+\.json$",
     "hint": r"/_latest\.json$",
     "survey": r"/_last_survey\.json$",
+    "report": r"/_runs/[^/]+/report\.html$",
     "summary": r"/_runs/[^/]+/summary\.json$",
 }
 
@@ -56,7 +57,7 @@ def hook(target: Target, name: str, call: str, object_: str, **named: Any) -> di
 def step(target: Target, object_: str, when: str) -> str:
     """Publishing is killed just before or after it writes one object."""
     target.prefill()
-    call = "put" if object_ in ("lists of files", "hint", "survey", "summary") else "put_if_absent"
+    call = "put" if object_ in ("lists of files", "hint", "survey", "report", "summary") else "put_if_absent"
     with target.reader():
         fault = hook(target, f"{when} {object_}", call, STEPS[object_], when=when)
         code, output = target.run(faults=[fault])
