@@ -31,10 +31,16 @@ RESTARTS = 3  # of an actor, and retries of a task: Ray's default for actors is 
 UNITS_IN_FLIGHT = 4  # per actor: the next unit's packs lie ready when one is done
 
 
-def compute(job: Job, tables: tuple[TableWork, ...], work: list[SharedPass]) -> Iterator[UnitDone]:
+def compute(
+    job: Job,
+    tables: tuple[TableWork, ...],
+    work: list[SharedPass],
+    encoder: type = EncodeStage,
+) -> Iterator[UnitDone]:
     """Computes units, in the passes in which they are read, for every table that wants them; yields each as it is done.
 
-    Of a unit that is not computed whole the rows go to the scratch. Needs `ray_cluster`, and room in it.
+    Of a unit that is not computed whole the rows go to the scratch. Needs `ray_cluster`, and room in it. `encoder`: the
+    actors' class, or one that is made as it is and called as it is.
 
     Raises:
         RookeryError: what a stage raised, as it raised it.
@@ -45,7 +51,7 @@ def compute(job: Job, tables: tuple[TableWork, ...], work: list[SharedPass]) -> 
     reader = ReadStage(tables[0].fragments.storage, tables)
     packs = ray.data.read_datasource(UnitSource(work, reader), override_num_blocks=len(work))
     logits = packs.map_batches(
-        EncodeStage,
+        encoder,
         fn_constructor_args=(tables, compute.device, actor_threads(compute)),
         batch_size=1,
         batch_format="pyarrow",
