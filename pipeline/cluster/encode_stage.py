@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.checkpoints.folder import CheckpointFolder
+from pipeline.cluster.draining import leave_draining_node
 from pipeline.errors import CheckpointError
 from pipeline.inference.device import device_title
 from pipeline.inference.isolated_predictor import IsolatedPredictor
@@ -48,6 +49,7 @@ class EncodeStage:
 
         There are as many rows as tables, done or not: Ray counts a repeated task's blocks.
         """
+        leave_draining_node()
         tables, units, measures = (packs[field.name][0].as_py() for field in (*ADDRESSED, MEASURES))
         packs = packs.drop_columns([field.name for field in (*ADDRESSED, MEASURES)])
         stopped = self._tables[0].is_stopped()
