@@ -304,4 +304,4 @@ def test_refused_credentials_end_before_ray_starts(s3: S3Server, tmp_path: Path)
     path = job_file(tmp_path / "job.yaml", settings)
     result = rookery("label", "--config", path, **(s3.environment() | {"AWS_SECRET_ACCESS_KEY": "wrong"}))
     assert (result.returncode, json.loads(result.stdout)["outcome"]) == (3, "failed")
-    assert "check the credentials" in result.stderr
+    assert "access denied (SignatureDoesNotMatch); check AWS_SECRET_ACCESS_KEY" in result.stderr

@@ -1,6 +1,7 @@
 """What a run tells of itself: its summary, its record in the table, `rookery status`, and its budget's end."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 from jobs.cli import app
 from jobs.label import run_job, run_jobs
 from jobs.run_recorder import RunRecorder
+from jobs.terminal.run_log import run_log
 from pipeline.errors import BudgetSpentError, CorpusError, StorageError
 from pipeline.planning.plan import make_plan
 from pipeline.runs.run_record import RunRecord
@@ -17,6 +19,13 @@ from pipeline.storage.objects import Storage
 from tests.jobs.corpora import documents, write_every_format
 from tests.jobs.test_label import job, job_file, rookery
 from tests.labelling import label_here
+
+
+@pytest.fixture(autouse=True)
+def log_as_before() -> Iterator[None]:
+    """A command chooses how its process tells of a run; the next test's may be of this one."""
+    yield
+    run_log.use("text")
 
 
 def summaries(folder: Path) -> list[dict[str, Any]]:

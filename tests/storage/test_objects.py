@@ -287,16 +287,20 @@ def test_unknown_scheme_says_so():
 
 @pytest.mark.s3
 @pytest.mark.parametrize(
-    ("variables", "told"),
+    ("variables", "told", "advice"),
     [
-        ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "SignatureDoesNotMatch"),
-        ({"AWS_ACCESS_KEY_ID": "wrong"}, "InvalidAccessKeyId"),
-        ({"AWS_ACCESS_KEY_ID": "stranger", "AWS_SECRET_ACCESS_KEY": "known"}, "AccessDenied"),
+        ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "SignatureDoesNotMatch", "check AWS_SECRET_ACCESS_KEY"),
+        ({"AWS_ACCESS_KEY_ID": "wrong"}, "InvalidAccessKeyId", "no such AWS_ACCESS_KEY_ID: check it"),
+        (
+            {"AWS_ACCESS_KEY_ID": "stranger", "AWS_SECRET_ACCESS_KEY": "known"},
+            "AccessDenied",
+            "check the credentials and the permissions",
+        ),
     ],
     ids=["wrong secret", "wrong key", "somebody else's bucket"],
 )
 def test_refused_credentials_say_why(
-    s3: S3Server, variables: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch
+    s3: S3Server, variables: dict[str, str], told: str, advice: str, monkeypatch: pytest.MonkeyPatch
 ):
     if s3.kind == "moto":
         pytest.skip("moto believes any credentials")
@@ -313,7 +317,7 @@ def test_refused_credentials_say_why(
         lambda: storage.put(f"s3://{bucket}/x", b"data"),
         lambda: storage.put_if_absent(f"s3://{bucket}/x", b"data"),
     ):
-        with pytest.raises(AccessError, match=rf"access denied \({told}\b.*check the credentials"):
+        with pytest.raises(AccessError, match=rf"access denied \({told}\b.*{advice}"):
             request()
 
 
