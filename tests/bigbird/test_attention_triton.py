@@ -18,7 +18,7 @@ from pipeline.bigbird.layout import Layout
 from pipeline.bigbird.model_config import EncoderConfig
 from pipeline.bigbird.operators import Operators
 from tests.bigbird.configs import HEAD, encoder_config
-from tests.bigbird.triton_process import PLACES, Run, needs_triton, place_to_run
+from tests.bigbird.triton_process import INTERPRETER, PLACES, Run, needs_triton, place_to_run
 
 pytestmark = needs_triton
 
@@ -92,7 +92,11 @@ def test_the_costliest_tiles_come_first(run: Run) -> None:
 
 @pytest.mark.parametrize("bits", [32, 16])
 @pytest.mark.parametrize("pack", PACKS.values(), ids=PACKS)
-def test_as_the_reference(run: Run, pack: tuple[dict[str, Any], list[int]], bits: int) -> None:
+def test_as_the_reference(
+    run: Run, pack: tuple[dict[str, Any], list[int]], bits: int, request: pytest.FixtureRequest
+) -> None:
+    if request.node.callspec.params["run"] == INTERPRETER and bits == 16 and pack is not PACKS["mixed"]:
+        pytest.skip("the interpreter takes seconds for a pack: rounding to 16 bits is the same in each")
     dtype, every_row, first_rows = run(errors, *pack, bits)
     assert every_row < TOLERANCE[dtype]
     assert first_rows < TOLERANCE[dtype]
