@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -22,6 +23,11 @@ def family(root: int) -> list[int]:
 
 def end_children() -> None:
     """Kills all that this process started."""
-    for process in family(os.getpid())[1:]:
+    kill_processes(family(os.getpid())[1:])
+
+
+def kill_processes(processes: Iterable[int]) -> None:
+    """Kills processes by id, those that have ended meanwhile aside."""
+    for process in processes:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)

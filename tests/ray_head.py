@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import secrets
-import signal
 import subprocess
 import sys
 import tempfile
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.processes import family
+from pipeline.processes import family, kill_processes
 from tests.processes import LOOPBACK, listening_addresses
 from tests.s3 import free_ports
 
@@ -63,9 +62,7 @@ def ray_head(folder: Path, cpus: int) -> Iterator[RayHead]:
         assert set(listening_addresses(family(process.pid))) <= LOOPBACK
         yield head
     finally:
-        for member in reversed(family(process.pid)):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(member, signal.SIGKILL)
+        kill_processes(reversed(family(process.pid)))
         process.wait()
         own.cleanup()
 

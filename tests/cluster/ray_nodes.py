@@ -1,6 +1,5 @@
 """Ray nodes, each in a network namespace of its own, as `ray start --block` starts them on machines."""
 
-import contextlib
 import os
 import secrets
 import signal
@@ -9,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from pipeline.processes import family
+from pipeline.processes import family, kill_processes
 from tests.cluster.namespaces import address, inside
 
 ROOT = Path(__file__).parent.parent.parent
@@ -111,8 +110,6 @@ class Nodes:
         return int(subprocess.check_output(inside(self._names[0], command), env=self._environment, cwd=ROOT))
 
     def end(self) -> None:
-        for member in reversed(self.family()):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(member, signal.SIGKILL)
+        kill_processes(reversed(self.family()))
         for process in self._all:
             process.wait()

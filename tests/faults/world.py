@@ -26,6 +26,7 @@ from jobs.label import run_job
 from jobs.sample import CHECKPOINT, CORPUS
 from pipeline.config.label import parse_job
 from pipeline.planning.plan import make_plan
+from pipeline.processes import kill_processes
 from pipeline.tables.object_names import object_name
 from tests.faults.judge import Reader, Table
 from tests.labelling import label_here
@@ -109,9 +110,7 @@ class Run:
 
     def kill(self, processes: Sequence[int]) -> bool:
         """False if there is none."""
-        for process in processes:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
+        kill_processes(processes)
         return bool(processes)
 
     def kill_driver(self) -> None:
