@@ -7,7 +7,6 @@ from typing import Any
 from jobs.terminal import label_output
 from jobs.terminal.label_progress import LabelProgress
 from jobs.terminal.run_log import run_log
-from jobs.ticking import every
 from pipeline.cluster.connection import cluster_address, is_connected, ray_cluster
 from pipeline.config.label import Job
 from pipeline.errors import BudgetSpentError
@@ -18,6 +17,7 @@ from pipeline.runs.run_record import BEAT_SECONDS_OF_PROGRESS
 from pipeline.runs.spending import spent_budget
 from pipeline.tables.attempts import remove_marks_of_run
 from pipeline.tables.heartbeats import Heartbeats
+from pipeline.ticking import every
 
 TellProgress = Callable[[Sequence[Plan], Progress], None]
 

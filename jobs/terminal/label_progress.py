@@ -12,8 +12,8 @@ from rich.text import Text
 
 from jobs.terminal.console import error_count, printable
 from jobs.terminal.run_log import run_console, run_log
-from jobs.ticking import every
 from pipeline.runs.progress import Figures, Progress
+from pipeline.ticking import every
 
 LINE_SECONDS = 30.0  # between progress lines where there is no terminal
 REFRESHES_PER_SECOND = 2
@@ -66,7 +66,8 @@ class LabelProgress:
         grid = Table.grid(padding=(0, 2))
         grid.add_column(style="bold", no_wrap=True)
         grid.add_column(overflow="fold")
-        grid.add_row(Text(printable(uri), "bold"), "") if len(self._table_uris) > 1 else None
+        if len(self._table_uris) > 1:
+            grid.add_row(Text(printable(uri), "bold"), "")
         grid.add_row("tokens", f"{_tokens(figures)}, {_rates(figures)}")
         grid.add_row("units", f"{_units(figures)}; {_documents(figures)}; {error_count(figures.errors)}")
         grid.add_row("actors", _actors(figures))

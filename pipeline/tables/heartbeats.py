@@ -11,7 +11,6 @@ store, seems dead.
 
 import contextlib
 import secrets
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,10 +18,10 @@ from typing import Protocol
 
 from pipeline.errors import RookeryError
 from pipeline.storage.objects import Storage
+from pipeline.ticking import every
 
 BEAT_SECONDS = 15.0
 ALIVE_SECONDS = 60.0  # since the last beat
-LEAVING_SECONDS = 5.0  # that a run waits for its last request at its end
 _known: dict[str, float] = {}  # runs that are alive, and until when this process believes it
 
 
@@ -54,14 +53,8 @@ class Heartbeats:
         """Keeps a run alive while the block runs; gives its id. Raises StorageError where it can't begin to beat."""
         run = secrets.token_hex(8)
         self._beat(run)
-        ended = threading.Event()
-        beating = threading.Thread(target=self._beat_until, args=(run, ended), daemon=True)
-        beating.start()
-        try:
+        with every(BEAT_SECONDS, lambda: self._beat_again(run), lambda: self._leave(run)):
             yield run
-        finally:
-            ended.set()
-            beating.join(LEAVING_SECONDS)
 
     def alive(self) -> set[str]:
         """Lists the ids of the runs that are alive; right where the one that asks is alive itself."""
@@ -91,10 +84,11 @@ class Heartbeats:
     def _beat(self, run: str) -> None:
         self.shared.storage.put(self.uri(run), b"")
 
-    def _beat_until(self, run: str, ended: threading.Event) -> None:
-        while not ended.wait(BEAT_SECONDS):
-            with contextlib.suppress(RookeryError):  # the run may go on: to others it seems dead
-                self._beat(run)
+    def _beat_again(self, run: str) -> None:
+        with contextlib.suppress(RookeryError):  # the run may go on: to others it seems dead
+            self._beat(run)
+
+    def _leave(self, run: str) -> None:
         for uri in (self._stop_uri(run), self.uri(run)):
             with contextlib.suppress(RookeryError, FileNotFoundError):
                 self.shared.storage.delete(uri)

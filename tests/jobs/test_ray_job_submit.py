@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -26,9 +25,9 @@ from prometheus_client.samples import Sample
 from ray.dashboard.modules.reporter.reporter_agent import METRICS_GAUGES
 
 from jobs.sample import CHECKPOINT, CORPUS
-from jobs.ticking import every
-from pipeline.processes import family
+from pipeline.processes import family, kill_processes
 from pipeline.runs.run_record import RunRecord
+from pipeline.ticking import every
 from tests.conftest import ROOT
 from tests.deploy.monitoring import metrics_asked, needs_promtool, promtool
 from tests.docs.pages import blocks
@@ -140,9 +139,7 @@ def head(tmp_path_factory: pytest.TempPathFactory, rays_folder: Path) -> Iterato
         assert set(listening_addresses(family(process.pid))) <= LOOPBACK
         yield head
     finally:
-        for member in reversed(family(process.pid)):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(member, signal.SIGKILL)
+        kill_processes(reversed(family(process.pid)))
         process.wait()
 
 
