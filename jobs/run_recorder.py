@@ -14,7 +14,7 @@ from jobs.run_report import REPORTED, ComputedWork, held_back_candidate, write_r
 from jobs.terminal.label_output import print_report
 from jobs.terminal.run_log import run_log
 from pipeline.cluster.connection import actor_threads
-from pipeline.config.label import BudgetSettings, Job
+from pipeline.config.label import Job
 from pipeline.errors import RookeryError
 from pipeline.planning.plan import Plan
 from pipeline.runs.progress import LabelledWork, Progress
@@ -57,7 +57,7 @@ class RunRecorder:
             actor_cpus=actor_threads(job.compute),
             actor_gpus=job.compute.num_gpus,
             price=job.price,
-            budget=budget if job.budget != BudgetSettings() else None,
+            budget=budget or None,
             tags=job.tags,
         )
 

@@ -23,11 +23,7 @@ def _reached(budget: BudgetSettings, used: dict[str, float | None]) -> Iterator[
     for name, limit in budget:
         value = used[name]
         if limit is not None and value is not None and value >= limit:
-            yield (
-                f"budget.{name} {limit:,.15g}: {value:,.0f} used"
-                if name == "tokens"
-                else (f"budget.{name} {limit:,.15g}: {value:,.2f} used")
-            )
+            yield f"budget.{name} {limit:,.15g}: {value:,.{0 if name == 'tokens' else 2}f} used"
 
 
 def budget_warnings(job: Job, estimate: RunEstimate) -> list[PlanWarning]:
