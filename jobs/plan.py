@@ -20,7 +20,7 @@ from pipeline.planning.plan import Plan, plans_of
 from pipeline.planning.plan_warnings import PlanWarning, plan_warnings
 from pipeline.planning.sampling import Sample, take_sample
 from pipeline.planning.survey import Survey, make_surveys
-from pipeline.runs.actor_speed import ActorSpeed, SpeedTrial, measured_speed, stored_speed
+from pipeline.runs.actor_speed import ActorSpeed, SpeedTrial, stored_speed
 from pipeline.runs.run_estimate import RunEstimate, StoredEstimate, make_estimate
 from pipeline.runs.run_record import RunRecords
 from pipeline.runs.spending import budget_warnings
@@ -91,29 +91,18 @@ def _speed(plan: Plan, sample: Sample, *, measure: bool) -> tuple[ActorSpeed | N
         if stored or not sample.sampled_tokens:
             return stored, []
         trial = SpeedTrial(plan.storage, plan.scoring, sample.packs, job.compute.device, threads)
-        if not is_own:
-            return _speed_on_cluster(plan, trial), []
-        speed = measured_speed(trial)
+        speed = _measured_speed(plan, trial)
     except ConfigError as error:
         return None, [PlanWarning("cluster", str(error))]
-    if speed is None:
-        return None, [PlanWarning("cluster", _no_gpu(plan))]
-    if job.compute.device == "cpu":  # whose cores tokenize, too
+    if is_own and job.compute.device == "cpu":  # whose cores tokenize, too
         speed = speed.beside_text(sample.text_seconds / sample.sampled_tokens, job.compute.actors, available_cores())
     return speed, []
 
 
-def _speed_on_cluster(plan: Plan, trial: SpeedTrial) -> ActorSpeed:
+def _measured_speed(plan: Plan, trial: SpeedTrial) -> ActorSpeed:
     with connected(plan.job):
-        from pipeline.cluster.needs import check_cluster, encoders
+        from pipeline.cluster.needs import check_offer, encoders
         from pipeline.cluster.speed_on_cluster import speed_on_cluster
 
-        check_cluster(encoders(plan.job.compute))
+        check_offer(encoders(plan.job.compute), plan.job.ray)
         return speed_on_cluster(plan.job, trial, run_log.notice)
-
-
-def _no_gpu(plan: Plan) -> str:
-    return (
-        f"compute.num_gpus {plan.job.compute.num_gpus:g}: this machine has no GPU, and the job names no cluster: set "
-        "ray.address to the one that it will run on, or compute.num_gpus to 0"
-    )

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Iterator
 
 import ray
-from ray.data import ActorPoolStrategy, DataContext
+from ray.data import ActorPoolStrategy, DataContext, Dataset
 from ray.util.annotations import RayDeprecationWarning
 
 from pipeline.cluster.connection import actor_threads
@@ -46,13 +46,22 @@ def compute(
         RookeryError: what a stage raised, as it raised it.
         RetryableError: Ray lost a worker more often than it may.
     """
-    _configure_ray_data()
-    compute = job.compute
+    configure_ray_data()
     reader = ReadStage(tables[0].fragments.storage, tables)
     packs = ray.data.read_datasource(UnitSource(work, reader), override_num_blocks=len(work))
-    logits = packs.map_batches(
+    logits = encoded(packs, job.compute, encoder, tables, job.compute.device, actor_threads(job.compute))
+    incomplete = frozenset((share.table, id_) for one in work for share in one.shares for id_ in share.wanted)
+    rows = logits.map_batches(FragmentStage(tables, incomplete), batch_size=1, batch_format="pyarrow")
+    with ray_errors_explained():
+        for row in rows.iter_rows():
+            yield UnitDone(**row, incomplete=(row["table"], row["unit"]) in incomplete)
+
+
+def encoded(packs: Dataset, compute: ComputeSettings, encoder: type, *arguments: object) -> Dataset:
+    """Adds the pool of actors, each an `encoder` that is made of the arguments and called with one row at a time."""
+    return packs.map_batches(
         encoder,
-        fn_constructor_args=(tables, compute.device, actor_threads(compute)),
+        fn_constructor_args=arguments,
         batch_size=1,
         batch_format="pyarrow",
         num_cpus=actor_threads(compute),
@@ -61,11 +70,6 @@ def compute(
         max_restarts=RESTARTS,
         max_task_retries=RESTARTS,
     )
-    incomplete = frozenset((share.table, id_) for one in work for share in one.shares for id_ in share.wanted)
-    rows = logits.map_batches(FragmentStage(tables, incomplete), batch_size=1, batch_format="pyarrow")
-    with ray_errors_explained():
-        for row in rows.iter_rows():
-            yield UnitDone(**row, incomplete=(row["table"], row["unit"]) in incomplete)
 
 
 def _pool(compute: ComputeSettings) -> ActorPoolStrategy:
@@ -75,7 +79,8 @@ def _pool(compute: ComputeSettings) -> ActorPoolStrategy:
     return ActorPoolStrategy(min_size=compute.actors, max_size=compute.max_actors, **in_flight)
 
 
-def _configure_ray_data() -> None:
+def configure_ray_data() -> None:
+    """Makes Ray Data yield each row as it is, raise what a stage raised, and say nothing itself."""
     # 2.60 has no other way to bound an actor's restarts, and means to have one before it takes this one away
     warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated", category=RayDeprecationWarning)
     context = DataContext.get_current()

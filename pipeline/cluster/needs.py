@@ -88,11 +88,14 @@ def find_room(need: Need, ray_settings: RaySettings, wait_s: float, tell: Callab
 
     `tell` gets a line now and then that says what is waited for.
     """
-    if cluster_address(ray_settings):
-        check_cluster(need)
+    check_offer(need, ray_settings)
+    if cluster_address(ray_settings):  # in a Ray of our own is nobody else
         wait_for_room(need, wait_s, tell)
-    else:  # nobody else is in it, and no node joins it
-        check_cluster(need, joining_s=0)
+
+
+def check_offer(need: Need, ray_settings: RaySettings) -> None:
+    """Raises ConfigError where what a job runs on can never serve the need. A Ray of our own is joined by no node."""
+    check_cluster(need, joining_s=JOINING_S if cluster_address(ray_settings) else 0)
 
 
 def check_cluster(need: Need, *, joining_s: float = JOINING_S) -> None:

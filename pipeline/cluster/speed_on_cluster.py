@@ -1,30 +1,46 @@
-"""How fast one encoder actor is on a cluster: measured there, for some seconds."""
+"""How fast one encoder actor is, and how soon: measured on the job's Ray, as a run would have it."""
 
 import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+import pyarrow as pa
 import ray
 
-from pipeline.cluster.connection import actor_threads
+from pipeline.cluster.graph import configure_ray_data, encoded
 from pipeline.cluster.needs import encoders, find_room
 from pipeline.cluster.ray_errors import ray_errors_explained
 from pipeline.config.label import Job
-from pipeline.runs.actor_speed import ActorSpeed, SpeedTrial, Timed, speed_of
+from pipeline.runs.actor_speed import ActorSpeed, SpeedTrial, speed_of
 
 
 def speed_on_cluster(job: Job, trial: SpeedTrial, tell: Callable[[str], None]) -> ActorSpeed:
-    """Measures where an actor of the job would run. Needs `ray_cluster`; `tell` gets what is waited for.
+    """Measures where an actor of the job would run, from when a graph of one actor is built. Needs `ray_cluster`.
 
-    Raises ConfigError where the cluster can't have even one, RetryableError where there is no room for it.
+    `tell` gets what is waited for. Raises ConfigError where the cluster can't have even one, RetryableError where there
+    is no room for it.
     """
     find_room(replace(encoders(job.compute), processes=1, tasks=0), job.ray, job.compute.wait, tell)
-    actor = ray.remote(num_cpus=actor_threads(job.compute), num_gpus=job.compute.num_gpus, max_retries=0)(_timed)
+    one = job.compute.model_copy(update={"actors": 1, "max_actors": None})
+    started = time.perf_counter()
+    configure_ray_data()
     with ray_errors_explained():
-        return speed_of(*ray.get(actor.remote(trial)))
+        (row,) = encoded(ray.data.range(1), one, TrialStage, trial).take_all()
+    seconds = time.perf_counter() - started - row["computing"]
+    return speed_of(row["device"], seconds, zip(row["at"], row["tokens"], strict=True))
 
 
-def _timed(trial: SpeedTrial) -> tuple[str, float, list[Timed]]:
-    started, results = time.perf_counter(), trial()
-    device = str(next(results))
-    return device, time.perf_counter() - started, [one for one in results if not isinstance(one, str)]
+class TrialStage:
+    """Takes the place of `EncodeStage`: loads the checkpoint when it is made, and computes when it is called."""
+
+    def __init__(self, trial: SpeedTrial) -> None:
+        self._device, self._timed = trial.begin()
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        """Turns the one row into one of what was measured."""
+        del rows
+        started = time.perf_counter()
+        at, tokens = zip(*self._timed, strict=True)
+        measured = {"device": self._device, "computing": time.perf_counter() - started}
+        return pa.Table.from_pylist([measured | {"at": np.array(at).tolist(), "tokens": list(tokens)}])

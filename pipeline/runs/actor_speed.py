@@ -4,12 +4,12 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import cycle
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.errors import CheckpointError, RetryableError
-from pipeline.isolation import IsolatedProcess, ProcessDied
+from pipeline.errors import CheckpointError
 from pipeline.planning.sample_totals import Estimated
 from pipeline.planning.scoring import Scoring
 from pipeline.runs.progress import HOUR
@@ -18,13 +18,16 @@ from pipeline.storage.objects import Storage
 from pipeline.terms import DeviceKind
 from pipeline.text.packing import split_packs
 
+if TYPE_CHECKING:
+    from pipeline.inference.predictor import Predictor
+
 WARM_PACKS = 2  # of each thread, or of a GPU
 MEASURED_SECONDS, FEWEST_PACKS = 8.0, 6
 SPEED_ERROR = 0.05  # relative standard error of some seconds for hours
 STORED_SECONDS = 5.0  # of computing, which a run has to have for its figures to count
 RUNS_LOOKED_AT = 20
 
-Timed = tuple[float, int]  # seconds since loading began, and tokens of what was computed by then
+Timed = tuple[float, int]  # of a pack: when it was done, in seconds, and its tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class ActorSpeed:
 
     Attributes:
         tokens_per_second: of windows, while it has packs.
-        start_seconds: until its process has loaded the checkpoint.
+        start_seconds: from when it is asked for until its process has loaded the checkpoint.
         device: the hardware.
         run_id: whose record says so; None where it was measured.
     """
@@ -61,24 +64,22 @@ class SpeedTrial:
     threads: int
     seconds: float = MEASURED_SECONDS
 
-    def __call__(self) -> Iterator[str | Timed]:
-        """Loads the checkpoint and computes packs, over and over; yields the device, then each pack when it is done.
+    def begin(self) -> tuple[str, Iterator[Timed]]:
+        """Loads the checkpoint; gives the device, and what computes packs, over and over. Imports torch.
 
-        Nothing where this machine has no such device. Imports torch.
+        Raises CheckpointError, AccessError, StorageError.
         """
-        import torch
-
         from pipeline.checkpoints.folder import CheckpointFolder
         from pipeline.inference.device import device_title
         from pipeline.inference.predictor import Predictor
 
-        if self.device == "cuda" and not torch.cuda.is_available():
-            return
         folder = CheckpointFolder.open(self.storage.fetch_folder(self.scoring.checkpoint_folder))
         if folder.weights_digest() != self.scoring.weights_digest:
             raise CheckpointError(f"{self.scoring.checkpoint_uri}: replaced while it was measured; run again")
         predictor = Predictor.load(folder.path, device=self.device, dtype=self.scoring.dtype, threads=self.threads)
-        yield device_title(self.device)
+        return device_title(self.device), self._timed(predictor)
+
+    def _timed(self, predictor: "Predictor") -> Iterator[Timed]:
         packs = list(split_packs(self.packs))
         order = np.random.default_rng(0).permutation(len(packs)).tolist()  # they are sorted by length
         lengths, again = cycle([len(packs[number][0]) for number in order]), (packs[number] for number in cycle(order))
@@ -92,26 +93,6 @@ class SpeedTrial:
                 yield now - started, tokens
                 if now - started > self.seconds and measured >= FEWEST_PACKS:
                     return
-
-
-def measured_speed(trial: SpeedTrial) -> ActorSpeed | None:
-    """Measures an actor in a process apart, from its start on; None where this machine has no such device.
-
-    Raises CheckpointError, AccessError, StorageError; RetryableError where the process ends.
-    """
-    process, started = IsolatedProcess(tuple), time.perf_counter()
-    try:
-        results = process.run(trial)
-        device = next(results, None)
-        start_seconds = time.perf_counter() - started
-        return None if device is None else speed_of(str(device), start_seconds, results)
-    except ProcessDied as error:
-        raise RetryableError(
-            "the process that measured the checkpoint's speed ended: is there memory for the model? Set "
-            "compute.token_budget lower, or run again"
-        ) from error
-    finally:
-        process.close()
 
 
 def speed_of(device: str, start_seconds: float, timed: Iterable[Timed]) -> ActorSpeed:

@@ -11,7 +11,7 @@ import pytest
 
 from jobs.label import run_job
 from jobs.sample import CHECKPOINT
-from pipeline.cluster.graph import _configure_ray_data
+from pipeline.cluster.graph import configure_ray_data
 from pipeline.cluster.unit_source import UnitSource
 from pipeline.cluster.waves import label_units
 from pipeline.config.label import Job, parse_job
@@ -124,7 +124,7 @@ def test_a_worker_that_dies_in_the_middle_of_a_stream_costs_no_block_and_doubles
                 os.kill(os.getpid(), signal.SIGKILL)
             yield pa.table({"number": [number]})
 
-    _configure_ray_data()
+    configure_ray_data()
     source = UnitSource([SharedPass(tuple(units_of(tmp_path / "a.csv")), ())], read)
     rows = ray_.data.read_datasource(source, override_num_blocks=1).iter_rows()
     assert [row["number"] for row in rows] == list(range(12))

@@ -78,7 +78,8 @@ def has_run(job: Job, tokens: int, seconds: float) -> RunRecord:
     return record
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.ray
+@pytest.mark.usefixtures("quick", "ray")
 def test_it_says_what_a_run_takes_and_starts_none(job_file: Path, tmp_path: Path):
     result = called(job_file)
     assert result.exit_code == 0, result.output
@@ -148,13 +149,15 @@ def test_the_run_that_does_it_keeps_the_estimate_and_no_other_run(job_file: Path
     assert recorder.records[job.table.uri].estimate is None  # less is missing by now
 
 
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray")
 @pytest.mark.parametrize(
     ("option", "kind", "words"),
     [
         ("budget.usd=0.001", "budget", "budget.usd 0.001: about 0.0"),
         ("budget.tokens=10", "budget", "a run ends with exit code 7 after about 0%"),
         ("compute.num_cpus=10000", "cluster", "would compute in 10000 threads"),
-        ("compute.num_gpus=1", "cluster", "this machine has no GPU"),
+        ("compute.num_gpus=1", "cluster", "the job needs 1 encoder actor of 1 CPU and 1 GPU"),
     ],
 )
 def test_what_a_job_can_t_have_is_a_warning(job_file: Path, option: str, kind: str, words: str):
