@@ -6,13 +6,14 @@ core is what limits a cluster in the end.
 """
 
 import json
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -22,6 +23,7 @@ from jobs.sample import CHECKPOINT
 from jobs.terminal.console import console
 from pipeline.cluster.connection import prepare_own_ray
 from pipeline.config.label import Job, parse_job
+from pipeline.cores import available_cores
 from pipeline.planning.plan import make_plan
 from pipeline.planning.shared_reading import TableShare, shared_passes
 from pipeline.runs.unit_done import UnitDone
@@ -39,6 +41,7 @@ SCALING_COLUMNS = (
     "efficiency",
     "driver, % of a core",
     "driver, ms a unit",
+    "this machine busy",
 )
 
 
@@ -50,6 +53,7 @@ class Scaling:
         seconds: from when all actors were at work until the last unit was there.
         efficiency: the share of the actors' time in these that they computed.
         cpu: the driver's share of a core in these, from the first unit's end on.
+        busy: the share of this machine's cores that all its processes had, from then on.
     """
 
     nodes: int
@@ -57,6 +61,7 @@ class Scaling:
     seconds: float
     efficiency: float
     cpu: float
+    busy: float
 
     @property
     def actors(self) -> int:
@@ -79,7 +84,17 @@ class Scaling:
             f"{self.efficiency:.1%}",
             f"{self.cpu:.1%}",
             f"{self.cpu / self.rate * 1000:.0f}",
+            f"{self.busy:.0%}",
         )
+
+
+class UnitEnd(NamedTuple):
+    """A unit that was reported: when, and by then the driver's and all cores' seconds of work."""
+
+    at: float
+    driver_cpu: float
+    busy: float
+    unit: UnitDone
 
 
 def nodes(
@@ -138,9 +153,9 @@ def measured(count: int, seconds: float, units: int) -> Scaling:
         (meeting := Path(scratch) / "meeting").mkdir()
         work = shared_passes(TableShare(0, one) for one in plan.passes)
         started = time.perf_counter()
-        ends: list[tuple[float, float, UnitDone]] = []  # when, after how much of the driver's CPU, which
+        ends: list[UnitEnd] = []
         for unit in compute(plan.job, (plan.work(),), work, sleeping(seconds, count * ACTORS, meeting)):
-            ends.append((time.perf_counter() - started, time.process_time(), unit))
+            ends.append(UnitEnd(time.perf_counter() - started, time.process_time(), busy_seconds(), unit))
     return scaling(count, ends)
 
 
@@ -155,16 +170,24 @@ def simulated_job(folder: Path, actors: int, units: int) -> Job:
     return parse_job("", [*overrides, "corpus.id_column=id", "compute.num_cpus=1", f"compute.actors={actors}"])
 
 
-def scaling(count: int, ends: list[tuple[float, float, UnitDone]]) -> Scaling:
-    """Makes of when each unit ended, and of the driver's CPU by then, what it says about so many nodes."""
-    (first, cpu_before, one), (last, cpu_after, _) = ends[0], ends[-1]
-    seconds = last - (first - one.encode_s)
+def busy_seconds() -> float:
+    """Reads how long this machine's cores have worked since it was started, all together."""
+    _, *ticks = Path("/proc/stat").read_text(encoding="utf-8").splitlines()[0].split()
+    user, nice, system, _idle, _waiting, *interrupts = map(int, ticks[:8])  # guests count as users already
+    return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
+
+
+def scaling(count: int, ends: list[UnitEnd]) -> Scaling:
+    """Makes of the units' ends, in their order, what they say about so many nodes."""
+    first, last = ends[0], ends[-1]
+    seconds = last.at - (first.at - first.unit.encode_s)
     return Scaling(
         nodes=count,
         units=len(ends),
         seconds=seconds,
-        efficiency=sum(unit.encode_s for *_, unit in ends) / (seconds * count * ACTORS),
-        cpu=(cpu_after - cpu_before) / (last - first),
+        efficiency=sum(end.unit.encode_s for end in ends) / (seconds * count * ACTORS),
+        cpu=(last.driver_cpu - first.driver_cpu) / (last.at - first.at),
+        busy=(last.busy - first.busy) / (last.at - first.at) / available_cores(),
     )
 
 

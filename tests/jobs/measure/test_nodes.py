@@ -1,18 +1,20 @@
 """The arithmetic of the simulation, and that a run of the real graph with a sleeping encoder makes a whole table."""
 
+import time
 from pathlib import Path
 
 import pytest
 
-from jobs.measure.nodes import ACTORS, Scaling, at_many_actors, scaling, simulated_job
+from jobs.measure.nodes import ACTORS, Scaling, UnitEnd, at_many_actors, busy_seconds, scaling, simulated_job
 from jobs.measure.sleeping_stage import sleeping
+from pipeline.cores import available_cores
 from pipeline.planning.plan import make_plan
 from pipeline.planning.shared_reading import TableShare, shared_passes
 from pipeline.runs.unit_done import UnitDone
 
 
-def ended(at: float, cpu: float) -> tuple[float, float, UnitDone]:
-    return at, cpu, UnitDone("unit", 0, 1, 0, 1, 100, encode_s=10.0)
+def ended(at: float, cpu: float) -> UnitEnd:
+    return UnitEnd(at, cpu, at * available_cores() / 4, UnitDone("unit", 0, 1, 0, 1, 100, encode_s=10.0))
 
 
 def test_the_time_begins_with_the_first_unit_and_idle_actors_count():
@@ -22,11 +24,19 @@ def test_the_time_begins_with_the_first_unit_and_idle_actors_count():
     assert run.seconds == 25  # from 100 s on, when the first unit began
     assert run.efficiency == pytest.approx(16 * 10 / (25 * ACTORS))
     assert run.cpu == pytest.approx(1.5 / 15)
+    assert run.busy == pytest.approx(1 / 4)
     assert run.rate == pytest.approx(16 / 25)
 
 
+def test_a_core_that_works_is_seen():
+    before, until = busy_seconds(), time.process_time() + 0.2
+    while time.process_time() < until:
+        pass
+    assert busy_seconds() >= before + 0.15  # a tick is 10 ms
+
+
 def test_many_actors_are_on_the_straight_line():
-    runs = [Scaling(count, 10, 10.0, 1.0, cpu) for count, cpu in ((1, 0.02), (2, 0.5), (8, 0.09))]
+    runs = [Scaling(count, 10, 10.0, 1.0, cpu, 0.5) for count, cpu in ((1, 0.02), (2, 0.5), (8, 0.09))]
     # 0.02 at 8 actors and 0.09 at 64 are 0.26 at 200
     assert at_many_actors(runs, 20).endswith("200 actors, 10.0 units/s, keep the driver busy for 26% of a core.")
 
