@@ -100,7 +100,7 @@ class UnitEnd(NamedTuple):
 def nodes(
     counts: Annotated[list[int] | None, typer.Option("--nodes", help="How many; each in turn. 1, 2, 4, 8.")] = None,
     seconds: Annotated[float, typer.Option(help="Seconds that an actor takes for a unit.")] = 20,
-    units: Annotated[int, typer.Option(help="Units for each actor.")] = 5,
+    units: Annotated[int, typer.Option(help="Units for each actor.")] = 10,
     beside: Annotated[str, typer.Option(help="What else the machine does, for the page.")] = "",
     markdown: Annotated[Path | None, typer.Option(help="Write the figures into this page too.")] = None,
 ) -> None:
