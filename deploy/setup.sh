@@ -9,10 +9,19 @@ python=${PYTHON:-python3}
 
 wanted=$(cat pyproject.toml constraints.txt | sha256sum)
 stamp=.venv/.rookery-${extra:-run}
-[[ -f $stamp && $(<"$stamp") == "$wanted" ]] && exit
+if [[ ! -f $stamp || $(<"$stamp") != "$wanted" ]]; then
+  [[ -x .venv/bin/python ]] || "$python" -m venv .venv
+  # torch first and by its exact version: a range would take the newest build, with gigabytes of CUDA
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check "$(grep '^torch==' constraints.txt)"
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".${extra:+[$extra]}"
+  echo "$wanted" >"$stamp"
+fi
 
-[[ -x .venv/bin/python ]] || "$python" -m venv .venv
-# torch first and by its exact version: a range would take the newest build, with gigabytes of CUDA
-.venv/bin/python -m pip install --quiet --disable-pip-version-check "$(grep '^torch==' constraints.txt)"
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".${extra:+[$extra]}"
-echo "$wanted" >"$stamp"
+# That has built the operators in C, if there is a compiler. Whoever changes them has the extra `test`, which can build them
+# without installing anything.
+[[ $extra == test ]] || exit 0
+sources=$(cat pipeline/bigbird/*.[ch] | sha256sum)
+built=.venv/.rookery-operators
+[[ -f $built && $(<"$built") == "$sources" ]] && exit
+.venv/bin/python -W ignore -c 'import setuptools; setuptools.setup()' --quiet build_ext --inplace
+echo "$sources" >"$built"

@@ -7,13 +7,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
+CPUINFO = Path("/proc/cpuinfo")
 
 
 def processor_name() -> str:
     """Gives the processor's name, as Linux tells it: `AMD EPYC 9B14`."""
-    lines = _text(Path("/proc/cpuinfo")).splitlines()
+    lines = _text(CPUINFO).splitlines()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def cpu_flags(cpuinfo: Path = CPUINFO) -> frozenset[str]:
+    """Reads what this machine's processor says that it can do; empty where Linux does not say."""
+    for line in _text(cpuinfo).splitlines():
+        if line.startswith("flags"):
+            return frozenset(line.split())
+    return frozenset()
 
 
 def available_cores() -> int:
@@ -92,6 +101,6 @@ def _v1_memory(folder: Path) -> float | None:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text().strip()
+        return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""

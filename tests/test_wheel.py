@@ -2,10 +2,12 @@
 
 import subprocess
 import zipfile
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 
+from tests.bigbird.avx512_builds import needs_compiler
 from tests.wheels import built_wheel, copied_checkout, installed
 
 
@@ -36,6 +38,23 @@ def test_it_holds_the_program_and_nothing_else(wheel: Path):
     } <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"rookery.py", "rookery", "pipeline", "jobs"}
+
+
+def libraries(wheel: Path) -> list[str]:
+    return [name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".so")]
+
+
+@needs_compiler
+def test_it_holds_the_operators_in_c_where_there_is_a_compiler(wheel: Path):
+    (library,) = libraries(wheel)
+    assert fnmatch(library, "pipeline/bigbird/_avx512*.so")  # as avx512_library looks for it
+
+
+def test_without_a_compiler_it_is_built_too(tmp_path: Path):
+    (tmp_path / "source").mkdir()
+    wheel = built_wheel(copied_checkout(tmp_path / "source"), tmp_path, CC="false")
+    assert not libraries(wheel)
+    assert "pipeline/bigbird/avx512_library.py" in zipfile.ZipFile(wheel).namelist()
 
 
 def test_it_works_in_a_clean_environment(wheel: Path, tmp_path: Path):

@@ -1,5 +1,6 @@
 """The wheel that `pip wheel` makes of the checkout, and an environment that has it and borrows the libraries."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -13,15 +14,15 @@ from tests.conftest import ROOT
 def copied_checkout(folder: Path) -> Path:
     """Copies what a wheel is made of: a build leaves its own folders behind, and a test may change it."""
     for name in ("pipeline", "jobs"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
     for name in ("pyproject.toml", "README.md", "LICENSE", "rookery.py"):
         shutil.copy(ROOT / name, folder)
     return folder
 
 
-def built_wheel(source: Path, folder: Path) -> Path:
+def built_wheel(source: Path, folder: Path, **environment: str) -> Path:
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*command, "-w", str(folder), str(source)], check=True)
+    subprocess.run([*command, "-w", str(folder), str(source)], check=True, env=os.environ | environment)
     (wheel,) = folder.glob("rookery-*.whl")
     return wheel
 

@@ -13,8 +13,8 @@ from jobs.checks.examination import Check
 from jobs.finding import Finding
 from jobs.terminal.console import byte_count
 from pipeline.cluster.connection import OBJECT_STORE_BYTES
-from pipeline.cores import available_cores, available_memory
-from pipeline.inference.dtype import BF16_FLAGS, CPUINFO, INT8_FLAGS, cpu_flags, resolve_dtype
+from pipeline.cores import CPUINFO, available_cores, available_memory, cpu_flags
+from pipeline.inference.dtype import BF16_FLAGS, INT8_FLAGS, resolve_dtype
 from pipeline.storage.local import nearest_above
 
 LITTLE_MEMORY = 4_000_000_000  # below it a BigBird-base, its packs, Ray and a reader leave nothing
@@ -37,6 +37,7 @@ def machine_checks(num_gpus: float = 0) -> list[Check]:
     """Lists the checks of this machine; `num_gpus` is how many a job asks of it."""
     return [
         Check("CPU", lambda: [processor()], "read /proc/cpuinfo"),
+        Check("CPU kernels", lambda: [cpu_operators()], "read /proc/cpuinfo"),
         Check("memory", lambda: [memory_room(available_memory())], "read /proc/meminfo"),
         Check("GPU", lambda: gpus(num_gpus), "look whether `nvidia-smi` answers"),
         Check("disks", disks, "look at them with `df`"),
@@ -50,6 +51,18 @@ def processor(cpuinfo: Path = CPUINFO) -> Finding:
     cores = available_cores()
     dtype = resolve_dtype("auto", "cpu", cpuinfo)
     return Finding("CPU", "ok", f"{cores} core{'' if cores == 1 else 's'}; {features}: `auto` computes in {dtype}")
+
+
+def cpu_operators() -> Finding:
+    """Looks at which operators an encoder gets on this processor in bf16."""
+    from pipeline.bigbird.avx512_library import NEEDED_FLAGS, avx512_library
+    from pipeline.bigbird.operators import cpu_kernels
+
+    if avx512_library() or not cpu_flags() >= NEEDED_FLAGS:
+        return Finding("CPU kernels", "ok", cpu_kernels())
+    return Finding(
+        "CPU kernels", "warning", cpu_kernels(), "install a C compiler (gcc 11 or newer), then Rookery again"
+    )
 
 
 def memory_room(total: int) -> Finding:

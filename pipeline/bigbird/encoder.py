@@ -100,10 +100,12 @@ class Layer(nn.Module):
         """Computes with `operators` from now on; with `first_rows` only that method may be called."""
         self.operators = operators
         outputs = {"qkv": (self.queries, self.keys_and_values)} if first_rows else {}
+        rows_of_others = ROWS if first_rows else operators.rows  # a window has one row there: few are to be filled up
         for name in ("qkv", "out", "up", "down"):
             linear = getattr(self, name)
             assert isinstance(linear, Linear), "operators for inference leave no way back"
-            setattr(self, name, operators.product(linear, outputs.get(name, (None,))))
+            rows = operators.rows if name == "qkv" else rows_of_others
+            setattr(self, name, operators.product(linear, outputs.get(name, (None,)), rows))
 
     def forward(self, hidden_TD: Tensor, layout: Layout) -> Tensor:
         """Computes hidden_TD of the next layer."""
@@ -121,7 +123,8 @@ class Layer(nn.Module):
 
     def _after_attention(self, hidden_RD: Tensor, context_RD: Tensor) -> Tensor:
         """What each row needs of itself only; R is T, or W in the last layer."""
-        rows = at_once(hidden_RD, cpu=ROWS, otherwise=ANY_ROWS)  # the last ones are filled up in each product
+        # the last ones are filled up in each product
+        rows = at_once(hidden_RD, cpu=self.operators.rows, otherwise=ANY_ROWS)
         parts = zip(torch.split(hidden_RD, rows), torch.split(context_RD, rows), strict=True)
         hidden_parts = [self._part_after_attention(*part) for part in parts]
         return hidden_parts[0] if len(hidden_parts) == 1 else torch.cat(hidden_parts)

@@ -9,14 +9,14 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from pipeline.bigbird.linear import Linear, Outputs
+from pipeline.bigbird.linear import ROWS, Linear, Outputs
 from pipeline.terms import Activation
 
 
 class CudaLinear(Linear):
     """Shares the weights of the `Linear` that it replaces."""
 
-    def __init__(self, linear: Linear, outputs: Iterable[Outputs | None]) -> None:
+    def __init__(self, linear: Linear, outputs: Iterable[Outputs | None], rows: int = ROWS) -> None:
         super().__init__(linear.in_features, linear.out_features, linear.bias is not None, "meta")
         self.weight, self.bias = linear.weight, linear.bias
 

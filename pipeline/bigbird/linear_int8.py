@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from pipeline.bigbird.linear import Linear, Outputs, activate
+from pipeline.bigbird.linear import ROWS, Linear, Outputs, activate
 from pipeline.terms import Activation
 
 WEIGHT_TOP = 127
@@ -23,7 +23,7 @@ ZERO = 128
 class Int8Linear(nn.Module):
     """Holds rounded copies of the weights of the `Linear` that it replaces, for the `outputs` that are wanted."""
 
-    def __init__(self, linear: Linear, outputs: Iterable[Outputs | None]) -> None:
+    def __init__(self, linear: Linear, outputs: Iterable[Outputs | None], rows: int = ROWS) -> None:
         super().__init__()
         self._parts = {chosen: _Int8Weight(*linear.part(chosen)) for chosen in outputs}
 

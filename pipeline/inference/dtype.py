@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from pipeline.cores import CPUINFO, cpu_flags
 from pipeline.errors import ConfigError
 from pipeline.terms import DeviceKind, Dtype
 
-CPUINFO = Path("/proc/cpuinfo")
 BF16_FLAGS = {"avx512_bf16", "amx_bf16"}  # without one of them bf16 is slower than fp32
 INT8_FLAGS = {
     "avx512_vnni",
@@ -38,13 +38,3 @@ def resolve_dtype(name: str, device: DeviceKind, cpuinfo: Path = CPUINFO) -> Dty
 def cpu_has(flags: set[str], cpuinfo: Path = CPUINFO) -> bool:
     """Tells whether this machine's CPU has one of `flags`; False where Linux does not say."""
     return not flags.isdisjoint(cpu_flags(cpuinfo))
-
-
-def cpu_flags(cpuinfo: Path = CPUINFO) -> frozenset[str]:
-    """Reads what this machine's CPU says that it can do; empty where Linux does not say."""
-    if not cpuinfo.is_file():
-        return frozenset()
-    for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-        if line.startswith("flags"):
-            return frozenset(line.split())
-    return frozenset()

@@ -47,17 +47,18 @@ class Predictor:
     def __init__(self, classifier: Classifier, device: str, *, threads: int = 1, int8: bool = False) -> None:
         """Takes `classifier` over, for inference only; `threads` compute on a CPU, each a pack of its own."""
         self.classifier = classifier.to(device).eval()
-        operators = fastest_operators(classifier.encoder_config, device, int8=int8)
+        weight = classifier.encoder.embeddings.word.weight
+        dtype = _torch_dtype("int8") if int8 else weight.dtype
+        operators = fastest_operators(classifier.encoder_config, device, dtype, int8=int8)
         self.classifier.use(operators)
         self.device = Device(device)
-        element_size = classifier.encoder.embeddings.word.weight.element_size()
         self._threads: ThreadPoolExecutor | None = None
         memory = self.device.memory()
         if not self.device.is_gpu:
             self._threads = ThreadPoolExecutor(threads, "predictor", torch.set_num_threads, (1,))
             memory //= threads
         self._ahead = PACKS_AHEAD if self.device.is_gpu else threads
-        self.token_budget = largest_pack(memory, classifier.encoder_config, element_size)
+        self.token_budget = largest_pack(memory, classifier.encoder_config, weight.element_size())
 
     @classmethod
     def load(cls, path: Path, *, device: str, dtype: Dtype, threads: int | None) -> Self:

@@ -4,17 +4,22 @@ import importlib.util
 import logging
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 import torch
 
+from pipeline.bigbird import avx512_library, operators
 from pipeline.bigbird.attention import SDPA
+from pipeline.bigbird.attention_avx512 import AMX, AVX512
+from pipeline.bigbird.gelu_avx512 import MkldnnGeluLinear
 from pipeline.bigbird.linear import MakeProduct, keep
 from pipeline.bigbird.linear_cuda import CudaLinear
 from pipeline.bigbird.linear_int8 import Int8Linear
 from pipeline.bigbird.linear_mkldnn import MkldnnLinear
 from pipeline.bigbird.norm import TORCH_NORMS
+from pipeline.bigbird.norm_avx512 import AVX512_NORMS
 from pipeline.bigbird.operators import Operators, fastest_operators
 from tests.bigbird.configs import encoder_config
 from tests.bigbird.triton_process import needs_triton
@@ -28,11 +33,16 @@ def a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def operators_and_log(
-    caplog: pytest.LogCaptureFixture, device: str = "cuda", *, int8: bool = False, **changes: Any
+    caplog: pytest.LogCaptureFixture,
+    device: str = "cuda",
+    *,
+    dtype: torch.dtype = torch.float32,
+    int8: bool = False,
+    **changes: Any,
 ) -> tuple[Operators, list[str]]:
     with caplog.at_level(logging.INFO, "pipeline.bigbird"):
-        operators = fastest_operators(encoder_config(**BASE | changes), device, int8=int8)
-    return operators, caplog.messages
+        chosen = fastest_operators(encoder_config(**BASE | changes), device, dtype, int8=int8)
+    return chosen, caplog.messages
 
 
 def test_the_defaults_run_everywhere() -> None:
@@ -59,15 +69,71 @@ def test_a_cpu_without_onednn_gets_torch(caplog: pytest.LogCaptureFixture, monke
     )
 
 
+NEEDED, TILES = sorted(avx512_library.NEEDED_FLAGS), sorted(avx512_library.TILE_FLAGS)
+
+
+@pytest.fixture
+def processor(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Makes this machine's another processor, with the library built and tiles allowed or not."""
+
+    def become(flags: Sequence[str], *, tiles_allowed: bool = True) -> None:
+        monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+        monkeypatch.setattr(avx512_library, "cpu_flags", lambda: frozenset(flags))
+        monkeypatch.setattr(avx512_library, "avx512_library", lambda: object())
+        no_tiles = None if tiles_allowed else "Linux does not let this process use them"
+        monkeypatch.setattr(operators, "why_no_tiles", lambda: no_tiles)
+
+    return become
+
+
+@pytest.mark.parametrize(("int8", "product"), [(False, MkldnnGeluLinear), (True, Int8Linear)])
+@pytest.mark.parametrize("tiles", [True, False])
+def test_bf16_on_a_cpu_gets_the_operators_in_c(
+    caplog: pytest.LogCaptureFixture, processor: Callable[..., None], int8: bool, product: MakeProduct, tiles: bool
+) -> None:
+    processor(NEEDED + TILES, tiles_allowed=tiles)
+    rows = 2048 if tiles and not int8 else 256
+    expected = Operators(AMX if tiles else AVX512, AVX512_NORMS, product, rows)
+    assert operators_and_log(caplog, "cpu", dtype=torch.bfloat16, int8=int8) == (expected, [operators.cpu_kernels()])
+
+
+def test_a_processor_without_bf16_gets_torch_and_one_line_says_so(
+    caplog: pytest.LogCaptureFixture, processor: Callable[..., None]
+) -> None:
+    processor(["avx512f", "avx512bw", "avx512vl"])
+    assert operators_and_log(caplog, "cpu", dtype=torch.bfloat16) == (
+        Operators(product=MkldnnLinear),
+        ["attention, norms and GELU by torch, slower: the processor has no avx512_bf16"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"heads": 256}, "head size is 3; expected an even one from 8 to 256"),
+        ({"heads": 2}, "head size is 384; expected an even one from 8 to 256"),
+        ({"block_size": 8}, "block_size is 8; expected one from 16 to 128"),
+        ({"block_size": 256}, "block_size is 256; expected one from 16 to 128"),
+    ],
+)
+def test_what_the_attention_in_c_cannot_take_runs_as_sdpa_and_one_line_says_so(
+    caplog: pytest.LogCaptureFixture, processor: Callable[..., None], changes: dict[str, Any], reason: str
+) -> None:
+    processor(NEEDED, tiles_allowed=False)
+    chosen, log = operators_and_log(caplog, "cpu", dtype=torch.bfloat16, **changes)
+    assert chosen == Operators(SDPA, AVX512_NORMS, MkldnnGeluLinear)
+    assert log[1:] == [f"attention runs as sdpa instead of in C, slower: {reason}"]
+
+
 @needs_triton
 @pytest.mark.parametrize("block_size", [16, 32, 64, 128])
 @pytest.mark.parametrize("heads", [6, 12, 24])
 def test_a_gpu_gets_triton(caplog: pytest.LogCaptureFixture, block_size: int, heads: int) -> None:
-    operators, log = operators_and_log(caplog, block_size=block_size, heads=heads)
+    chosen, log = operators_and_log(caplog, block_size=block_size, heads=heads)
     from pipeline.bigbird.attention_triton import TRITON
     from pipeline.bigbird.norm_triton import TRITON_NORMS
 
-    assert operators == Operators(TRITON, TRITON_NORMS, CudaLinear)
+    assert chosen == Operators(TRITON, TRITON_NORMS, CudaLinear)
     assert not log
 
 
@@ -85,10 +151,10 @@ def test_a_gpu_gets_triton(caplog: pytest.LogCaptureFixture, block_size: int, he
 def test_what_the_kernel_cannot_take_runs_as_sdpa_and_one_line_says_so(
     caplog: pytest.LogCaptureFixture, changes: dict[str, Any], reason: str
 ) -> None:
-    operators, log = operators_and_log(caplog, **changes)
-    assert operators.attention is SDPA
-    assert operators.norms is not TORCH_NORMS
-    assert operators.product is CudaLinear
+    chosen, log = operators_and_log(caplog, **changes)
+    assert chosen.attention is SDPA
+    assert chosen.norms is not TORCH_NORMS
+    assert chosen.product is CudaLinear
     assert log == [f"attention runs as sdpa instead of triton, slower: {reason}"]
 
 
@@ -113,10 +179,11 @@ def test_a_gpu_without_triton_gets_torch(caplog: pytest.LogCaptureFixture, monke
 def test_triton_is_not_imported_for_a_cpu() -> None:
     script = """
 import sys
+import torch
 from pipeline.bigbird.operators import fastest_operators
 from pipeline.inference import predictor
 from tests.bigbird.configs import encoder_config
-fastest_operators(encoder_config(), "cpu")
+fastest_operators(encoder_config(), "cpu", torch.bfloat16)
 sys.exit("triton" in sys.modules)
 """
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

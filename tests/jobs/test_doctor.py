@@ -12,7 +12,17 @@ from jobs.checks.ray_cluster import ray_environment
 from jobs.cli import app
 from jobs.sample import CHECKPOINT, CORPUS
 
-SUBJECTS = ["Python", "libraries", "CPU", "memory", "GPU", "temporary folder", "hub's cache", "shared memory"]
+SUBJECTS = [
+    "Python",
+    "libraries",
+    "CPU",
+    "CPU kernels",
+    "memory",
+    "GPU",
+    "temporary folder",
+    "hub's cache",
+    "shared memory",
+]
 
 
 @pytest.fixture(autouse=True)

@@ -45,7 +45,7 @@ def gemm_rate(shape: Shape, rows: int, dtype: torch.dtype, device: str, ours: Op
     """Measures a bare product, in FLOP/s: of torch's way and ours the faster, so that the floor is a floor."""
     x_RI = torch.randn(rows, shape.inputs, device=device).to(dtype)
     linear = Linear(shape.inputs, shape.outputs, device=device, dtype=dtype)
-    product = ours.product(linear, (None,))
+    product = ours.product(linear, (None,), ours.rows)
     weight_OI, bias_O = linear.part(None)
     with torch.inference_mode():
         times = micro_medians(

@@ -8,6 +8,7 @@ Shapes: T rows of the pack, X outputs of the fused projection; D hidden, F inter
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from jobs.measure.benchmark.token_windows import MAX_TOKENS
 from pipeline.bigbird.cache import at_once
 from pipeline.bigbird.encoder import Layer
 from pipeline.bigbird.layout import Layout
-from pipeline.bigbird.linear import ANY_ROWS, ROWS
+from pipeline.bigbird.linear import ANY_ROWS
 from pipeline.bigbird.model_config import EncoderConfig
 from pipeline.inference.memory import keep_freed_memory
 from pipeline.inference.predictor import Predictor
@@ -72,17 +73,16 @@ def measure_stages(predictor: Predictor, windows: int, device: str) -> Stages:
     bandwidth = copy_bandwidth(device)
     mean_rate = sum(shape.flops for shape in products) / sum(shape.flops / rates[shape.name] for shape in products)
     layers = config.layers - 1
+    in_parts = partial(_in_parts, operators.rows)
     times = micro_medians(
         {
             "embeddings + norm": lambda: encoder.embeddings(token_id_T, layout),
             "queries, keys, values": lambda: layer.qkv(hidden_TD),
             "attention": lambda: operators.attention.every_row(qkv_TX, layout, config.heads),
-            "attention output": lambda: _in_parts(layer.out, hidden_TD),
-            "add + norm": lambda: _in_parts(
-                lambda x_RD: operators.norms.add_norm(x_RD, x_RD, layer.output_norm), hidden_TD
-            ),
-            "up + activation": lambda: _in_parts(lambda x_RD: layer.up.activated(x_RD, config.activation), hidden_TD),
-            "down": lambda: _in_parts(layer.down, inner_TF),
+            "attention output": in_parts(layer.out, hidden_TD),
+            "add + norm": in_parts(lambda x_RD: operators.norms.add_norm(x_RD, x_RD, layer.output_norm), hidden_TD),
+            "up + activation": in_parts(lambda x_RD: layer.up.activated(x_RD, config.activation), hidden_TD),
+            "down": in_parts(layer.down, inner_TF),
             "last layer, first rows": lambda: last.first_rows(hidden_TD, layout),
         },
         device,
@@ -106,10 +106,14 @@ def measure_stages(predictor: Predictor, windows: int, device: str) -> Stages:
     )
 
 
-def _in_parts(work: Callable[[Tensor], Tensor], x_TD: Tensor) -> None:
+def _in_parts(rows: int, work: Callable[[Tensor], Tensor], x_TD: Tensor) -> Callable[[], None]:
     """As the encoder does it, so that it is measured in the cache where it runs in the cache."""
-    for x_RD in torch.split(x_TD, at_once(x_TD, cpu=ROWS, otherwise=ANY_ROWS)):
-        work(x_RD)
+
+    def parts() -> None:
+        for x_RD in torch.split(x_TD, at_once(x_TD, cpu=rows, otherwise=ANY_ROWS)):
+            work(x_RD)
+
+    return parts
 
 
 def _attention_flops(config: EncoderConfig, rows: int) -> int:

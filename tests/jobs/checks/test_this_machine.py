@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from jobs.checks import this_machine
-from jobs.checks.this_machine import Gpu, disk, gpu_findings, memory_room, nvidia_driver, processor
+from jobs.checks.this_machine import Gpu, cpu_operators, disk, gpu_findings, memory_room, nvidia_driver, processor
+from pipeline.bigbird import avx512_library
 
 H100 = Gpu("NVIDIA H100", 80_000_000_000, (9, 0))
 T4 = Gpu("Tesla T4", 16_000_000_000, (7, 5))
@@ -20,6 +21,16 @@ T4 = Gpu("Tesla T4", 16_000_000_000, (7, 5))
 def test_the_cpu_and_the_dtype_that_follows(tmp_path: Path, flags: str, features: str, dtype: str):
     (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags : {flags}\n")
     assert processor(tmp_path / "cpuinfo").seen.endswith(f"; {features}: `auto` computes in {dtype}")
+
+
+def test_operators_in_c_that_are_not_built_though_the_processor_could(monkeypatch: pytest.MonkeyPatch):
+    assert cpu_operators().state in ("ok", "warning")
+    monkeypatch.setattr(this_machine, "cpu_flags", lambda: avx512_library.NEEDED_FLAGS)
+    monkeypatch.setattr(avx512_library, "cpu_flags", lambda: avx512_library.NEEDED_FLAGS)
+    monkeypatch.setattr(avx512_library, "avx512_library", lambda: None)
+    finding = cpu_operators()
+    assert (finding.state, finding.advice) == ("warning", "install a C compiler (gcc 11 or newer), then Rookery again")
+    assert finding.seen.startswith("attention, norms and GELU by torch, slower: the library is not built")
 
 
 @pytest.mark.parametrize(
