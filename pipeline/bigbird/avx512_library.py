@@ -5,6 +5,7 @@ Loading the library runs nothing of it: it is for whoever calls to know that the
 """
 
 import ctypes
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -59,6 +60,9 @@ def why_no_tiles() -> str | None:
     missing = TILE_FLAGS - cpu_flags()
     if missing:
         return f"the processor has no {', '.join(sorted(missing))}"
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL")  # whoever holds oneDNN's products back means all of them
+    if "AMX" not in limit.upper() and limit.upper() not in ("ALL", "DEFAULT"):
+        return f"ONEDNN_MAX_CPU_ISA is {limit}"
     arguments = (ctypes.c_long(each) for each in (SYS_ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA))
     return "Linux does not let this process use them" if ctypes.CDLL(None).syscall(*arguments) else None
 

@@ -63,7 +63,7 @@ def test_a_library_that_is_not_built_is_named(monkeypatch: pytest.MonkeyPatch) -
     assert why_no_avx512() == "the library is not built (no C compiler when Rookery was installed?)"
 
 
-def test_tiles_that_linux_does_not_give_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tiles_that_linux_or_a_user_does_not_give_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     class Refusing:
         def syscall(self, *arguments: ctypes.c_long) -> int:
             assert [each.value for each in arguments] == [158, 0x1023, 18]
@@ -71,10 +71,12 @@ def test_tiles_that_linux_does_not_give_are_named(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(avx512_library, "cpu_flags", lambda: TILE_FLAGS)
     monkeypatch.setattr(ctypes, "CDLL", lambda name: Refusing())
-    why_no_tiles.cache_clear()
-    assert why_no_tiles() == "Linux does not let this process use them"
-    monkeypatch.undo()
-    why_no_tiles.cache_clear()
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    assert why_no_tiles.__wrapped__() == "Linux does not let this process use them"
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
+    assert why_no_tiles.__wrapped__() == "ONEDNN_MAX_CPU_ISA is AVX512_CORE_BF16"
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_AMX")
+    assert why_no_tiles.__wrapped__() == "Linux does not let this process use them"
 
 
 @pytest.mark.parametrize(
