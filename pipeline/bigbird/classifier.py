@@ -30,7 +30,8 @@ class Classifier(nn.Module):
             self.pooling = POOLINGS[head.pooling](encoder, head)
             self.head = HEADS[head.head].of(encoder, head, self.encoder.embeddings.word)
         self.encoder.to(dtype)
-        self.to_empty(device="cpu")
+        # not `to_empty`: it imports sympy, up to a second of CPU in each process that loads a checkpoint
+        self._apply(_empty_on_cpu)  # type: ignore[no-untyped-call]
 
     @classmethod
     def fresh(cls, encoder: EncoderConfig, head: HeadConfig, *, seed: int) -> Self:
@@ -68,6 +69,10 @@ class Classifier(nn.Module):
     def _outputs(self, hidden: Tensor, layout: Layout) -> Tensor:
         outputs: Tensor = self.head(self.pooling(hidden, layout))
         return outputs
+
+
+def _empty_on_cpu(parameter: Tensor) -> Tensor:
+    return torch.empty(parameter.shape, dtype=parameter.dtype, device="cpu")
 
 
 def initialise(module: nn.Module, seed: int) -> None:
