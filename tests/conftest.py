@@ -1,5 +1,6 @@
 """Fixtures that more than one package of tests needs."""
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ settings.register_profile("rookery", deadline=None)
 settings.load_profile("rookery")
 prepare_own_ray()  # before any test module imports ray
 _server: S3Server | None = None
+_shared_ray = contextlib.ExitStack()
 ROOT = Path(__file__).parent.parent
 
 
@@ -44,10 +46,14 @@ def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
 
 @pytest.fixture(scope="session")
 def ray() -> Iterator[None]:
-    """Ray in this process, as the job itself starts it: loopback, no dashboard. Shared, because it takes seconds."""
+    """Ray in this process, as the job itself starts it: loopback, no dashboard. Shared, because it takes seconds.
+
+    It ends before the first test that no test on it follows: idle it takes 4 % of a core.
+    """
     required = ["corpus.uris=x", "checkpoint.uri=x", "table.uri=x"]
-    with ray_cluster(parse_job("", required)):
-        yield
+    _shared_ray.enter_context(ray_cluster(parse_job("", required)))
+    yield
+    _shared_ray.close()
 
 
 @pytest.fixture(scope="session")
@@ -76,9 +82,37 @@ def killing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, s
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begins with the folders that take longest, or one of pytest-xdist's processes ends minutes after the others."""
-    longest = [ROOT / "tests" / folder for folder in ("faults", "jobs", "cluster")]
-    items.sort(key=lambda item: not any(item.path.is_relative_to(folder) for folder in longest))
+    """Begins with the files on the shared Ray, which ends then, and with those that take longest.
+
+    In another order one of pytest-xdist's processes ends minutes after the others.
+    """
+    on_shared_ray = {item.path for item in items if _on_shared_ray(item)}
+    longest = {item.path for item in items if item.get_closest_marker("ray")}
+    folders = [ROOT / "tests" / folder for folder in ("faults", "jobs", "cluster")]
+
+    def rank(item: pytest.Item) -> int:
+        if item.path in on_shared_ray:
+            return 0
+        return 1 if item.path in longest or any(map(item.path.is_relative_to, folders)) else 2
+
+    items.sort(key=rank)
+
+
+def _on_shared_ray(item: pytest.Item) -> bool:
+    return "ray" in getattr(item, "fixturenames", ())
+
+
+_after_ray: set[pytest.Item] = set()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    last = max((number for number, item in enumerate(session.items) if _on_shared_ray(item)), default=-1)
+    _after_ray.update(session.items[last + 1 :])
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item in _after_ray:
+        _shared_ray.close()
 
 
 _told: set[str] = set()  # by the processes that pytest-xdist spreads the tests over
