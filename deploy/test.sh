@@ -9,6 +9,8 @@ cd "$(dirname "$0")/.."
 
 bash deploy/setup.sh test
 bash deploy/promtool.sh || echo "no promtool here: Prometheus' rules and Grafana's queries are not checked"
+# hundreds of processes import it all; where PYTHONDONTWRITEBYTECODE is set, each would compile it
+.venv/bin/python -m compileall -q -j 0 rookery.py pipeline jobs tests/hooks
 # three on two cores: the tests on Ray and on stores wait for most of their time
 test=(.venv/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder)
 if [[ ${1:-} == --quick ]]; then
