@@ -12,8 +12,11 @@ stamp=.venv/.rookery-${extra:-run}
 if [[ ! -f $stamp || $(<"$stamp") != "$wanted" ]]; then
   [[ -x .venv/bin/python ]] || "$python" -m venv .venv
   # torch first and by its exact version: a range would take the newest build, with gigabytes of CUDA
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check "$(grep '^torch==' constraints.txt)"
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".${extra:+[$extra]}"
+  install=(.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile)
+  "${install[@]}" "$(grep '^torch==' constraints.txt)"
+  "${install[@]}" --constraint constraints.txt --editable ".${extra:+[$extra]}"
+  # pip compiles on one core. What can't be compiled is for other versions of Python
+  .venv/bin/python -m compileall -qq -j 0 .venv/lib || true
   echo "$wanted" >"$stamp"
 fi
 
