@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from jobs.measure.benchmark import agreement, machine, report, stages, token_windows
-from jobs.measure.benchmark.contenders import LARGEST_BATCH, Contender, Rookery, Transformers, random_model
-from jobs.measure.benchmark.timing import medians, seconds
+from jobs.measure.benchmark.contenders import Contender, Rookery, Transformers, best_batch, random_model, say
+from jobs.measure.benchmark.timing import medians
 from jobs.measure.benchmark.token_windows import MAX_TOKENS, TokenWindow
 from jobs.measure.page import Page
 from jobs.sample import CHECKPOINT
@@ -126,7 +126,7 @@ def run_benchmark(options: Options) -> dict[str, Any]:
             for length in LENGTHS
         },
     }
-    _say("stages")
+    say("stages")
     measured = stages.measure_stages(rookery[auto].predictor, STAGE_WINDOWS[options.device], options.device)
     figures["stages"] = asdict(measured)
     if texts is not None:
@@ -169,7 +169,8 @@ class Field:
         contenders: dict[str, Contender] = {f"rookery {dtype}": self.rookery[dtype] for dtype in dtypes}
         for dtype, model in self.models.items():
             contenders[f"transformers {dtype}, one at a time"] = Transformers(model, self.options.device, 1)
-            if batch := self._best_batch(f"{name}, transformers {dtype}", model, windows):
+            say(f"{name}, transformers {dtype}")
+            if batch := best_batch(partial(Transformers, model, self.options.device), windows, self.options.device):
                 contenders[f"transformers {dtype}, sorted batches of {batch}"] = Transformers(
                     model, self.options.device, batch
                 )
@@ -178,7 +179,7 @@ class Field:
                 f"{OUR_MALLOC}{dtype}, one at a time": Transformers(model, self.options.device, 1, our_malloc=True)
                 for dtype, model in self.models.items()
             }
-        _say(f"{name}: {self.options.rounds} rounds of {len(contenders)} contenders")
+        say(f"{name}: {self.options.rounds} rounds of {len(contenders)} contenders")
         logits: dict[str, Any] = {}
         works = {key: _keeping(logits, key, contender, windows) for key, contender in contenders.items()}
         passes = medians(works, self.options.rounds, self.options.device)
@@ -200,23 +201,6 @@ class Field:
             ],
         }
 
-    def _best_batch(self, name: str, model: Any, windows: list[TokenWindow]) -> int | None:
-        """Doubles the batch while that is faster and fits; None if there is nothing to batch."""
-        best, best_seconds = None, float("inf")
-        batch = 2
-        while batch <= min(LARGEST_BATCH, len(windows)):
-            try:
-                contender = Transformers(model, self.options.device, batch)
-                batch_seconds = seconds(partial(contender, windows), self.options.device)
-            except torch.OutOfMemoryError:
-                break
-            _say(f"{name}: batches of {batch} take {batch_seconds:.1f} s")
-            if batch_seconds > best_seconds:
-                break
-            best, best_seconds = batch, batch_seconds
-            batch *= 2
-        return best
-
 
 def _keeping(logits: dict[str, Any], key: str, contender: Contender, windows: list[TokenWindow]) -> Callable[[], None]:
     def work() -> None:
@@ -226,7 +210,7 @@ def _keeping(logits: dict[str, Any], key: str, contender: Contender, windows: li
 
 
 def _agreement(windows: list[TokenWindow], dtypes: list[Dtype], device: DeviceKind) -> list[dict[str, Any]]:
-    _say(f"labels of {len(windows)} documents")
+    say(f"labels of {len(windows)} documents")
     return [asdict(of_dtype) for of_dtype in agreement.measure_agreement(windows, dtypes, device)]
 
 
@@ -255,7 +239,3 @@ def _speedup(comparison: dict[str, Any], ours: str, theirs: str, prefix: str = "
     times = {contender["name"]: contender["seconds"] for contender in comparison["contenders"]}
     best = min(value for name, value in times.items() if name.startswith(f"{prefix}{theirs}"))
     return float(best / times[f"rookery {ours}"])
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

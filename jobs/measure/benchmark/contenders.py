@@ -3,7 +3,9 @@
 Shapes: B documents of a batch, S tokens after padding, W windows, L outputs.
 """
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from jobs.measure.benchmark.timing import seconds
 from jobs.measure.benchmark.token_windows import BLOCK_SIZE, TokenWindow, in_order, packs, tokens
 from pipeline.errors import ConfigError
 from pipeline.inference.budget import default_budget
@@ -65,6 +68,7 @@ class Transformers:
     """
 
     repeats = 1
+    attention_type = "block_sparse"
 
     def __init__(self, model: Any, device: DeviceKind, batch: int, *, our_malloc: bool = False) -> None:
         self.model, self.device, self.batch = model, device, batch
@@ -95,7 +99,7 @@ class Transformers:
             token_id_BS[row, : len(window)] = window
             is_real_BS[row, : len(window)] = 1
         # A short batch switches the model to full attention for good, which makes all later ones slower, and wrong.
-        self.model.bert.set_attention_type("block_sparse")
+        self.model.bert.set_attention_type(self.attention_type)
         logits_BL: torch.Tensor = self.model(
             torch.from_numpy(token_id_BS).to(self.device),
             torch.from_numpy(is_real_BS).to(self.device),
@@ -103,12 +107,39 @@ class Transformers:
         return logits_BL
 
 
+def best_batch(
+    contender_of: Callable[[int], Contender], windows: Sequence[TokenWindow], device: str, *, first: int = 2
+) -> int | None:
+    """Doubles the batch, from `first` on, while that is faster and fits; None if there is nothing to batch."""
+    best, best_seconds = None, float("inf")
+    batch = first
+    while batch <= min(LARGEST_BATCH, len(windows)):
+        try:
+            batch_seconds = seconds(partial(contender_of(batch), windows), device)
+        except torch.OutOfMemoryError:
+            break
+        say(f"batches of {batch} take {batch_seconds:.1f} s")
+        if batch_seconds > best_seconds:
+            break
+        best, best_seconds = batch, batch_seconds
+        batch *= 2
+    return best
+
+
+def say(line: str) -> None:
+    """Tells whoever waits how far the measuring is."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def _whole_blocks(length: int) -> int:
     return -(-length // BLOCK_SIZE) * BLOCK_SIZE
 
 
-def random_model() -> Any:
-    """Makes BigBird-base, as transformers does, with random weights. Raises ConfigError where it is not installed."""
+def random_model(**changes: int) -> Any:
+    """Makes BigBird-base, as transformers does, with random weights; `changes` go over its config.
+
+    Raises ConfigError where it is not installed.
+    """
     try:
         from transformers import BigBirdConfig, BigBirdForSequenceClassification
         from transformers.utils import logging
@@ -120,4 +151,4 @@ def random_model() -> Any:
     logging.set_verbosity_error()  # it reports each batch that it computes with full attention
     logging.disable_progress_bar()
     torch.manual_seed(0)
-    return BigBirdForSequenceClassification(BigBirdConfig(num_labels=5)).eval()
+    return BigBirdForSequenceClassification(BigBirdConfig(num_labels=5, **changes)).eval()

@@ -54,11 +54,11 @@ class Stages:
 
 
 @torch.inference_mode()
-def measure_stages(predictor: Predictor, windows: int, device: str) -> Stages:
-    """Measures a pass over a pack of full windows, each of its parts, and what the machine allows."""
+def measure_stages(predictor: Predictor, windows: int, device: str, length: int = MAX_TOKENS) -> Stages:
+    """Measures a pass over a pack of windows of `length` tokens, each of its parts, and what the machine allows."""
     keep_freed_memory()
     encoder, config = predictor.classifier.encoder, predictor.classifier.encoder_config
-    lengths = np.full(windows, MAX_TOKENS)
+    lengths = np.full(windows, length)
     layout = Layout.of(lengths, config).to(device)
     token_id_T = torch.randint(100, 8_000, (layout.rows,), device=device)
     layer, last = encoder.layers[0], encoder.layers[-1]
@@ -89,12 +89,12 @@ def measure_stages(predictor: Predictor, windows: int, device: str) -> Stages:
     )
     whole = micro_medians({"pass": lambda: predictor.classifier(token_id_T, layout)}, device)["pass"]
     counts = {"embeddings + norm": 1, "add + norm": 2 * layers, "last layer, first rows": 1}
-    floors = _floors(products, rates, mean_rate, bandwidth, config, layout.rows, hidden_TD.element_size())
+    floors = _floors(products, rates, mean_rate, bandwidth, config, layout.rows, length, hidden_TD.element_size())
     stages = [
         Stage(name, once * counts.get(name, layers), floors[name] * counts.get(name, layers))
         for name, once in times.items()
     ]
-    every, needed = _flops(products, config, layout.rows)
+    every, needed = pass_flops(products, config, layout.rows, length)
     return Stages(
         tokens=layout.rows,
         stages=stages,
@@ -116,16 +116,18 @@ def _in_parts(rows: int, work: Callable[[Tensor], Tensor], x_TD: Tensor) -> Call
     return parts
 
 
-def _attention_flops(config: EncoderConfig, rows: int) -> int:
+def _attention_flops(config: EncoderConfig, rows: int, length: int) -> int:
     """Of one layer: the products of queries and keys, and of probabilities and values (docs/encoder.md)."""
-    blocks = MAX_TOKENS // config.block_size
+    blocks = length // config.block_size
     keys = (SEEN_BLOCKS * (blocks - GLOBAL_BLOCKS) + GLOBAL_BLOCKS * blocks) / blocks * config.block_size
     return int(rows * keys * config.hidden_size * 4)
 
 
-def _flops(products: tuple[Shape, ...], config: EncoderConfig, rows: int) -> tuple[float, float]:
-    """Of all layers whole, and of what a head on [CLS] needs of them."""
-    layer = rows * sum(shape.flops for shape in products) + _attention_flops(config, rows)
+def pass_flops(
+    products: tuple[Shape, ...], config: EncoderConfig, rows: int, length: int = MAX_TOKENS
+) -> tuple[float, float]:
+    """Counts the operations of a pass: of all layers whole, and of what a head on [CLS] needs of them."""
+    layer = rows * sum(shape.flops for shape in products) + _attention_flops(config, rows, length)
     keys_and_values = rows * products[0].flops * 2 / 3
     return layer * config.layers, layer * (config.layers - 1) + keys_and_values
 
@@ -137,6 +139,7 @@ def _floors(
     bandwidth: float,
     config: EncoderConfig,
     rows: int,
+    length: int,
     element_size: int,
 ) -> dict[str, float]:
     qkv, out, up, down = (rows * shape.flops / rates[shape.name] for shape in products)
@@ -144,7 +147,7 @@ def _floors(
     return {
         "embeddings + norm": 3 * one_pass,
         "queries, keys, values": qkv,
-        "attention": max(_attention_flops(config, rows) / mean_rate, 4 * one_pass),
+        "attention": max(_attention_flops(config, rows, length) / mean_rate, 4 * one_pass),
         "attention output": out,
         "add + norm": 3 * one_pass,
         "up + activation": up,

@@ -128,7 +128,7 @@ def test_flops_are_those_of_the_notes() -> None:
     from tests.bigbird.configs import encoder_config
 
     config = encoder_config(hidden_size=768, layers=12, heads=12, intermediate_size=3072)
-    every, needed = stages._flops(machine.shapes(768, 3072), config, 4096)
+    every, needed = stages.pass_flops(machine.shapes(768, 3072), config, 4096)
     assert every / 4096 == pytest.approx(185.9e6, rel=1e-3)
     assert needed / every == pytest.approx(1 - 0.071, abs=0.003)
 
