@@ -8,16 +8,19 @@ Shapes: N tokens of a pack without padding, W windows.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from pipeline.bigbird.layout import Layout
 from pipeline.bigbird.model_config import EncoderConfig
-from pipeline.config.train import TrainingSettings
 from pipeline.text.packing import pack
 from pipeline.text.windows import Span, WindowPolicy
 from pipeline.training.token_store import Ids, TokenizedDocuments
+
+if TYPE_CHECKING:  # a step is measured where there is no pydantic
+    from pipeline.config.train import TrainingSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class Batcher:
     budget: int
 
     def steps(
-        self, examples: TokenizedDocuments, settings: TrainingSettings, epoch: int
+        self, examples: TokenizedDocuments, settings: "TrainingSettings", epoch: int
     ) -> list[list[list[TrainingWindow]]]:
         """Draws an epoch's steps, each a list of packs; the same for one seed and epoch, whatever the workers."""
         random = np.random.default_rng([settings.seed, epoch])
@@ -102,7 +105,7 @@ class Batcher:
         )
 
     def _windows(
-        self, document: int, length: int, settings: TrainingSettings, random: np.random.Generator
+        self, document: int, length: int, settings: "TrainingSettings", random: np.random.Generator
     ) -> Iterator[TrainingWindow]:
         if settings.windows == "all" or self.policy.long_documents == "head_tail":
             yield from self._all(document, length)
