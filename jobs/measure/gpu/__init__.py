@@ -14,4 +14,4 @@ It needs torch, triton, transformers, safetensors, sentencepiece, pyarrow and py
 a GPU the kernels run in Triton's interpreter, at sizes of seconds: a test that every line runs.
 """
 
-Row = tuple[str, dict[str, float]]  # its name, and figures by theirs
+ResultRow = tuple[str, dict[str, float]]  # its name, and figures by theirs

@@ -11,7 +11,7 @@ from pipeline.inference.predictor import Lengths, Predictor, TokenIds
 KIBIBYTE = 1024
 
 
-def forget_peak(device: str) -> None:
+def begin_peak(device: str) -> None:
     """Begins to count anew, where that can be."""
     if device == "cuda":
         torch.cuda.empty_cache()
@@ -19,7 +19,7 @@ def forget_peak(device: str) -> None:
 
 
 def peak_gb(device: str) -> float:
-    """The most that torch had allocated of a GPU since `forget_peak`; of a CPU, that the process ever had."""
+    """The most that torch had allocated of a GPU since `begin_peak`; of a CPU, that the process ever had."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 1e9
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIBIBYTE / 1e9

@@ -7,14 +7,14 @@ from torch import Tensor
 
 from jobs.measure.benchmark.machine import Shape, shapes
 from jobs.measure.benchmark.timing import micro_medians
-from jobs.measure.gpu import Row
+from jobs.measure.gpu import ResultRow
 from jobs.measure.gpu.models import model_of
 from jobs.measure.gpu.scope import Scope
 
 _Product = Callable[[], Tensor]
 
 
-def measure_eight_bits(scope: Scope) -> Iterator[Row]:
+def measure_eight_bits(scope: Scope) -> Iterator[ResultRow]:
     """Yields TFLOP/s of each product in bf16, fp8 and int8, as far as the device has it."""
     config = model_of(scope).config
     for shape in shapes(config.hidden_size, config.intermediate_size):

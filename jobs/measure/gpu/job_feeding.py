@@ -13,7 +13,7 @@ from multiprocessing import get_context
 import pyarrow as pa
 
 from jobs.measure.benchmark.timing import seconds
-from jobs.measure.gpu import Row
+from jobs.measure.gpu import ResultRow
 from jobs.measure.gpu.feeder import load_packer, packs_of_unit
 from jobs.measure.gpu.gpu_idle import idle_share
 from jobs.measure.gpu.models import model_of, rookery_of
@@ -24,7 +24,7 @@ from pipeline.text.packing import split_packs
 from pipeline.text.windows import WindowPolicy
 
 
-def measure_feeding(scope: Scope) -> Iterator[Row]:
+def measure_feeding(scope: Scope) -> Iterator[ResultRow]:
     """Yields what the same units take from memory, and fed by processes."""
     predictor = rookery_of(model_of(scope), scope, scope.dtype).predictor
     block = predictor.classifier.encoder_config.block_size
@@ -37,9 +37,9 @@ def measure_feeding(scope: Scope) -> Iterator[Row]:
 
         units = list(feed())  # now every process has started
         count = sum(int(only_list(unit, "window_tokens").sum()) for unit in units)
-        compute(predictor, units[:1])
+        _compute(predictor, partial(iter, units[:1]))
         for name, source in (("from memory", partial(iter, units)), ("fed", feed)):
-            yield name, _measured(partial(_compute_all, predictor, source), count, scope)
+            yield name, _measured(partial(_compute, predictor, source), count, scope)
 
 
 def _measured(work: Callable[[], None], count: int, scope: Scope) -> dict[str, float]:
@@ -47,11 +47,7 @@ def _measured(work: Callable[[], None], count: int, scope: Scope) -> dict[str, f
     return {"tokens/s": rate, "GPU idle": idle_share(work, scope.device)}
 
 
-def _compute_all(predictor: Predictor, source: Callable[[], Iterable[pa.Table]]) -> None:
-    compute(predictor, source())
-
-
-def compute(predictor: Predictor, units: Iterable[pa.Table]) -> None:
+def _compute(predictor: Predictor, source: Callable[[], Iterable[pa.Table]]) -> None:
     """Computes the logits of units, one pack after the other, the next ones under way."""
-    for _ in predictor.predict_all(pack for unit in units for pack in split_packs(unit)):
+    for _ in predictor.predict_all(pack for unit in source() for pack in split_packs(unit)):
         pass

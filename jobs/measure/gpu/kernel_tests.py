@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
-from jobs.measure.gpu import Row
+from jobs.measure.gpu import ResultRow
 from jobs.measure.gpu.scope import Scope
 
 ROOT = Path(__file__).parents[3]
@@ -18,7 +18,7 @@ PYTEST = ("-m", "pytest", "-c", os.devnull, "--rootdir", ".", "--noconftest", "-
 OPTIONS = ("--import-mode=importlib", "--disable-warnings")
 
 
-def run_kernel_tests(scope: Scope) -> Iterator[Row]:
+def run_kernel_tests(scope: Scope) -> Iterator[ResultRow]:
     """Yields for each file how many of its tests passed, failed and were skipped.
 
     Raises RuntimeError if one failed, or none ran.

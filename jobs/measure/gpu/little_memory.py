@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from jobs.measure.benchmark.token_windows import of_length
-from jobs.measure.gpu import Row
+from jobs.measure.gpu import ResultRow
 from jobs.measure.gpu.device_memory import room_for
 from jobs.measure.gpu.models import model_of, rookery_of
 from jobs.measure.gpu.scope import Scope
@@ -14,7 +14,7 @@ HIDDEN_STATES = 4  # of a pack, what is left: a pass needs about fifteen (infere
 LARGEST_ERROR = {"fp32": 1e-4, "bf16": 5e-2}
 
 
-def measure_little_memory(scope: Scope) -> Iterator[Row]:
+def measure_little_memory(scope: Scope) -> Iterator[ResultRow]:
     """Yields the limit that the predictor found, and how far logits moved.
 
     Raises RuntimeError if it did not run out of memory, or the logits are others.

@@ -5,8 +5,8 @@ from functools import partial
 
 from jobs.measure.benchmark.timing import medians
 from jobs.measure.benchmark.token_windows import of_length, tokens
-from jobs.measure.gpu import Row
-from jobs.measure.gpu.device_memory import forget_peak, peak_gb
+from jobs.measure.gpu import ResultRow
+from jobs.measure.gpu.device_memory import begin_peak, peak_gb
 from jobs.measure.gpu.models import model_of, rookery_of
 from jobs.measure.gpu.scope import Scope
 
@@ -14,7 +14,7 @@ NO_LIMIT = 2**40
 PACKS = 2  # of each size, at least
 
 
-def measure_pack_budgets(scope: Scope) -> Iterator[Row]:
+def measure_pack_budgets(scope: Scope) -> Iterator[ResultRow]:
     """Yields a row for each size, until one does not fit: the predictor halves that, and remembers it."""
     rookery = rookery_of(model_of(scope), scope, scope.dtype)
     predictor = rookery.predictor
@@ -22,7 +22,7 @@ def measure_pack_budgets(scope: Scope) -> Iterator[Row]:
     for budget in scope.budgets:
         rookery.budget, predictor.token_budget = budget, NO_LIMIT
         windows = of_length(scope.longest, max(scope.tokens, PACKS * budget))
-        forget_peak(scope.device)
+        begin_peak(scope.device)
         rookery(windows)
         taken = medians({"pass": partial(rookery, windows)}, scope.rounds, scope.device)["pass"]
         figures = {"tokens/s": tokens(windows) / taken, "peak GB": peak_gb(scope.device)}

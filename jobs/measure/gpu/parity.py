@@ -12,7 +12,7 @@ import torch
 from jobs.measure.benchmark.agreement import measure_agreement
 from jobs.measure.benchmark.contenders import Contender, Transformers
 from jobs.measure.benchmark.token_windows import TokenWindow, of_length, of_texts, read_texts
-from jobs.measure.gpu import Row
+from jobs.measure.gpu import ResultRow
 from jobs.measure.gpu.models import TORCH_DTYPES, rookery_of, telling_model
 from jobs.measure.gpu.scope import Scope
 from jobs.sample import CORPUS
@@ -20,7 +20,7 @@ from jobs.sample import CORPUS
 LEAST_SAME_LABELS = 0.99  # below that something is wrong, rather than rounded
 
 
-def measure_parity(scope: Scope) -> Iterator[Row]:
+def measure_parity(scope: Scope) -> Iterator[ResultRow]:
     """Yields how far logits are off, by length, in packs and in padded batches; then the sample's labels."""
     model = telling_model(scope)
     lengths = [*scope.parity_lengths, *_filling_one_number_of_blocks(scope.longest, model.config.block_size)]

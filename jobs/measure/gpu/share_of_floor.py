@@ -8,7 +8,7 @@ import torch
 from jobs.measure.benchmark.machine import shapes
 from jobs.measure.benchmark.stages import Stages, measure_stages, pass_flops
 from jobs.measure.benchmark.token_windows import of_length
-from jobs.measure.gpu import Row
+from jobs.measure.gpu import ResultRow
 from jobs.measure.gpu.gpu_idle import idle_share
 from jobs.measure.gpu.models import model_of, rookery_of
 from jobs.measure.gpu.scope import Scope
@@ -29,7 +29,7 @@ PEAKS = {
 PASSES = 4  # packs, one after another
 
 
-def measure_share_of_floor(scope: Scope) -> Iterator[Row]:
+def measure_share_of_floor(scope: Scope) -> Iterator[ResultRow]:
     """Yields the parts of a pass, the bare products, the whole pass, and packs one after another."""
     rookery = rookery_of(model_of(scope), scope, scope.dtype)
     measured = measure_stages(rookery.predictor, scope.pack // scope.longest, scope.device, scope.longest)

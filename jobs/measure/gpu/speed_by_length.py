@@ -8,14 +8,14 @@ from typing import Any
 from jobs.measure.benchmark.contenders import Contender, Transformers, best_batch, say
 from jobs.measure.benchmark.timing import medians
 from jobs.measure.benchmark.token_windows import TokenWindow, of_length, tokens
-from jobs.measure.gpu import Row
+from jobs.measure.gpu import ResultRow
 from jobs.measure.gpu.models import TORCH_DTYPES, FullAttention, by_sdpa, model_of, rookery_of
 from jobs.measure.gpu.scope import Scope
 
 FIRST_BATCH = 8_192  # tokens: smaller ones take a GPU as long
 
 
-def measure_speed_by_length(scope: Scope) -> Iterator[Row]:
+def measure_speed_by_length(scope: Scope) -> Iterator[ResultRow]:
     """Yields a row for each length, the longest first; all in the fast dtype, medians of interleaved rounds."""
     model = model_of(scope)
     rookery = rookery_of(model, scope, scope.dtype)

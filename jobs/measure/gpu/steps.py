@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from jobs.measure.gpu import Row
+from jobs.measure.gpu import ResultRow
 from jobs.measure.gpu.eight_bits import measure_eight_bits
 from jobs.measure.gpu.job_feeding import measure_feeding
 from jobs.measure.gpu.kernel_tests import run_kernel_tests
@@ -20,7 +20,7 @@ from jobs.measure.gpu.training_step import measure_training_step
 class Step:
     """A part of what is measured, which yields rows, and the seconds after which it is ended."""
 
-    measure: Callable[[Scope], Iterator[Row]]
+    measure: Callable[[Scope], Iterator[ResultRow]]
     limit_s: int
 
 

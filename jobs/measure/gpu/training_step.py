@@ -9,8 +9,8 @@ import torch
 
 from jobs.measure.benchmark.timing import medians, seconds
 from jobs.measure.benchmark.token_windows import TokenWindow, of_length, tokens
-from jobs.measure.gpu import Row
-from jobs.measure.gpu.device_memory import forget_peak, peak_gb
+from jobs.measure.gpu import ResultRow
+from jobs.measure.gpu.device_memory import begin_peak, peak_gb
 from jobs.measure.gpu.models import classifier_of, model_of
 from jobs.measure.gpu.scope import Scope
 from pipeline.bigbird.layout import Layout
@@ -29,7 +29,7 @@ BATCHES = (1, 2, 4, 8)  # of transformers', which keeps all scores for the way b
 _Step = Callable[[], float]
 
 
-def measure_training_step(scope: Scope) -> Iterator[Row]:
+def measure_training_step(scope: Scope) -> Iterator[ResultRow]:
     """Yields a row for each; raises RuntimeError where a loss is not finite."""
     model = model_of(scope)
     windows = of_length(scope.longest, scope.training_pack * scope.training_packs)
@@ -46,7 +46,7 @@ def measure_training_step(scope: Scope) -> Iterator[Row]:
 
 def _measured(step: _Step, windows: Sequence[TokenWindow], scope: Scope) -> dict[str, float]:
     step()  # the optimizer makes its tensors
-    forget_peak(scope.device)
+    begin_peak(scope.device)
     loss = step()
     peak = peak_gb(scope.device)
     taken = medians({"step": step}, scope.rounds, scope.device)["step"]
