@@ -1,8 +1,7 @@
 """The loop of one worker: epochs of steps, evaluated after each, stopped when it no longer helps, kept as it goes.
 
-A step is the sum over its packs: over the workers, which each take some of them, and over a worker's threads. The state
-is written after each epoch and every so often within one; a run that was killed goes on there and ends with the same
-weights.
+The state is written after each epoch and every so often within one; a run that was killed goes on there and ends with
+the same weights.
 """
 
 import time
@@ -16,11 +15,9 @@ from torch import nn
 
 from pipeline.config.train import TrainingSettings
 from pipeline.training import state
-from pipeline.training.batches import Batcher, TrainingWindow
-from pipeline.training.dropout import seed_dropouts
-from pipeline.training.gradients import Gradients
-from pipeline.training.replicas import Threads, Trained, replicated
-from pipeline.training.schedule import optimizer_for, rate_factor
+from pipeline.training.batches import Batcher
+from pipeline.training.replicas import Threads, Trained
+from pipeline.training.stepper import Stepper
 from pipeline.training.token_store import TokenizedDocuments
 from pipeline.training.validate import SplitScore
 from pipeline.training.workers import Workers
@@ -61,12 +58,10 @@ class Loop:
 
     def run(self, model: Trained) -> TrainingProgress:
         """Trains; afterwards the module has the best weights, and they lie in the folder as `best.pt`."""
-        models = replicated(model, self.threads.count)
-        gradients = [_gradients(replica) for replica in models]
-        optimizer = optimizer_for(model.module, self.settings)
-        place = self._restore(model.module, optimizer)
+        stepper = Stepper.of(model, self.settings, self.batcher, self.examples, self.workers, self.threads)
+        place = self._restore(model.module, stepper.optimizer)
         while not self._is_done(place):
-            self._epoch(models, optimizer, gradients, place)
+            self._epoch(model, stepper, place)
         best = state.read_state(self.folder / BEST_WEIGHTS)
         assert best is not None
         model.module.load_state_dict(best)
@@ -77,62 +72,25 @@ class Loop:
         hopeless = patience is not None and place.epoch - place.best_epoch >= patience
         return hopeless or place.epoch >= self.settings.epochs
 
-    def _epoch(
-        self,
-        models: list[Trained],
-        optimizer: torch.optim.Optimizer,
-        gradients: list[Gradients],
-        place: TrainingProgress,
-    ) -> None:
-        model = models[0]
+    def _epoch(self, model: Trained, stepper: Stepper, place: TrainingProgress) -> None:
         steps = self.batcher.steps(self.examples, self.settings, place.epoch)
         meter = EpochMeter(self.phase, self.report if self.workers.rank == 0 else None)
         saved = time.monotonic()
-        for replica in models:
-            replica.begin()
+        stepper.begin()
         while place.step < len(steps):
-            step = steps[place.step]
+            packs = steps[place.step]
             progress = (place.epoch + place.step / len(steps)) / self.settings.epochs
-            loss = self._step(models, optimizer, gradients, step, place, progress)
-            n_tokens = sum(window.n_tokens for windows in step for window in windows)
+            loss = stepper.step(packs, place.epoch, place.step, progress)
+            n_tokens = sum(window.n_tokens for windows in packs for window in windows)
             place.step += 1
             place.steps += 1
             place.tokens += n_tokens
             meter.add(n_tokens, loss, place, len(steps), self.settings.epochs)
             if time.monotonic() - saved > self.state_every_s:
-                self._save(model.module, optimizer, place)
+                self._save(model.module, stepper.optimizer, place)
                 saved = time.monotonic()
         self._finish_epoch(model, place, meter)
-        self._save(model.module, optimizer, place)
-
-    def _step(
-        self,
-        models: list[Trained],
-        optimizer: torch.optim.Optimizer,
-        gradients: list[Gradients],
-        packs: list[list[TrainingWindow]],
-        place: TrainingProgress,
-        progress: float,
-    ) -> float:
-        settings, own_packs = self.settings, packs[self.workers.rank :: self.workers.count]
-        seed = (settings.seed, place.epoch)
-
-        def compute(thread: int) -> None:
-            seed_dropouts(models[thread].module, (*seed, place.step, self.workers.rank, thread))
-            gradients[thread].clear()
-            for windows in own_packs[thread :: len(models)]:
-                batch = self.batcher.batch(self.examples, windows, settings.hidden_tokens, seed)
-                gradients[thread].add(*models[thread].sums(batch))
-
-        self.threads.each(compute)
-        for others in gradients[1:]:  # in order, so that the sum repeats
-            gradients[0].flat += others.flat
-        loss = gradients[0].finish(self.workers, settings.clip_norm)
-        factor = rate_factor(progress, settings.warm_up, settings.decay)
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * factor
-        optimizer.step()
-        return loss
+        self._save(model.module, stepper.optimizer, place)
 
     def _finish_epoch(self, model: Trained, place: TrainingProgress, meter: "EpochMeter") -> None:
         record: dict[str, Any] = {"epoch": place.epoch + 1, "loss": meter.mean_loss}
@@ -182,10 +140,6 @@ class Loop:
             tensors = {"module": module.state_dict(), "optimizer": optimizer.state_dict()}
             progress = {"place": asdict(place), "saved_at": time.time()}
             state.write_state(self.folder / STATE, tensors | progress)
-
-
-def _gradients(model: Trained) -> Gradients:
-    return Gradients(p for p in model.module.parameters() if p.requires_grad)
 
 
 class EpochMeter:
