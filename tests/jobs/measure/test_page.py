@@ -41,6 +41,6 @@ def test_a_page_without_a_place_for_figures_is_refused_before_anything_is_measur
         Page(path)
 
 
-@pytest.mark.parametrize("name", ["speed", "load", "scale", "memory", "overhead", "estimate"])
+@pytest.mark.parametrize("name", ["speed", "load", "scale", "memory", "overhead", "estimate", "training"])
 def test_the_pages_of_the_measuring_commands_have_one(name: str):
     Page(PAGES / f"{name}.md")
