@@ -27,6 +27,8 @@ _ARGUMENTS = {
     "rookery_attend_first": [*[_pointer] * 6, *[_integer] * 2],
     "rookery_add_norm": [*[_pointer] * 4, ctypes.c_float, _integer, _pointer, *[_integer] * 2],
     "rookery_gelu_tanh": [_pointer, *[_integer] * 2],
+    "rookery_round_rows": [_pointer, _integer, *[_pointer] * 2, *[_integer] * 2],
+    "rookery_scale_rows": [*[_pointer] * 3, _integer, ctypes.c_int, *[_integer] * 2],
 }
 
 

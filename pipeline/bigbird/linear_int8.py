@@ -45,11 +45,15 @@ class _Int8Weight:
         self._zero_O = torch.zeros(len(weight_OI), dtype=torch.int64)
         rounded_OI = (weight_OI / self._scale_O[:, None]).round().to(torch.int8)
         self._packed = torch.ops.onednn.qlinear_prepack(rounded_OI, None)
-        self._bias_O = torch.zeros(len(weight_OI)) if bias_O is None else bias_O.detach().clone()
+        self.bias_O = torch.zeros(len(weight_OI)) if bias_O is None else bias_O.detach().float().clone()
 
     def product(self, x_RI: Tensor) -> Tensor:
         rounded_RI, scale_R1 = _rounded(x_RI)
-        y_RO = torch.ops.onednn.qlinear_pointwise(
+        return torch.addcmul(self.bias_O.to(x_RI.dtype), self.of_rounded(rounded_RI, x_RI.dtype), scale_R1)
+
+    def of_rounded(self, rounded_RI: Tensor, dtype: torch.dtype) -> Tensor:
+        """The product with rounded inputs, without their scale and without bias."""
+        y_RO: Tensor = torch.ops.onednn.qlinear_pointwise(
             rounded_RI,
             1.0,
             ZERO,
@@ -59,12 +63,12 @@ class _Int8Weight:
             None,
             1.0,
             0,
-            x_RI.dtype,
+            dtype,
             "none",
             [],
             "",
         )
-        return torch.addcmul(self._bias_O.to(x_RI.dtype), y_RO, scale_R1)
+        return y_RO
 
 
 def _rounded(x_RI: Tensor) -> tuple[Tensor, Tensor]:

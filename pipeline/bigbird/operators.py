@@ -13,6 +13,7 @@ from pipeline.bigbird.gelu_avx512 import MkldnnGeluLinear
 from pipeline.bigbird.linear import ROWS, MakeProduct, keep
 from pipeline.bigbird.linear_cuda import CudaLinear
 from pipeline.bigbird.linear_int8 import Int8Linear
+from pipeline.bigbird.linear_int8_avx512 import Avx512Int8Linear
 from pipeline.bigbird.linear_mkldnn import MkldnnLinear
 from pipeline.bigbird.model_config import EncoderConfig
 from pipeline.bigbird.norm import TORCH_NORMS, Norms
@@ -33,6 +34,10 @@ C_HEAD_SIZES = range(8, 257, 2)
 # four products on 2 cores of a Xeon: 35 by 256, 43 by 512, 34 by 1,024, 22 by 2,048; 21 by 4,096, which fill up more.
 # Without AMX, on an AMD EPYC, 256 rows take 3 % longer than 512 and 7 % longer than 4,096: filling up would cost that.
 AMX_ROWS = 2_048
+
+
+# The products that have what follows them in C, by those that have it from torch.
+IN_C: dict[MakeProduct, MakeProduct] = {MkldnnLinear: MkldnnGeluLinear, Int8Linear: Avx512Int8Linear}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +87,7 @@ def _cpu_operators(config: EncoderConfig, dtype: torch.dtype, int8: bool) -> Ope
         _log.warning("%s", cpu_kernels())
         return Operators(product=product)
     _log.info("%s", cpu_kernels())
-    operators = Operators(AVX512, AVX512_NORMS, product)
-    if product is MkldnnLinear:
-        operators = replace(operators, product=MkldnnGeluLinear)
+    operators = Operators(AVX512, AVX512_NORMS, IN_C.get(product, product))
     if not why_no_tiles():
         operators = replace(operators, attention=AMX, rows=ROWS if int8 else AMX_ROWS)
     if reason := _why_no_attention_in_c(config):

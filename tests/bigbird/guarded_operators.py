@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pipeline.bigbird import attention_avx512, gelu_avx512, norm_avx512
+from pipeline.bigbird import attention_avx512, gelu_avx512, linear_int8_avx512, norm_avx512
 from pipeline.bigbird.attention_avx512 import AMX, AVX512
 from pipeline.bigbird.avx512_library import opened
 from pipeline.bigbird.layout import Layout
@@ -42,7 +42,7 @@ def guarded(x: Tensor) -> Tensor:
 
 def main() -> None:
     library = opened(Path(sys.argv[1]))
-    for module in (attention_avx512, norm_avx512, gelu_avx512):
+    for module in (attention_avx512, norm_avx512, gelu_avx512, linear_int8_avx512):
         vars(module)["avx512_library"] = lambda: library
     torch.set_num_threads(1)
     for block_size, heads, head_size, lengths in SHAPES:
@@ -58,6 +58,9 @@ def main() -> None:
         norm.weight.data, norm.bias.data = guarded(norm.weight.data), guarded(norm.bias.data)
         assert norm_avx512.avx512_add_norm(q_WD, q_WD, norm).isfinite().all()
         assert gelu_avx512.avx512_gelu_tanh(kv_TX).isfinite().all()
+        _, scale_R = linear_int8_avx512.avx512_round_rows(kv_TX)
+        bias_O = guarded(torch.randn(2 * size))
+        assert linear_int8_avx512.avx512_scale_rows(kv_TX, guarded(scale_R), bias_O, gelu=True).isfinite().all()
     sys.stdout.write("all within bounds\n")
 
 

@@ -17,6 +17,7 @@ from pipeline.bigbird.gelu_avx512 import MkldnnGeluLinear
 from pipeline.bigbird.linear import MakeProduct, keep
 from pipeline.bigbird.linear_cuda import CudaLinear
 from pipeline.bigbird.linear_int8 import Int8Linear
+from pipeline.bigbird.linear_int8_avx512 import Avx512Int8Linear
 from pipeline.bigbird.linear_mkldnn import MkldnnLinear
 from pipeline.bigbird.norm import TORCH_NORMS
 from pipeline.bigbird.norm_avx512 import AVX512_NORMS
@@ -86,7 +87,7 @@ def processor(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return become
 
 
-@pytest.mark.parametrize(("int8", "product"), [(False, MkldnnGeluLinear), (True, Int8Linear)])
+@pytest.mark.parametrize(("int8", "product"), [(False, MkldnnGeluLinear), (True, Avx512Int8Linear)])
 @pytest.mark.parametrize("tiles", [True, False])
 def test_bf16_on_a_cpu_gets_the_operators_in_c(
     caplog: pytest.LogCaptureFixture, processor: Callable[..., None], int8: bool, product: MakeProduct, tiles: bool
