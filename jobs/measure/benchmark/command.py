@@ -224,6 +224,8 @@ def _ratios(figures: dict[str, Any]) -> dict[str, float]:
             ratios[key] = _speedup(mix, dtype, "fp32")
             if mix["contenders"][-1]["name"].startswith(OUR_MALLOC):
                 ratios[f"{key}_with_our_malloc"] = _speedup(mix, dtype, "fp32", OUR_MALLOC)
+    if "real_mix_int8_vs_transformers_fp32" in ratios:
+        ratios["real_mix_int8_vs_bf16"] = _speedup(mix, "int8", "bf16", "rookery ")
     for length, comparison in figures["lengths"].items():
         ratios[f"{length}_vs_transformers_same_dtype"] = _speedup(comparison, auto, auto)
         ratios[f"{length}_vs_transformers_fp32"] = _speedup(comparison, auto, "fp32")
