@@ -1,6 +1,7 @@
 """What a labelling run does on Ray: connect, be known to be alive, label what is missing."""
 
 import contextlib
+import gc
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -25,11 +26,14 @@ TellProgress = Callable[[Sequence[Plan], Progress], None]
 FEW_BYTES = 32_000_000
 
 
-def connected(job: Job) -> contextlib.AbstractContextManager[None]:
+@contextlib.contextmanager
+def connected(job: Job) -> Iterator[None]:
     """Connects to the job's cluster, as ray_cluster does; says where, for it may take a minute."""
     if (address := cluster_address(job.ray)) and not is_connected():
         label_output.print_connecting(address)
-    return ray_cluster(job)
+    with ray_cluster(job):
+        gc.freeze()  # what is loaded by now stays: a million units that pass by make Python look through it otherwise
+        yield
 
 
 def connecting_first(job: Job, stack: contextlib.ExitStack) -> Mapped:
@@ -141,7 +145,8 @@ def _check_all_is_labelled(plans: list[Plan], spent: str) -> None:
     """Raises BudgetSpentError, unless a budget was spent by the last unit."""
     for plan in plans:
         cut = plan.cut_streams()
-        left = len(set(cut.unit_ids) - cut.fragments.finished(len(cut.units)))
+        ids = cut.unit_ids.array
+        left = len(ids) - int(cut.fragments.finished(len(ids)).are_in(ids).sum())
         if left:
             raise BudgetSpentError(
                 f"{spent}, and {left:,} of {len(cut.units):,} units of {plan.job.table.uri} are left; all others are "

@@ -7,7 +7,7 @@ from pipeline.cluster.fragment_stage import FragmentStage
 from pipeline.cluster.read_stage import ReadStage
 from pipeline.cluster.taking_over import take_over_or_compute
 from pipeline.planning.plan import Plan
-from pipeline.planning.shared_reading import SharedPass, TableShare, shared_passes
+from pipeline.planning.shared_reading import SharedPass, TableShare, passes_in_order
 from pipeline.runs.unit_done import UnitDone
 
 
@@ -23,7 +23,11 @@ def label_here(*plans: Plan, threads: int = 1) -> list[UnitDone]:
             for row in keep(logits).to_pylist():
                 yield UnitDone(**row, incomplete=(row["table"], row["unit"]) in incomplete)
 
-    work = shared_passes(TableShare(table, units) for table, plan in enumerate(plans) for units in plan.passes)
+    work = list(passes_in_order(_shares(table, plan) for table, plan in enumerate(plans)))
     if any(plan.takes_over for plan in plans):
         return list(take_over_or_compute(plans, tables, work, [plan.finished for plan in plans], compute, map))
     return list(compute(work))
+
+
+def _shares(table: int, plan: Plan) -> Iterator[TableShare]:
+    return (TableShare(table, units) for units in plan.passes)

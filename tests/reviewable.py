@@ -12,10 +12,11 @@ from pipeline.schema import DOCUMENT_LOGITS, DOCUMENT_RECORD
 from pipeline.storage.objects import Storage
 from pipeline.tables.error_budget import ErrorBudget
 from pipeline.tables.fragments import Fragments, fragment
-from pipeline.tables.groups import SourceUnit, TableLayout
+from pipeline.tables.groups import TableLayout
 from pipeline.tables.publication_rules import PublicationRules
 from pipeline.tables.publish import Publication, publish
 from pipeline.tables.snapshots import Manifest, Snapshots
+from pipeline.tables.source_units import SourceUnit
 from pipeline.tasks.classification import Classification
 from pipeline.tasks.task import Task
 

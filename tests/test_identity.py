@@ -18,9 +18,10 @@ from pipeline.bigbird.model_config import EncoderConfig, HeadConfig
 from pipeline.corpus.corpus_file import CorpusFile
 from pipeline.corpus.lake_file import LakeFile, TableColumn, TableVersion
 from pipeline.corpus.slices import Bytes, Part, Reading, RowGroups, Rows, Slice, Stream, Unit, Unreadable, WholeFile
-from pipeline.identity import canonical, digest
+from pipeline.identity import canonical, digest, long_digest
 from pipeline.storage.listings import StoredFile
-from pipeline.tables.groups import Group, SourceUnit, TableLayout
+from pipeline.tables.groups import Group, TableLayout
+from pipeline.tables.source_units import SourceUnit
 from pipeline.tasks.classification import Classification
 from pipeline.tasks.embedding import Embedding
 from pipeline.tasks.question_answering import QuestionAnswering
@@ -167,6 +168,11 @@ Plain = st.recursive(
 @given(Plain)
 def test_the_canonical_form_is_json_that_says_the_same(value: object) -> None:
     assert json.loads(canonical("a tag/1", value)) == ["a tag/1", value]
+
+
+@given(st.lists(Plain))
+def test_a_digest_of_what_comes_one_by_one_is_that_of_the_list(values: list[object]) -> None:
+    assert long_digest("tag/1", iter(values), 1, iter([])) == digest("tag/1", values, 1, [])
 
 
 def test_the_canonical_form_is_this_one() -> None:

@@ -36,12 +36,12 @@ def _actors() -> str:
 
 def _begun_units(plan: Plan) -> Iterator[tuple[str, str, str]]:
     """Of the units that are marked as begun: the mark, the stage and the file."""
-    files = {id_: unit.file.uri for id_, unit in zip(plan.unit_ids, plan.units, strict=True)}
-    for mark in plan.fragments.listing(len(plan.units)).others:
-        name = mark.rpartition("/")[2]
-        if name.endswith(MARK_ENDING):
-            unit, stage, *_ = name.removesuffix(MARK_ENDING).split(".")
-            yield mark, stage, files.get(unit, "a part of a file")
+    marks = [mark for mark in plan.fragments.listing(len(plan.units)).others if mark.endswith(MARK_ENDING)]
+    begun = {mark: mark.rpartition("/")[2].removesuffix(MARK_ENDING).split(".") for mark in marks}
+    wanted = {unit for unit, *_ in begun.values()}
+    files = {id_: unit.file.uri for id_, unit in plan.missing if id_ in wanted}
+    for mark, (unit, stage, *_) in begun.items():
+        yield mark, stage, files.get(unit, "a part of a file")
 
 
 def _described(plan: Plan, mark: str, stage: str, uri: str) -> str:

@@ -4,6 +4,7 @@ Parquet says a column's type, and each of its files is held to it when it is cut
 first records of some files tell, and a later value that does not fit makes its document an error. CSV has text.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -75,9 +76,9 @@ def first_values(
 
 def _sample(files: Sequence[CorpusFile]) -> Iterator[CorpusFile]:
     for name in FORMATS:
-        of_format = [file for file in files if file.format == name]
-        yield from of_format[:SAMPLE_FILES]
-        yield from of_format[SAMPLE_FILES:][-SAMPLE_FILES:]
+        of_format = (file for file in files if file.format == name)
+        yield from islice(of_format, SAMPLE_FILES)
+        yield from deque(of_format, SAMPLE_FILES)
 
 
 def _types(storage: Storage, file: CorpusFile, settings: CorpusSettings) -> Iterator[tuple[str, pa.DataType]]:

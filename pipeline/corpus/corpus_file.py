@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -27,6 +27,9 @@ class CorpusFile:
     compression: Compression | None
     partitions: tuple[tuple[str, str | None], ...]  # hive keys and values, in path order
     lake: LakeFile | None = None  # of a lake table's file: what the table says of it
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return CorpusFile, (self.stored, self.format, self.compression, self.partitions, self.lake)
 
     @property
     def uri(self) -> str:

@@ -1,7 +1,9 @@
 """Find the corpus's files, and say of each what it is: format, compression, hive partition values."""
 
-from collections.abc import Iterable
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress, groupby
 from urllib.parse import unquote
 
 from pipeline.config.corpus import CorpusSettings, DeclaredFormat
@@ -12,6 +14,7 @@ from pipeline.corpus.formats import FORMATS
 from pipeline.corpus.lake_file import TableVersion
 from pipeline.corpus.lake_tables import read_table
 from pipeline.errors import ConfigError, CorpusError
+from pipeline.packed import PackedList
 from pipeline.schema import HIVE_NULL
 from pipeline.storage.listings import Listing, StoredFile
 from pipeline.storage.objects import Storage
@@ -21,7 +24,7 @@ from pipeline.storage.objects import Storage
 class Corpus:
     """What the settings' URIs mean."""
 
-    files: tuple[CorpusFile, ...]  # sorted by URI, each once
+    files: Sequence[CorpusFile]  # sorted by URI, each once
     left_out: tuple[str, ...]  # URIs of files that lie there too: of another kind than a folder's data, or hidden
     tables: tuple[TableVersion, ...]  # versions of the lake tables that were read
     commits: tuple[tuple[str, str], ...] = ()  # URI as the job has it, and commit, of a hub's data sets
@@ -34,13 +37,14 @@ def discover(storage: Storage, settings: CorpusSettings) -> Corpus:
     a table whose files are not all valid; ConfigError for a pattern or `carry` that can't be; AccessError,
     StorageError.
     """
-    by_uri: dict[str, CorpusFile] = {}
+    listed: list[Sequence[CorpusFile]] = []  # of each URI, sorted
     left_out: set[str] = set()
     tables: dict[str, TableVersion] = {}
     commits: dict[str, str] = {}
     for uri in settings.uris:
         if table := read_table(storage, uri, settings):
-            version, files = table
+            version, of_table = table
+            files: Sequence[CorpusFile] = sorted(of_table, key=lambda file: file.uri)
             if tables.setdefault(version.uri, version) != version:
                 raise ConfigError(f"corpus.uris {uri}: names {version}, and {tables[version.uri]}; name one of the two")
         else:
@@ -49,15 +53,26 @@ def discover(storage: Storage, settings: CorpusSettings) -> Corpus:
                 commits[uri] = commit
             files, others = _of_listing(storage, uri, listing, settings.format)
             left_out.update(others)
-        by_uri |= {file.uri: file for file in files}
+        listed.append(files)
+    files = listed[0] if len(listed) == 1 and not tables else PackedList(_each_once(listed))
+    if left_out:
+        left_out = left_out.difference(file.uri for file in files)
     corpus = Corpus(
-        files=tuple(by_uri[uri] for uri in sorted(by_uri)),
-        left_out=tuple(sorted(left_out - by_uri.keys())),
+        files=files,
+        left_out=tuple(sorted(left_out)),
         tables=tuple(tables[uri] for uri in sorted(tables)),
         commits=tuple(sorted(commits.items())),
     )
     _check_carry(corpus.files, settings.carry)
     return corpus
+
+
+def _each_once(listed: Iterable[Iterable[CorpusFile]]) -> Iterator[CorpusFile]:
+    """Files of several sorted lists in one order; of those with one URI the last list's."""
+    merged = heapq.merge(*listed, key=lambda file: file.uri)  # which keeps the order of the lists
+    for _, same in groupby(merged, key=lambda file: file.uri):
+        *_, file = same
+        yield file
 
 
 def _look(storage: Storage, uri: str) -> tuple[Listing, str | None]:
@@ -96,11 +111,13 @@ def describe_file(stored: StoredFile, declared: DeclaredFormat) -> CorpusFile:
 
 def _of_listing(
     storage: Storage, uri: str, listing: Listing, declared: DeclaredFormat
-) -> tuple[list[CorpusFile], list[str]]:
+) -> tuple[Sequence[CorpusFile], list[str]]:
     refuse_foreign_tables(storage, uri, listing)
-    seen = [file for file in listing.files if not _is_hidden(file.uri, listing.root)]
-    hidden = [file.uri for file in listing.files if _is_hidden(file.uri, listing.root)]
-    left_out = [uri for uri in hidden if format_of(uri)]  # and not another system's marks
+    is_seen = [not _is_hidden(file.uri, listing.root) for file in listing.files]
+    seen = listing.files if all(is_seen) else PackedList(compress(listing.files, is_seen))
+    is_hidden = [not is_it for is_it in is_seen]
+    hidden = compress(listing.files, is_hidden) if any(is_hidden) else ()
+    left_out = [file.uri for file in hidden if format_of(file.uri)]  # and not another system's marks
     if odd := [name for name in listing.odd if not _is_hidden(f"file://{name}", listing.root)]:
         raise CorpusError(
             f"corpus.uris {uri}: {odd[0]} is a link to a folder or to nothing, or no file at all, and is not followed; "
@@ -115,7 +132,7 @@ def _of_listing(
             f"corpus.uris {uri}: no file matches; check the path, `**` crosses folders"
             + (f" ({len(left_out):,} left out, {left_out[0]} among them)" if left_out else "")
         )
-    return [describe_file(file, declared) for file in seen], left_out
+    return PackedList(describe_file(file, declared) for file in seen), left_out
 
 
 def _check_carry(files: Iterable[CorpusFile], carry: tuple[str, ...] | None) -> None:

@@ -5,13 +5,15 @@ left out, and said; a second data format, or an ending that nobody knows, may be
 """
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from itertools import compress
+from typing import Literal, NamedTuple
 
 from pipeline.config.corpus import DeclaredFormat
 from pipeline.corpus.corpus_file import Compression
 from pipeline.corpus.formats import FORMATS
 from pipeline.errors import CorpusError
+from pipeline.packed import PackedList
 from pipeline.storage.listings import StoredFile
 from pipeline.terms import FormatName
 
@@ -41,31 +43,46 @@ def format_of(uri: str) -> FormatName | None:
     return FORMATS_BY_ENDING.get(endings(uri)[0])
 
 
+class KindOfFile(NamedTuple):
+    """How many files of a folder have one format, or an ending that nobody knows; and the first of their URIs."""
+
+    files: int
+    first: str
+
+
 def of_one_format(
-    uri: str, files: list[StoredFile], declared: DeclaredFormat
-) -> tuple[list[StoredFile], list[StoredFile]]:
+    uri: str, files: Sequence[StoredFile], declared: DeclaredFormat
+) -> tuple[Sequence[StoredFile], list[StoredFile]]:
     """A folder's files of its one format, and those that are left out; `declared` is `corpus.format`.
 
     Raises CorpusError where more than one format may be meant.
     """
-    kinds: dict[FormatName | None, list[StoredFile]] = defaultdict(list)
-    beside: list[StoredFile] = []
+    kinds: dict[FormatName | None, KindOfFile] = {}
+    formats: list[FormatName | Literal["beside"] | None] = []  # of each file
     for file in files:
-        (beside if _lies_beside(file.uri) else kinds[format_of(file.uri)]).append(file)
+        if _lies_beside(file.uri):
+            formats.append("beside")
+            continue
+        formats.append(format_ := format_of(file.uri))
+        before, first = kinds.get(format_, KindOfFile(0, file.uri))
+        kinds[format_] = KindOfFile(before + 1, min(first, file.uri))
     if declared != "auto" and declared not in kinds:
         return files, []  # not one has its ending: then endings say nothing
     wanted = declared if declared != "auto" else _one_of(uri, kinds)
-    if wanted is not None and kinds[None]:
+    if wanted is not None and None in kinds:
         raise CorpusError(
             f"{_folder_with(uri, {wanted: kinds[wanted]})} and {_counted(kinds[None], 'file')} whose format the ending "
             "doesn't "
             f"tell; name what you mean by a pattern such as {uri.rstrip('/')}/**/*{_ending(kinds[wanted])}"
         )
-    taken = kinds.pop(wanted, [])
-    return taken, beside + [file for some in kinds.values() for file in some]
+    is_taken = [format_ == wanted for format_ in formats]
+    if all(is_taken):
+        return files, []
+    left_out = [file for file, taken in zip(files, is_taken, strict=True) if not taken]
+    return PackedList(compress(files, is_taken)), left_out
 
 
-def _one_of(uri: str, kinds: dict[FormatName | None, list[StoredFile]]) -> FormatName | None:
+def _one_of(uri: str, kinds: Mapping[FormatName | None, KindOfFile]) -> FormatName | None:
     """The data format, where there is one, else what may lie beside data; None where nothing is known."""
     data = {name: kinds[name] for name in FORMATS if name in kinds and not FORMATS[name].lies_beside_data}
     if len(data) > 1:
@@ -83,17 +100,15 @@ def _lies_beside(uri: str) -> bool:
     return endings(uri)[0] in BESIDE_ENDINGS or BESIDE_NAMES.fullmatch(name) is not None
 
 
-def _folder_with(uri: str, kinds: Mapping[FormatName, list[StoredFile]]) -> str:
-    counts = " and ".join(_counted(files, f"{FORMATS[name].title} file") for name, files in kinds.items())
+def _folder_with(uri: str, kinds: Mapping[FormatName, KindOfFile]) -> str:
+    counts = " and ".join(_counted(kind, f"{FORMATS[name].title} file") for name, kind in kinds.items())
     return f"corpus.uris {uri}: this folder has {counts}"
 
 
-def _counted(files: list[StoredFile], what: str) -> str:
-    first = min(file.uri for file in files)
-    return f"{len(files):,} {what}{'' if len(files) == 1 else 's'} ({first.rpartition('/')[2]})"
+def _counted(kind: KindOfFile, what: str) -> str:
+    return f"{kind.files:,} {what}{'' if kind.files == 1 else 's'} ({kind.first.rpartition('/')[2]})"
 
 
-def _ending(files: Iterable[StoredFile]) -> str:
-    uri = min(file.uri for file in files)
-    parts = uri.rpartition("/")[2].rsplit(".", 2 if endings(uri)[1] else 1)
+def _ending(kind: KindOfFile) -> str:
+    parts = kind.first.rpartition("/")[2].rsplit(".", 2 if endings(kind.first)[1] else 1)
     return "." + ".".join(parts[1:])

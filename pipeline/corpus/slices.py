@@ -7,6 +7,7 @@ or rows of the file it is. Callers ask it, and none asks for its class.
 import itertools
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pyarrow as pa
 
@@ -20,6 +21,10 @@ class Slice:
     """A part of a file. What is said here holds for every kind that does not say otherwise."""
 
     __slots__ = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        names: tuple[str, ...] = self.__slots__
+        return type(self), tuple(getattr(self, name) for name in names)
 
     @property
     def form(self) -> tuple[object, ...]:
@@ -279,6 +284,9 @@ class Unit:
     documents: int | None = None  # where known without reading text
     limit: int | None = None  # read no more than this many: the last unit of a --limit run
     edition: int = 0  # how often it was given up, to try again what had failed
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Unit, (self.file, self.slice, self.reading, self.documents, self.limit, self.edition)
 
     def id(self, scoring_key: str) -> str:
         """Digest, as 32 hex digits, of what is read, how, and what scores it: nothing of the run or the date."""

@@ -23,10 +23,10 @@ from pipeline.storage.objects import Storage
 Pass = tuple[Unit, ...]
 
 
-def passes(units: Iterable[Unit]) -> list[Pass]:
-    """Units in order, those together that are read together."""
-    numbered_units = enumerate(units)
-    return [tuple(unit for _, unit in together) for _, together in groupby(numbered_units, _read_with)]
+def passes(units: Iterable[Unit]) -> Iterator[Pass]:
+    """Yields units in order, those together that are read together."""
+    for _, together in groupby(enumerate(units), _read_with):
+        yield tuple(unit for _, unit in together)
 
 
 def _read_with(numbered_unit: tuple[int, Unit]) -> Hashable:

@@ -1,7 +1,6 @@
 """Cut files into units without reading text. How a file is cut is for its format to say."""
 
 import itertools
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from pipeline.corpus.lake_file import LakeFile
 from pipeline.corpus.slices import Reading, Unit, Unreadable, WholeFile
 from pipeline.errors import CorpusError, SourceChangedError
 from pipeline.mapped import Mapped
+from pipeline.packed import PackedList
 from pipeline.storage.objects import TRANSFERS, Storage
 from pipeline.terms import FormatName
 
@@ -30,7 +30,7 @@ def cut(
     text_bytes: int,
     mapped: Mapped = map,
     carried: CarriedColumns | None = None,
-) -> list[Unit]:
+) -> PackedList[Unit]:
     """All units of the files, in order. Reads footers and first bytes, several files at a time, but no text.
 
     `mapped` spreads the files where they are many: each costs a request or two, and one process sends some hundreds a
@@ -39,12 +39,11 @@ def cut(
     Raises CorpusError if not one file of a format can be read, if a CSV file's header is no use, or if a Parquet file
     has a column of `carried` as another type.
     """
-    together = [files[start : start + TOGETHER] for start in range(0, len(files), TOGETHER)]
-    spread: Mapped = mapped if len(files) > MANY_FILES else map
+    unread = iter(files)
+    together = iter(lambda: list(itertools.islice(unread, TOGETHER)), [])
+    spread: Mapped = mapped if len(files) >= MANY_FILES else map
     cutter = Cutter(storage, replace(reading_of(settings), carried=carried), named_columns(settings), text_bytes)
-    units = list(itertools.chain.from_iterable(spread(cutter, together)))
-    _refuse_if_none_is_readable(units)
-    return units
+    return PackedList(_some_readable(itertools.chain.from_iterable(spread(cutter, together))))
 
 
 def reading_of(settings: CorpusSettings) -> Reading:
@@ -100,10 +99,12 @@ class Cutter:
                 yield replace(unit, documents=documents)
 
 
-def _refuse_if_none_is_readable(units: Iterable[Unit]) -> None:
-    by_format: dict[FormatName, list[Unreadable | None]] = defaultdict(list)
+def _some_readable(units: Iterable[Unit]) -> Iterator[Unit]:
+    """Gives units again, and raises CorpusError at their end if not one of a format can be read."""
+    problems: dict[FormatName, Unreadable | None] = {}  # of the first unit, as long as others have one too
     for unit in units:
-        by_format[unit.file.format].append(unit.slice.unreadable)
-    for problems in by_format.values():
-        if problems[0] and all(problems):
-            raise CorpusError(problems[0].message)
+        problem = unit.slice.unreadable
+        problems[unit.file.format] = problems.setdefault(unit.file.format, problem) if problem else None
+        yield unit
+    for problem in filter(None, problems.values()):
+        raise CorpusError(problem.message)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.mapped import Mapped
+from pipeline.packed import PackedList
 from pipeline.planning.plan import Plan
 from pipeline.tables.failures import failures_of_snapshot, transfer_batches
 from pipeline.tables.fragments import Fragments
@@ -48,7 +49,7 @@ def retry(plan: Plan, reasons: frozenset[str], mapped: Mapped = map) -> Plan:
         replace(unit, edition=unit.edition + 1) if id_ in again else unit
         for id_, unit in zip(plan.unit_ids, plan.units, strict=True)
     )
-    return replace(plan, units=tuple(units))
+    return replace(plan, units=PackedList(units))
 
 
 def store_editions(plan: Plan) -> None:

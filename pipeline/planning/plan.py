@@ -3,15 +3,19 @@
 Everything that can be wrong with the job is found here, before the first unit.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+
+import numpy as np
 
 from pipeline.checkpoints.folder import CheckpointFolder
 from pipeline.config.label import BudgetSettings, Job
 from pipeline.corpus.carried import CarriedColumns
 from pipeline.corpus.carried_types import carried_columns, first_values
+from pipeline.corpus.corpus_file import CorpusFile
 from pipeline.corpus.documents import first_record_problems
 from pipeline.corpus.files import Corpus
 from pipeline.corpus.formats import FORMATS
@@ -20,6 +24,8 @@ from pipeline.corpus.streams import Pass, passes, read_pass
 from pipeline.corpus.units import cut
 from pipeline.errors import CorpusError
 from pipeline.mapped import Mapped
+from pipeline.packed import PackedList
+from pipeline.planning.missing_units import MissingUnits
 from pipeline.planning.scoring import Scoring
 from pipeline.planning.shared_reading import TableWork
 from pipeline.planning.survey import Survey, make_survey, table_bucket_explained
@@ -30,14 +36,17 @@ from pipeline.tables.editions import Editions
 from pipeline.tables.erased_ids import ErasedLists, Erasures
 from pipeline.tables.error_budget import ErrorBudget
 from pipeline.tables.fragments import Fragments
-from pipeline.tables.groups import SourceUnit, TableLayout
+from pipeline.tables.groups import TableLayout
 from pipeline.tables.partitioning import check_partitions
 from pipeline.tables.publication_rules import PublicationRules
 from pipeline.tables.publish import Publication
 from pipeline.tables.scratch import Scratch
 from pipeline.tables.snapshots import Snapshots
+from pipeline.tables.source_units import SourceUnit, SourceUnits
 from pipeline.tables.stream_lengths import StreamLengths
+from pipeline.tables.unit_ids import UnitIds, UnitIdSet, id_array
 from pipeline.tasks.task import Task
+from pipeline.terms import FormatName
 
 FIRST_FILES = 5  # of a format, asked whether they have the columns that the job names
 
@@ -53,39 +62,39 @@ class Plan:
     task: Task
     layout: TableLayout
     corpus: Corpus
-    units: tuple[Unit, ...]
-    finished: frozenset[str]  # ids of the units that have a fragment
+    units: PackedList[Unit]
+    finished: UnitIdSet  # ids of the units that have a fragment
     fragment_bytes: int  # of those fragments
     others: tuple[str, ...]  # what lies beside the fragments, of earlier runs and of those at work
     erased: ErasedLists  # whose documents are left out
     limit: int | None
-    left_out: frozenset[str] = frozenset()  # ids of units of the corpus that are no part of this plan
+    left_out: UnitIdSet = field(default_factory=UnitIdSet)  # ids of units of the corpus that are no part of this plan
 
     @cached_property
-    def unit_ids(self) -> tuple[str, ...]:
+    def unit_ids(self) -> UnitIds:
         """The id of each of `units`, under this plan's scoring key."""
-        return tuple(unit.id(self.scoring.key) for unit in self.units)
+        return UnitIds(id_array(unit.id(self.scoring.key) for unit in self.units))
 
     @cached_property
-    def missing(self) -> list[tuple[str, Unit]]:
+    def missing(self) -> MissingUnits:
         """Ids and units that have no fragment yet, in order; a stream never has one, its parts have."""
-        return [(id_, unit) for id_, unit in zip(self.unit_ids, self.units, strict=True) if id_ not in self.finished]
+        return MissingUnits(self.units, self.unit_ids, ~self.finished.are_in(self.unit_ids.array))
 
     @property
-    def passes(self) -> list[Pass]:
+    def passes(self) -> Iterator[Pass]:
         """The missing units, those together that are read together."""
         return passes(unit for _, unit in self.missing)
 
     def sweep(self) -> None:
         """Removes what runs that died left in the table and nobody needs any more."""
-        sweep_marks(self.fragments, self.others, {id_ for id_, _ in self.missing})
+        sweep_marks(self.fragments, self.others, UnitIdSet(self.missing.ids.array))
         if self.takes_over:
             Scratch(self.fragments).sweep(self.finished)
 
     @cached_property
-    def orphans(self) -> frozenset[str]:
+    def orphans(self) -> UnitIdSet:
         """Finished units that the corpus no longer has: where scores may be taken over from."""
-        return self.finished.difference(self.unit_ids, self.left_out) if self.finished else frozenset()
+        return self.finished.without(np.concatenate([self.unit_ids.array, self.left_out.array]))
 
     @property
     def takes_over(self) -> bool:
@@ -109,7 +118,7 @@ class Plan:
     def stream_lengths(self) -> StreamLengths:
         return StreamLengths(self.storage, self.job.table.uri)
 
-    @property
+    @cached_property
     def streams(self) -> int:
         """How many files have parts that nobody has counted yet."""
         return sum(unit.slice.is_stream for unit in self.units)
@@ -118,8 +127,8 @@ class Plan:
         """Makes this plan anew with the parts of those streams that were read to their end by now."""
         if not self.streams:
             return self
-        units = list(_cut_streams(self.units, self.stream_lengths))
-        return replace(self, units=tuple(in_their_editions(units, self.editions.read(), self.scoring.key)))
+        units = _cut_streams(self.units, self.stream_lengths)
+        return replace(self, units=in_their_editions(units, self.editions.read(), self.scoring.key))
 
     def with_erased_ids(self) -> "Plan":
         """Makes this plan anew with the ids that were erased by now.
@@ -142,7 +151,7 @@ class Plan:
             for id_, unit in zip(self.unit_ids, self.units, strict=True)
         )
         return Publication(
-            units=tuple(units),
+            units=SourceUnits.of(units),
             layout=self.layout,
             task=self.task,
             scoring_key=self.scoring.key,
@@ -169,11 +178,11 @@ def make_plan(job: Job, limit: int | None = None, mapped: Mapped = map) -> Plan:
 
 def plans_of(surveys: Sequence[Survey], mapped: Mapped = map) -> list[Plan]:
     """Makes a plan of each survey; the corpus, which is one, is cut once. Raises as `make_plan`."""
-    units = cut_corpus(surveys[0], mapped) if surveys else []
+    units = cut_corpus(surveys[0], mapped) if surveys else None
     return [plan_of(survey, mapped, units) for survey in surveys]
 
 
-def cut_corpus(survey: Survey, mapped: Mapped = map) -> list[Unit]:
+def cut_corpus(survey: Survey, mapped: Mapped = map) -> PackedList[Unit]:
     """Cuts what a survey has found into units, whatever a table has of them. Raises ConfigError, InputError."""
     job, storage = survey.job, survey.storage
     carried = carried_columns(storage, survey.corpus.files, job.corpus)
@@ -181,7 +190,7 @@ def cut_corpus(survey: Survey, mapped: Mapped = map) -> list[Unit]:
         _check_column_keys(survey, carried)
     units = cut(storage, survey.corpus.files, job.corpus, job.units.text_bytes, mapped, carried)
     _check_first_records(storage, units)
-    return units if survey.limit is None else list(_limited(storage, units, survey.limit))
+    return units if survey.limit is None else PackedList(_limited(storage, units, survey.limit))
 
 
 def _check_column_keys(survey: Survey, carried: CarriedColumns) -> None:
@@ -199,7 +208,7 @@ def _check_column_keys(survey: Survey, carried: CarriedColumns) -> None:
         check_partitions([key.name], ({key.name: value} for value in values))
 
 
-def plan_of(survey: Survey, mapped: Mapped = map, corpus_units: list[Unit] | None = None) -> Plan:
+def plan_of(survey: Survey, mapped: Mapped = map, corpus_units: PackedList[Unit] | None = None) -> Plan:
     """Asks the table which of the corpus's units are finished.
 
     `corpus_units`: what `cut_corpus` makes of the survey, where another checkpoint's plan has it already.
@@ -211,7 +220,7 @@ def plan_of(survey: Survey, mapped: Mapped = map, corpus_units: list[Unit] | Non
     units = cut_corpus(survey, mapped) if corpus_units is None else corpus_units
     carried = units[0].reading.carried_type if units else None
     with table_bucket_explained(job):
-        units = list(_cut_streams(units, StreamLengths(storage, job.table.uri)))
+        units = _cut_streams(units, StreamLengths(storage, job.table.uri))
     units = in_their_editions(units, Editions(storage, job.table.uri).read(), scoring.key)
     listing = Fragments(storage, job.table.uri, scoring.key, task.output).listing(len(units))
     return Plan(
@@ -222,8 +231,8 @@ def plan_of(survey: Survey, mapped: Mapped = map, corpus_units: list[Unit] | Non
         task=task,
         layout=replace(survey.layout, columns=tuple(carried or ())),
         corpus=survey.corpus,
-        units=tuple(units),
-        finished=frozenset(listing.finished),
+        units=units,
+        finished=listing.finished,
         fragment_bytes=listing.size,
         others=tuple(listing.others),
         erased=survey.erased,
@@ -231,12 +240,12 @@ def plan_of(survey: Survey, mapped: Mapped = map, corpus_units: list[Unit] | Non
     )
 
 
-def in_their_editions(units: list[Unit], editions: Mapping[str, int], scoring_key: str) -> list[Unit]:
+def in_their_editions(units: PackedList[Unit], editions: Mapping[str, int], scoring_key: str) -> PackedList[Unit]:
     """Gives each unit its newest edition, by the id of its first."""
     if not editions:
         return units
     firsts = (replace(unit, edition=0) for unit in units)
-    return [replace(first, edition=editions.get(first.id(scoring_key), 0)) for first in firsts]
+    return PackedList(replace(first, edition=editions.get(first.id(scoring_key), 0)) for first in firsts)
 
 
 def publication_rules(job: Job) -> PublicationRules:
@@ -258,29 +267,33 @@ def check_table_writable(plan: Plan) -> None:
     plan.storage.check_writable(f"{uri.rstrip('/')}/_units", f"table.uri {uri}")
 
 
-def _check_first_records(storage: Storage, units: list[Unit]) -> None:
+def _check_first_records(storage: Storage, units: Iterable[Unit]) -> None:
     """Asks the first files of each format without a footer whether the columns are there: in one of them will do."""
-    first = {unit.file: unit for unit in reversed(units)}
+    samples: dict[FormatName, dict[CorpusFile, Unit]] = defaultdict(dict)
+    for unit in units:
+        of_format = samples[unit.file.format]
+        if len(of_format) < FIRST_FILES:
+            of_format.setdefault(unit.file, unit)
     for name in (name for name, format_ in FORMATS.items() if format_.has_columns_in_records):
-        sample = [unit for file, unit in first.items() if file.format == name][-FIRST_FILES:]
-        problems = {unit: first_record_problems(storage, unit) for unit in reversed(sample)}
+        problems = {unit: first_record_problems(storage, unit) for unit in samples[name].values()}
         wrong = [(unit, problem) for unit, of_unit in problems.items() for problem in of_unit]
         if wrong and all(problem for _, problem in wrong):
             unit, problem = wrong[0]
             raise CorpusError(f"{unit.file.uri}: {problem}")
 
 
-def _cut_streams(units: Iterable[Unit], stream_lengths: StreamLengths) -> Iterator[Unit]:
+def _cut_streams(units: PackedList[Unit], stream_lengths: StreamLengths) -> PackedList[Unit]:
     lengths = stream_lengths.read()
-    for unit in units:
-        parts = lengths.get(unit.stream_id) if unit.slice.is_stream else None
-        if parts is None:
-            yield unit
-        else:
-            yield from (unit.part(number) for number in range(parts))
+    return PackedList(part for unit in units for part in _parts(unit, lengths)) if lengths else units
 
 
-def _limited(storage: Storage, units: list[Unit], limit: int) -> Iterator[Unit]:
+def _parts(unit: Unit, lengths: Mapping[str, int]) -> Iterable[Unit]:
+    """The parts of a stream that has been counted, or the unit itself."""
+    parts = lengths.get(unit.stream_id) if unit.slice.is_stream else None
+    return (unit,) if parts is None else (unit.part(number) for number in range(parts))
+
+
+def _limited(storage: Storage, units: Iterable[Unit], limit: int) -> Iterator[Unit]:
     """The units that hold the first `limit` documents, the last of them cut short."""
     for unit, documents in _counted(storage, units):
         taken = min(documents, limit)
@@ -294,7 +307,7 @@ def _limited(storage: Storage, units: list[Unit], limit: int) -> Iterator[Unit]:
             return
 
 
-def _counted(storage: Storage, units: list[Unit]) -> Iterator[tuple[Unit, int]]:
+def _counted(storage: Storage, units: Iterable[Unit]) -> Iterator[tuple[Unit, int]]:
     """Units and their documents, which are counted where no footer does; streams in parts."""
     for together in passes(units):
         counted = [(unit, unit.documents) for unit in together if unit.documents is not None]

@@ -4,9 +4,11 @@ A run with one checkpoint has one table. Tables may lack different units, know m
 units in other editions: what is read together is read once, and each table takes of it what it lacks.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+import heapq
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -97,6 +99,20 @@ def shared_passes(shares: Iterable[TableShare]) -> list[SharedPass]:
     for share in shares:
         together.setdefault(_source(share.units[0]), []).append(share)
     return [SharedPass(_union(of_source), tuple(of_source)) for of_source in together.values()]
+
+
+def passes_in_order(tables: Iterable[Iterable[TableShare]]) -> Iterator[SharedPass]:
+    """Yields what `shared_passes` gives, file by file, and never holds more than one file's.
+
+    `tables`: each table's shares in the order of their files' URIs, which is that of a corpus.
+    """
+    merged = heapq.merge(*tables, key=_uri)
+    for _, of_file in groupby(merged, key=_uri):
+        yield from shared_passes(of_file)
+
+
+def _uri(share: TableShare) -> str:
+    return share.units[0].file.uri
 
 
 def _source(unit: Unit) -> Hashable:

@@ -5,12 +5,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain, compress
 
+import numpy as np
+
 from pipeline.config.corpus import LabelledCorpusSettings
 from pipeline.corpus.labels import Truth, is_missing, truths
 from pipeline.corpus.slices import Unit
 from pipeline.corpus.training_documents import TRAINING_DOCUMENTS_NAME, TrainingDocuments, Use
 from pipeline.errors import CheckpointError, CorpusError
+from pipeline.packed import PackedList
 from pipeline.planning.plan import Plan
+from pipeline.tables.unit_ids import UnitIdSet
 from pipeline.tasks.classification import Classification
 from pipeline.tasks.targets import targets
 from pipeline.terms import Label
@@ -117,8 +121,8 @@ def only(plan: Plan, splits: Iterable[Split]) -> Plan:
     chosen = [unit in wanted or (unit.slice.is_stream and unit.file in files) for unit in plan.units]
     return replace(
         plan,
-        units=tuple(compress(plan.units, chosen)),
-        left_out=plan.left_out.union(id_ for id_, is_in in zip(plan.unit_ids, chosen, strict=True) if not is_in),
+        units=PackedList(compress(plan.units, chosen)),
+        left_out=UnitIdSet(np.concatenate([plan.left_out.array, plan.unit_ids.array[~np.array(chosen, bool)]])),
     )
 
 

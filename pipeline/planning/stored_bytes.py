@@ -1,7 +1,7 @@
 """How much of what is stored each unit is: the measure by which work is weighed before its text is read."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -10,22 +10,24 @@ from pipeline.corpus.slices import Unit
 from pipeline.planning.plan import Plan
 
 
-def stored_bytes(units: Sequence[Unit]) -> npt.NDArray[np.float64]:
+def stored_bytes(units: Iterable[Unit]) -> npt.NDArray[np.float64]:
     """Gives of each unit of a corpus its share of its file's bytes: its range, else by documents, else an equal part.
 
-    `units` are all those of their files: what the others have is no share of theirs.
+    `units` are all those of their files, one file's after another's: what others have is no share of theirs.
     """
-    parts, documents = Counter[str](), Counter[str]()
-    for unit in units:
-        parts[unit.file.uri] += 1
-        documents[unit.file.uri] += unit.documents or 0
-    return np.array([_bytes(unit, parts[unit.file.uri], documents[unit.file.uri]) for unit in units], np.float64)
+    files = (list(of_file) for _, of_file in groupby(units, lambda unit: unit.file.uri))
+    return np.fromiter((n_bytes for of_file in files for n_bytes in _bytes_of_file(of_file)), np.float64)
+
+
+def _bytes_of_file(units: list[Unit]) -> Iterator[float]:
+    documents = sum(unit.documents or 0 for unit in units)
+    return (_bytes(unit, len(units), documents) for unit in units)
 
 
 def missing_bytes(plan: Plan) -> list[tuple[Unit, float]]:
     """Lists the units that a plan lacks, in order, each with its bytes that are stored."""
-    weighed = zip(plan.unit_ids, plan.units, stored_bytes(plan.units).tolist(), strict=True)
-    return [(unit, n_bytes) for id_, unit, n_bytes in weighed if id_ not in plan.finished]
+    n_bytes = stored_bytes(plan.units)[plan.missing.is_missing].tolist()
+    return list(zip((unit for _, unit in plan.missing), n_bytes, strict=True))
 
 
 def _bytes(unit: Unit, parts: int, documents: int) -> float:

@@ -17,7 +17,7 @@ from pipeline.corpus.files import Corpus, discover, partition_keys
 from pipeline.corpus.overlaps import check_apart
 from pipeline.corpus.units import reading_of
 from pipeline.errors import ConfigError, NoBucketError
-from pipeline.identity import digest
+from pipeline.identity import long_digest
 from pipeline.planning.scoring import Scorer, open_scorer
 from pipeline.schema import predictions_schema
 from pipeline.storage.objects import Storage
@@ -49,10 +49,10 @@ class Survey:
         This Rookery's version is in it: another one may cut files otherwise.
         """
         corpus, layout, reading = self.job.corpus, self.layout, reading_of(self.job.corpus)
-        return digest(
+        return long_digest(
             "survey/1",
             [version("rookery"), MANIFEST_VERSION, LAYOUT_VERSION],
-            [_identity(file) for file in self.corpus.files],
+            map(_identity, self.corpus.files),
             [corpus.id_column, reading.text_form, corpus.max_document_bytes, self.job.units.text_bytes, self.limit],
             [self.job.table.partition_by, corpus.columns, layout.carried, layout.buckets],
             [self.scorer.scoring.key, self.scorer.task.key],
@@ -121,13 +121,14 @@ def _identity(file: CorpusFile) -> tuple[object, ...]:
     return stored.uri, stored.size, stored.version, file.format, file.compression, file.partitions, *lake
 
 
-def _layout(job: Job, files: tuple[CorpusFile, ...], task: Task) -> TableLayout:
+def _layout(job: Job, files: Sequence[CorpusFile], task: Task) -> TableLayout:
     keys = partition_keys(files)
     by_text = {text: _column_key(job, text, keys) for text in job.table.partition_by}
     column_keys = tuple(key for key in by_text.values() if key)
     partition_by = [key.name if key else text for text, key in by_text.items()]
     hive_keys = [name for name in partition_by if name in keys]
-    check_partitions(hive_keys, ({key: dict(file.partitions).get(key) for key in hive_keys} for file in files))
+    if hive_keys:
+        check_partitions(hive_keys, ({key: dict(file.partitions).get(key) for key in hive_keys} for file in files))
     columns = [key for key in keys if job.corpus.carry is None or key in job.corpus.carry]
     carried = tuple(key for key in columns if key not in partition_by)
     _check_names_differ({key: keys[key] for key in (*hive_keys, *carried)}, task)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.planning.plan import Plan
-from pipeline.planning.stored_bytes import missing_bytes
+from pipeline.planning.stored_bytes import stored_bytes
 from pipeline.runs.run_history import SlowestUnits, Throughput
 from pipeline.runs.unit_done import UnitDone
 
@@ -211,15 +211,15 @@ class UnitWeights:
     @classmethod
     def of(cls, plan: Plan) -> "UnitWeights":
         """Weighs the units that a plan lacks."""
-        sizes = [n_bytes for _, n_bytes in missing_bytes(plan)]
-        ids = np.array([bytes.fromhex(id_) for id_, _ in plan.missing], "S16")
+        sizes = stored_bytes(plan.units)[plan.missing.is_missing]
+        ids = np.frombuffer(bytes.fromhex(plan.missing.ids.array.tobytes().decode()), "S16")
         order = np.argsort(ids)
         documents = [unit.documents for _, unit in plan.missing if unit.documents is not None]
         return cls(
             ids=ids[order],
-            bytes_of=np.array(sizes, np.float32)[order],
+            bytes_of=sizes.astype(np.float32)[order],
             part_bytes=plan.job.units.text_bytes / STREAM_RATIO,
-            total=sum(sizes),
+            total=float(sizes.sum()),
             documents=sum(documents) if len(documents) == len(plan.missing) else None,
         )
 

@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
@@ -20,7 +20,7 @@ def checkpoint_cache() -> Path:
 
 
 def copied(
-    root: str, files: list[StoredFile], opened: Callable[[StoredFile], AbstractContextManager[BinaryIO]]
+    root: str, files: Sequence[StoredFile], opened: Callable[[StoredFile], AbstractContextManager[BinaryIO]]
 ) -> Path:
     """Copies a folder of a store, unless this machine has a copy of the version.
 

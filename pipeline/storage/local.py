@@ -5,13 +5,14 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.atomic import written_beside
+from pipeline.packed import PackedList
 from pipeline.storage.listings import StoredFile
 
 NO_SUCH_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
@@ -22,8 +23,8 @@ def is_local(filesystem: Any) -> bool:
     return isinstance(filesystem, LocalFileSystem)
 
 
-def list_local(path: str) -> tuple[dict[str, StoredFile], list[str]]:
-    """Lists the file, or everything below the folder, by path, and what is neither file nor folder. May be empty."""
+def list_local(path: str) -> tuple[Sequence[StoredFile], list[str]]:
+    """Lists the file, or everything below the folder, by URI, and what is neither file nor folder. May be empty."""
 
     def unless_gone(error: OSError) -> None:
         if error.errno not in NO_SUCH_FILE:
@@ -34,8 +35,8 @@ def list_local(path: str) -> tuple[dict[str, StoredFile], list[str]]:
     for folder, folders, inside in os.walk(path, onerror=unless_gone):
         names += [os.path.join(folder, name) for name in inside]  # noqa: PTH118 - Path costs more than stat
         odd += [link for name in folders if os.path.islink(link := os.path.join(folder, name))]  # noqa: PTH114, PTH118
-    files = {}
-    for name in names or [path]:
+    files = PackedList[StoredFile]()
+    for name in sorted(names) or [path]:
         try:
             status = Path(name).stat()
         except OSError as error:  # another run's hidden file, linked by now, or a link to nothing
@@ -45,7 +46,7 @@ def list_local(path: str) -> tuple[dict[str, StoredFile], list[str]]:
                 odd.append(name)
             continue
         if stat.S_ISREG(status.st_mode):
-            files[name] = _local_file(name, status)
+            files.append(_local_file(name, status))
         elif not stat.S_ISDIR(status.st_mode):
             odd.append(name)
     return files, sorted(odd)

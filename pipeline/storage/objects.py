@@ -18,7 +18,7 @@ import contextlib
 import functools
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,7 @@ import fsspec
 from pipeline.config.label import StorageSettings
 from pipeline.errors import AccessError, CheckpointError, ConfigError, SourceChangedError
 from pipeline.messages import did_you_mean
+from pipeline.packed import PackedList
 from pipeline.storage.checkpoint_copies import copied, is_mlflow_model, made_once
 from pipeline.storage.hub import fetch_from_hub
 from pipeline.storage.listings import Listing, StoredFile, by_uri
@@ -85,7 +86,7 @@ class Storage:
         """Gives the fsspec filesystem of a URI and the path there, for libraries that read by themselves."""
         return self._at(uri)
 
-    def find(self, uri: str) -> list[StoredFile]:
+    def find(self, uri: str) -> Sequence[StoredFile]:
         """Lists the files that a URI means: a file, everything in a folder, or a glob. Sorted; empty if there are none.
 
         Raises NoBucketError for a bucket that does not exist.
@@ -97,16 +98,17 @@ class Storage:
         """Lists what a URI means and what lies beside it. Raises NoBucketError, or ConfigError for a wrong pattern."""
         filesystem, path = self._at(uri)
         with explain(uri):
-            below, odd = _listed(filesystem, path)
-            if below or odd or not has_wildcards(path):
-                files = by_uri(below)
+            listed, odd = _listed(filesystem, path)
+            files = by_uri(listed)
+            if files or odd or not has_wildcards(path):
                 return Listing(str(filesystem.unstrip_protocol(path)), False, files, files, odd)
             is_match = matcher(uri, path)
             root = above_wildcards(path)
-            below, odd = _listed(filesystem, root or "/")
-            files = by_uri({name: file for name, file in below.items() if is_match(name)})
+            listed, odd = _listed(filesystem, root or "/")
+            below = by_uri(listed)
+            files = PackedList(file for file in below if is_match(file.uri.partition("://")[2]))
             odd = [name for name in odd if is_match(name) or can_match_below(path, name)]
-            return Listing(str(filesystem.unstrip_protocol(root)), True, files, by_uri(below), odd)
+            return Listing(str(filesystem.unstrip_protocol(root)), True, files, below, odd)
 
     @_patient
     def commit(self, uri: str) -> str | None:
@@ -419,7 +421,7 @@ def _s3_options(settings: StorageSettings) -> dict[str, Any]:
     return s3.options(settings)
 
 
-def _listed(filesystem: Any, path: str) -> tuple[dict[str, StoredFile], list[str]]:
+def _listed(filesystem: Any, path: str) -> tuple[Iterable[StoredFile], list[str]]:
     return list_local(path) if is_local(filesystem) else (list_remote(filesystem, path), [])
 
 

@@ -8,9 +8,12 @@ retries.py's.
 """
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import s3fs
+from fsspec.asyn import sync
 
 from pipeline.config.label import StorageSettings
 
@@ -35,6 +38,23 @@ class S3(s3fs.S3FileSystem):  # type: ignore[misc]  # s3fs has no types
             return await asyncio.wait_for(call, patience)
         except TimeoutError as error:
             raise ConnectionError(f"no answer within {patience:g} s") from error
+
+    def find_paged(self, path: str) -> Iterator[dict[str, Any]]:
+        """Yields what `find` gives of the object, or of everything below the folder; holds a page of it at a time."""
+        bucket, key, _ = self.split_path(path)
+        page = {"Bucket": bucket, "Prefix": key and f"{key.lstrip('/')}/", **self.req_kw}
+        is_empty = True
+        while True:
+            listed = sync(self.loop, self._call_s3, "list_objects_v2", **page)
+            for info in listed.get("Contents", ()):
+                is_empty = False
+                yield info | {"name": f"{bucket}/{info['Key']}", "size": info["Size"], "type": "file"}
+            if not listed.get("IsTruncated"):
+                break
+            page["ContinuationToken"] = listed["NextContinuationToken"]
+        if is_empty and key:
+            with contextlib.suppress(FileNotFoundError):
+                yield self.info(path)
 
 
 def options(settings: StorageSettings) -> dict[str, Any]:

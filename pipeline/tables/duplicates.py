@@ -1,8 +1,8 @@
 """Ids that several documents have, at any scale: from 64-bit digests, then confirmed by the ids themselves.
 
-One process sees every digest and holds few of them. 16.8 million (134 MB) are kept as they come; more are appended to
+One process sees every digest and holds few of them. 8.4 million (67 MB) are kept as they come; more are appended to
 256 files on its own disk by their highest 8 bits, so that equal ones meet in one file, and each file is sorted alone.
-10⁹ documents are 8 GB on disk in files of 31 MB, 10¹⁰ are 80 GB in files of 312 MB: memory is 134 MB and about three
+10⁹ documents are 8 GB on disk in files of 31 MB, 10¹⁰ are 80 GB in files of 312 MB: memory is 67 MB and about three
 times such a file.
 
 Two ids may have one digest: of 10⁹, n²/2⁶⁵ = 0.03 pairs are expected. So repeated digests are looked up in the
@@ -21,10 +21,10 @@ from pipeline.mapped import Mapped
 from pipeline.tables.failures import transfer_batches
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.group_tallies import Digests, GroupTallies, id_digests
-from pipeline.tables.groups import Group
+from pipeline.tables.groups import Group, Groups
 from pipeline.tables.spilling import full_disk_explained, spill_folder
 
-DIGESTS_IN_MEMORY = 2**24  # digests
+DIGESTS_IN_MEMORY = 2**23  # digests
 IDS_SPILLED = "ids", 8  # bytes of each, to say so where the disk is full
 SPILL_FILES = 256  # by the highest 8 bits
 DIGESTS_CONFIRMED = 1000  # digests
@@ -140,7 +140,7 @@ class PlaceFinder:
 
 
 def find_duplicates(
-    tallies: GroupTallies, groups: list[Group], digests: Iterable[Digests], mapped: Mapped = map
+    tallies: GroupTallies, groups: Groups, digests: Iterable[Digests], mapped: Mapped = map
 ) -> Duplicates:
     """Finds ids that several documents have.
 

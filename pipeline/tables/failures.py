@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 
 from pipeline.storage.objects import TRANSFERS
 from pipeline.tables.fragments import Fragments
-from pipeline.tables.groups import SourceUnit
 from pipeline.tables.repeatable_parquet import read_parquet
 from pipeline.tables.snapshots import Failure, Manifest, Snapshots
+from pipeline.tables.source_units import SourceUnit
 
 EXAMPLE_COLUMNS = ["id", "source_uri", "source_position", "message"]
 FAILURE_COLUMNS = ["stage", "reason", *EXAMPLE_COLUMNS]

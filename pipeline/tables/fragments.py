@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -25,6 +26,7 @@ from pipeline.tables.erased_ids import (
     without_marked,
 )
 from pipeline.tables.repeatable_parquet import parquet_bytes, read_parquet
+from pipeline.tables.unit_ids import NO_IDS, UNIT_ID_DIGITS, UnitIdSet
 
 LIST_REPLY_OBJECTS = 1000  # objects that stores list in one reply
 NOT_FINITE = {
@@ -37,7 +39,7 @@ NOT_FINITE = {
 class FragmentListing(NamedTuple):
     """One listing of a scoring key's folder."""
 
-    finished: set[str]  # ids of the units that have a fragment
+    finished: UnitIdSet  # ids of the units that have a fragment
     others: list[str]  # URIs of what lies beside the fragments: see attempts.py and heartbeats.py
     size: int  # of the fragments, in bytes
 
@@ -75,24 +77,25 @@ class Fragments:
             return self._listed(self.folder)
         with ThreadPoolExecutor(TRANSFERS) as pool:
             listings = list(pool.map(self._listed, self.storage.folders_in(self.folder)))
-        finished = set().union(*(listing.finished for listing in listings))
+        finished = UnitIdSet(np.concatenate([NO_IDS, *(listing.finished.array for listing in listings)]))
         others = [uri for listing in listings for uri in listing.others]
         return FragmentListing(finished, others, sum(listing.size for listing in listings))
 
-    def finished(self, expected: int = 0) -> set[str]:
+    def finished(self, expected: int = 0) -> UnitIdSet:
         """Lists the ids of the units that have a fragment; `expected` is about how many."""
         return self.listing(expected).finished
 
     def _listed(self, folder: str) -> FragmentListing:
-        finished, others, size = set(), [], 0
+        finished, others, size = [], [], 0
         for file in self.storage.find(folder):
             name = file.uri.rpartition("/")[2]
             if name.endswith(".parquet"):
-                finished.add(name.removesuffix(".parquet"))
+                finished.append(name.removesuffix(".parquet"))
                 size += file.size
             else:
                 others.append(file.uri)
-        return FragmentListing(finished, others, size)
+        units = UnitIdSet.of(id_ for id_ in finished if len(id_) <= UNIT_ID_DIGITS)  # and not what others put there
+        return FragmentListing(units, others, size)
 
     def has(self, unit: str) -> bool:
         """Tells whether a unit has its fragment by now."""

@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from itertools import compress
+from itertools import chain, compress
 from typing import Any, Self
 
 import numpy as np
@@ -20,10 +20,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.mapped import Mapped
+from pipeline.storage.objects import Storage
 from pipeline.tables.erased_ids import erased_count
 from pipeline.tables.failures import count_failures, failed_of, read_failures, transfer_batches
 from pipeline.tables.fragments import Fragments
-from pipeline.tables.groups import Group
+from pipeline.tables.groups import Group, Groups
 from pipeline.tables.snapshots import Failure
 
 TALLY_VERSION = 1  # raise it when the same fragments give other bytes
@@ -64,9 +65,9 @@ class GroupTallies:
     def folder(self) -> str:
         return f"{self.fragments.table_uri.rstrip('/')}/_units/tallies"
 
-    def uri(self, group: Group) -> str:
-        """Names a group's tally."""
-        return f"{self.folder}/{group.members[:2]}/{group.members}-{TALLY_VERSION}"
+    def uri(self, members: str) -> str:
+        """Names the tally of a group by the digest of its units."""
+        return f"{self.folder}/{members[:2]}/{members}-{TALLY_VERSION}"
 
     def __call__(self, group: Group) -> GroupTally:
         """Counts a group whose units all have fragments, and stores its tally."""
@@ -80,22 +81,29 @@ class GroupTallies:
                 erased += erased_count(documents)
         ascending = np.sort(np.concatenate(digests))
         tally = GroupTally(len(ascending), count_failures(pa.concat_tables(failed)), ascending, erased)
-        self.fragments.storage.put_if_absent(self.uri(group), tally.dump())
+        self.fragments.storage.put_if_absent(self.uri(group.members), tally.dump())
         return tally
 
-    def of(self, groups: list[Group], mapped: Mapped = map) -> Iterator[GroupTally]:
-        """Gives each group's, in their order and few at a time; `mapped` counts those that have none yet."""
+    def of(self, groups: Groups, mapped: Mapped = map) -> Iterator[GroupTally]:
+        """Gives each group's, in their order and few at a time; `mapped` reads them, and counts those that are new."""
         stored_names = {file.uri.rpartition("/")[2] for file in self.fragments.storage.find(self.folder)}
-        believed = self.fragments.erased.finished
-        is_stored = [believed and self.uri(group).rpartition("/")[2] in stored_names for group in groups]
-        stored = self._read(list(compress(groups, is_stored)))
-        new = mapped(self, (group for group, there in zip(groups, is_stored, strict=True) if not there))
+        believed, uris = self.fragments.erased.finished, [self.uri(members) for members in groups.members]
+        is_stored = [believed and uri.rpartition("/")[2] in stored_names for uri in uris]
+        together = transfer_batches(list(compress(uris, is_stored)))
+        stored = chain.from_iterable(mapped(TallyReader(self.fragments.storage), together))
+        new = mapped(self, (groups[number] for number, there in enumerate(is_stored) if not there))
         return (next(stored if there else new) for there in is_stored)
 
-    def _read(self, groups: list[Group]) -> Iterator[GroupTally]:
-        for some in transfer_batches(groups):
-            for data in self.fragments.storage.read_all([self.uri(group) for group in some]):
-                yield GroupTally.parse(data)
+
+@dataclass(frozen=True, slots=True)
+class TallyReader:
+    """Reads tallies that are kept, several at a time."""
+
+    storage: Storage
+
+    def __call__(self, uris: list[str]) -> list[GroupTally]:
+        """Gives them in their order."""
+        return [GroupTally.parse(data) for data in self.storage.read_all(uris)]
 
 
 def id_digests(ids: Iterable[str]) -> Digests:

@@ -13,13 +13,13 @@ the hash, and so is each half:
 """
 
 import hashlib
-from bisect import bisect_left
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from functools import cached_property
+from typing import Any, Protocol, overload
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -30,21 +30,13 @@ from pipeline.tables.partitioning import ColumnKey, Partition, divide
 from pipeline.tables.repeatable_parquet import parquet_bytes
 from pipeline.tables.rows_digest import rows_digest
 from pipeline.tables.score_histograms import score_histograms
+from pipeline.tables.source_units import Places, SourceUnit, SourceUnits
+from pipeline.tables.unit_ids import IdArray
 
 LAYOUT_VERSION = 1  # raise it when the same fragments give other bytes
 BUCKET_UNITS = 64  # in a bucket at most: 64,000 documents of 16 kB are 100 MB while they are sorted and encoded
 STRETCH_UNITS = 16  # of one source file stay together; a larger file is spread over several buckets
 HASHES = 2**64
-
-
-@dataclass(frozen=True, slots=True)
-class SourceUnit:
-    """What the table needs to know of a planned unit."""
-
-    id: str
-    source_uri: str
-    partitions: tuple[tuple[str, str | None], ...]
-    documents: int | None = None
 
 
 class PublishedTask(Protocol):
@@ -96,61 +88,75 @@ class TableLayout:
         values = dict((*group.partition, *brought))
         return [(key, values[key]) for key in self.partition_by]
 
-    def groups(self, units: Iterable[SourceUnit]) -> list["Group"]:
+    def groups(self, units: Iterable[SourceUnit]) -> "Groups":
         """Groups units by partition values and bucket, in a stable order. Only the order of one file's units counts."""
-        partitions: dict[tuple[tuple[str, str | None], ...], list[SourceUnit]] = defaultdict(list)
-        for unit in units:
-            values = dict(unit.partitions)
-            partitions[tuple((key, values.get(key)) for key in self.hive_keys)].append(unit)
-        ordered = sorted(partitions.items(), key=lambda item: partition_path(list(item[0])))
-        return [
-            Group(partition, bucket, tuple(bucket_units))
-            for partition, members in ordered
-            for bucket, bucket_units in self._buckets(members)
+        columns = units if isinstance(units, SourceUnits) else SourceUnits.of(units)
+        groups = Groups(columns)
+        for partition, members in self._partitions(columns):
+            for bucket, places in self._buckets(columns, members):
+                groups.add(partition, bucket, places)
+        return groups
+
+    def _partitions(self, units: SourceUnits) -> Iterator[tuple[Partition, Places]]:
+        """The table's partitions that units have by their files' paths, in order, and the places of their units."""
+        numbers: dict[Partition, int] = {}
+        number_of = [
+            numbers.setdefault(tuple((key, dict(values).get(key)) for key in self.hive_keys), len(numbers))
+            for values in units.partition_values
         ]
+        of_units = np.array(number_of, np.int32)[units.partitions]
+        order = np.argsort(of_units, kind="stable")
+        bounds = np.searchsorted(of_units[order], np.arange(len(numbers) + 1))
+        for partition in sorted(numbers, key=lambda partition: partition_path(list(partition))):
+            number = numbers[partition]
+            yield partition, order[bounds[number] : bounds[number + 1]]
 
-    def _buckets(self, units: list[SourceUnit]) -> list[tuple[int, list[SourceUnit]]]:
+    def _buckets(self, units: SourceUnits, members: Places) -> list[tuple[int, Places]]:
         if self.buckets is None:
-            return sorted(halved(units, list(_stretch_hashes(units))), key=lambda bucket: bucket[0])
-        fixed: dict[int, list[SourceUnit]] = defaultdict(list)
-        for unit in units:
-            fixed[_hash(unit.source_uri) % self.buckets].append(unit)
-        return sorted(fixed.items())
+            buckets = halved(_stretch_hashes(units, members))
+            return sorted(((bucket, members[places]) for bucket, places in buckets), key=lambda bucket: bucket[0])
+        files, inverse = np.unique(units.files[members], return_inverse=True)
+        numbers = np.array([_hash(units.uri(file)) % self.buckets for file in files])[inverse]
+        return [(bucket, members[numbers == bucket]) for bucket in np.unique(numbers).tolist()]
 
 
-def halved(units: list[SourceUnit], hashes: list[int]) -> Iterator[tuple[int, list[SourceUnit]]]:
-    """Puts units into buckets of at most BUCKET_UNITS, each with its number; units with one hash stay together.
+def halved(hashes: npt.NDArray[np.uint64]) -> Iterator[tuple[int, Places]]:
+    """Puts units into buckets of at most BUCKET_UNITS; units with one hash stay together.
 
     Args:
-        units: of one partition.
-        hashes: of each unit, below HASHES.
+        hashes: of each unit of one partition.
+
+    Yields:
+        A bucket's number, and the places of its units, ascending.
     """
-    order = sorted(range(len(units)), key=lambda n: hashes[n])
-    ascending = [hashes[n] for n in order]
-    pending = [(1, 0, len(units), 0, HASHES)]
+    order = np.argsort(hashes, kind="stable")
+    ascending = hashes[order]
+    pending = [(1, 0, len(order), 0, HASHES)]
     while pending:
         bucket, start, stop, low, high = pending.pop()
         if stop - start > BUCKET_UNITS and high - low > 1:
             middle = (low + high) // 2
-            between = bisect_left(ascending, middle, start, stop)
+            between = start + int(np.searchsorted(ascending[start:stop], np.uint64(middle)))
             pending += [
                 (2 * bucket, start, between, low, middle),
                 (2 * bucket + 1, between, stop, middle, high),
             ]
         elif start < stop:
-            yield bucket, [units[n] for n in sorted(order[start:stop])]
+            yield bucket, np.sort(order[start:stop])
 
 
-def _stretch_hashes(units: list[SourceUnit]) -> Iterator[int]:
-    """Of each unit: the same for STRETCH_UNITS neighbours in one file."""
-    counts: Counter[str] = Counter()
-    latest: dict[str, int] = {}
-    for unit in units:
-        stretch, inside = divmod(counts[unit.source_uri], STRETCH_UNITS)
-        if inside == 0:
-            latest[unit.source_uri] = _hash(f"{unit.source_uri}#{stretch}")
-        counts[unit.source_uri] += 1
-        yield latest[unit.source_uri]
+def _stretch_hashes(units: SourceUnits, members: Places) -> npt.NDArray[np.uint64]:
+    """Of each unit of a partition: the same for STRETCH_UNITS neighbours in one file."""
+    files = units.files[members]
+    order = np.argsort(files, kind="stable")
+    by_file = files[order]
+    number_in_file = np.arange(len(order)) - np.searchsorted(by_file, by_file)
+    stretches, inside = np.divmod(number_in_file, STRETCH_UNITS)
+    starts = zip(by_file[inside == 0], stretches[inside == 0], strict=True)
+    hashes = np.fromiter((_hash(f"{units.uri(int(file))}#{stretch}") for file, stretch in starts), np.uint64)
+    of_units = np.empty(len(order), np.uint64)
+    of_units[order] = hashes[np.cumsum(inside == 0) - 1]
+    return of_units
 
 
 def _hash(text: str) -> int:
@@ -179,6 +185,43 @@ class Group:
     @property
     def folder(self) -> str:
         return partition_path(list(self.partition))
+
+
+class Groups(Sequence[Group]):
+    """Groups of units, of which each takes 100 bytes beside 8 for each unit; a group is made anew when it is read."""
+
+    def __init__(self, units: SourceUnits) -> None:
+        """Begin without a group."""
+        self._units = units
+        self._places: list[Places] = []
+        self.heads: list[tuple[Partition, int]] = []  # partition and bucket of each
+
+    def add(self, partition: Partition, bucket: int, places: Places) -> None:
+        """Adds a group of the units at some places."""
+        self.heads.append((partition, bucket))
+        self._places.append(places.astype(np.int32))
+
+    def __len__(self) -> int:
+        return len(self.heads)
+
+    @overload
+    def __getitem__(self, index: int) -> Group: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Group]: ...
+    def __getitem__(self, index: int | slice) -> Group | list[Group]:
+        if isinstance(index, slice):
+            return [self[n] for n in range(*index.indices(len(self)))]
+        return Group(*self.heads[index], self._units.take(self._places[index]))
+
+    @cached_property
+    def members(self) -> list[str]:
+        """The digest of each group's units, whatever is decided of them."""
+        return [group.members for group in self]
+
+    @property
+    def unit_ids(self) -> IdArray:
+        """The ids of all units of all groups."""
+        return self._units.ids
 
 
 @dataclass(frozen=True, slots=True)

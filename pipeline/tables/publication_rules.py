@@ -12,7 +12,7 @@ from pipeline.tables.error_budget import ErrorBudget
 from pipeline.tables.failures import merge_failures, total_failures
 from pipeline.tables.fragments import Fragments
 from pipeline.tables.group_tallies import Digests, GroupTallies
-from pipeline.tables.groups import Group
+from pipeline.tables.groups import Groups
 from pipeline.tables.snapshots import Failure, Manifest
 
 UNPUBLISHED = "Nothing was published; finished units are kept"
@@ -42,7 +42,7 @@ class Totals:
         return cls(manifest.counts["documents"], manifest.failures, duplicates)
 
 
-def count_totals(fragments: Fragments, groups: list[Group], mapped: Mapped = map) -> Totals:
+def count_totals(fragments: Fragments, groups: Groups, mapped: Mapped = map) -> Totals:
     """Counts documents, failures and duplicate ids of groups whose units all have fragments.
 
     Writes tallies, and nothing that readers of the table see.

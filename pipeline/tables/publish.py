@@ -11,7 +11,7 @@ cluster: a group goes out, and one small record for each of its files comes back
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -27,13 +27,14 @@ from pipeline.tables.changes import count_changes
 from pipeline.tables.erased_ids import Erasures, erased_count
 from pipeline.tables.failures import total_failures
 from pipeline.tables.fragments import Fragments
-from pipeline.tables.groups import Group, PublishedTask, SourceUnit, TableLayout, build_files
+from pipeline.tables.groups import Group, Groups, PublishedTask, TableLayout, build_files
 from pipeline.tables.hive_paths import partition_path
 from pipeline.tables.partitioning import check_partitions
 from pipeline.tables.publication_rules import PublicationRules, Totals, check_rules, count_totals
 from pipeline.tables.score_histograms import sum_histograms
 from pipeline.tables.snapshot_units import write_units
 from pipeline.tables.snapshots import Changes, Manifest, SnapshotFile, Snapshots
+from pipeline.tables.source_units import SourceUnit, SourceUnits
 from pipeline.terms import MANIFEST_VERSION
 
 ATTEMPTS = 20  # other runs that may publish while this one does, before it gives up
@@ -44,7 +45,7 @@ COPIED_TOGETHER = 256  # groups whose files are copied by one call: it only wait
 class Publication:
     """What a run wants readers to see."""
 
-    units: tuple[SourceUnit, ...]
+    units: Sequence[SourceUnit]
     layout: TableLayout
     task: PublishedTask
     scoring_key: str
@@ -53,9 +54,14 @@ class Publication:
     checkpoint: dict[str, Any]  # for the manifest; what of it decides the content is in the keys
 
     @cached_property
-    def groups(self) -> list[Group]:
+    def columns(self) -> SourceUnits:
+        """The units, in columns."""
+        return self.units if isinstance(self.units, SourceUnits) else SourceUnits.of(self.units)
+
+    @cached_property
+    def groups(self) -> Groups:
         """Groups the units as the table's layout wants."""
-        return self.layout.groups(self.units)
+        return self.layout.groups(self.columns)
 
     @cached_property
     def inputs(self) -> list[str]:
@@ -66,7 +72,8 @@ class Publication:
     @cached_property
     def content(self) -> str:
         """Digests everything in the snapshot but its number."""
-        inputs = [[group.folder, group.bucket, digest] for group, digest in zip(self.groups, self.inputs, strict=True)]
+        heads = zip(self.groups.heads, self.inputs, strict=True)
+        inputs = [[partition_path(list(partition)), bucket, digest] for (partition, bucket), digest in heads]
         # the version, so that what an older manifest does not tell is counted and judged by the next run
         keys = [MANIFEST_VERSION, self.scoring_key, self.task.key]
         keys += [list(self.layout.partition_by), self.partial]
@@ -135,12 +142,12 @@ def publish(
 
 
 def _check_complete(fragments: Fragments, publication: Publication) -> None:
-    units = publication.units
-    missing = {unit.id for unit in units} - fragments.finished(expected=len(units))
-    if missing:
+    ids = publication.columns.ids
+    missing = ids[~fragments.finished(expected=len(ids)).are_in(ids)]
+    if len(missing):
         raise RetryableError(
-            f"{fragments.folder}: {len(missing)} of {len(publication.units)} units have no fragment "
-            f"(first: {min(missing)}); nothing was published; run again"
+            f"{fragments.folder}: {len(missing)} of {len(ids)} units have no fragment "
+            f"(first: {min(missing.tolist()).decode()}); nothing was published; run again"
         )
 
 
@@ -180,8 +187,8 @@ def _same_files(publication: Publication, parent: Manifest | None) -> Iterator[t
     # an older version's manifest does not count all that this one does
     for file in parent.files if parent and parent.version == MANIFEST_VERSION else []:
         files[file.inputs, tuple((key, file.partition.get(key)) for key in hive_keys), file.bucket].append(file)
-    for n, (inputs, group) in enumerate(zip(publication.inputs, publication.groups, strict=True)):
-        if files_of_group := files.get((inputs, group.partition, group.bucket)):
+    for n, (inputs, head) in enumerate(zip(publication.inputs, publication.groups.heads, strict=True)):
+        if files_of_group := files.get((inputs, *head)):
             yield n, files_of_group
 
 
@@ -223,7 +230,7 @@ def _manifest(
             "duplicate_ids": totals.duplicates.ids,
             "erased": totals.erased,
             "units": len(publication.units),
-            "source_files": len({unit.source_uri for unit in publication.units}),
+            "source_files": len(publication.columns.uris),
         },
         labels=dict(sorted(labels.items())),
         files=files,

@@ -7,13 +7,12 @@ it: it tells a vacuum which fragments and tallies are in use. A snapshot without
 """
 
 import json
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.tables.groups import Group
+from pipeline.tables.groups import Groups
 from pipeline.tables.snapshots import Snapshots
 
 UNIT_DIGEST_BYTES = 16
@@ -49,13 +48,12 @@ class SnapshotUnits(NamedTuple):
     groups: DigestSet
 
 
-def write_units(snapshots: Snapshots, snapshot: int, groups: Iterable[Group]) -> None:
+def write_units(snapshots: Snapshots, snapshot: int, groups: Groups) -> None:
     """Says which units a snapshot that is being published is made of."""
-    groups = list(groups)
-    units = sorted(bytes.fromhex(unit.id) for group in groups for unit in group.units)
-    members = sorted(bytes.fromhex(group.members) for group in groups)
+    units, members = np.sort(groups.unit_ids), sorted(groups.members)
     head = json.dumps({"units": len(units), "groups": len(members)}).encode() + b"\n"
-    snapshots.storage.put_if_absent(snapshots.units_uri(snapshot), head + b"".join(units) + b"".join(members))
+    digests = bytes.fromhex(units.tobytes().decode()) + bytes.fromhex("".join(members))
+    snapshots.storage.put_if_absent(snapshots.units_uri(snapshot), head + digests)
 
 
 def copy_units(snapshots: Snapshots, source: int, target: int) -> None:

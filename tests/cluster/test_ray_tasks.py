@@ -9,9 +9,9 @@ import pytest
 from pipeline.cluster.ray_tasks import map_on_ray
 from pipeline.errors import ErrorBudgetError, RetryableError, RookeryError, StorageError
 from pipeline.tables.error_budget import ErrorBudget
-from pipeline.tables.groups import SourceUnit
 from pipeline.tables.publication_rules import PublicationRules
 from pipeline.tables.publish import Publication, publish
+from pipeline.tables.source_units import SourceUnit
 from tests.tables.test_publish import LAYOUT, RUN, Table, tree
 
 pytestmark = pytest.mark.ray

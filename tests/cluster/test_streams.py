@@ -68,7 +68,7 @@ def test_a_stream_is_labelled_and_cut_in_one_reading(ray: None, tmp_path: Path):
     assert manifest.counts["predictions"] == len(TEXTS)
 
     again = make_plan(job(tmp_path))
-    assert (again.missing, again.publication) == ([], now.publication)
+    assert (list(again.missing), again.publication) == ([], now.publication)
     other = make_plan(job(tmp_path, "text.max_tokens=512"))
     assert [unit for _, unit in other.missing] == list(now.units), "the cut is not the scores'"
 

@@ -34,7 +34,7 @@ def units_of(path: Path, text_bytes: int = 16_000_000, **settings: Any) -> list[
     """Of a file, or of every file in a folder, of whatever format."""
     uri = f"{path}/**" if path.is_dir() else str(path)
     corpus = CorpusSettings(uris=(uri,), **settings)
-    return cut(STORAGE, discover(STORAGE, corpus).files, corpus, text_bytes)
+    return list(cut(STORAGE, discover(STORAGE, corpus).files, corpus, text_bytes))
 
 
 def limited(unit: Unit, max_document_bytes: int) -> Unit:

@@ -19,7 +19,7 @@ def documents(numbers: list[int], version: int = 0) -> pa.Table:
 
 def units_of(uri: object, text_bytes: int = 2_000, **options: Any) -> list[Unit]:
     corpus = CorpusSettings(uris=(str(uri),), **{"id_column": "id"} | options)
-    return cut(STORAGE, discover(STORAGE, corpus).files, corpus, text_bytes)
+    return list(cut(STORAGE, discover(STORAGE, corpus).files, corpus, text_bytes))
 
 
 def rows_of(uri: object, text_bytes: int = 2_000, **options: Any) -> Rows:

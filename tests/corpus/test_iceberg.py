@@ -208,7 +208,7 @@ def test_carried_columns_go_by_the_table_s_names_too(catalog: Catalog) -> None:
 
 def units_carrying(settings: CorpusSettings) -> list[Unit]:
     files = discover(STORAGE, settings).files
-    return cut(STORAGE, files, settings, 16_000_000, map, carried_columns(STORAGE, files, settings))
+    return list(cut(STORAGE, files, settings, 16_000_000, map, carried_columns(STORAGE, files, settings)))
 
 
 def carried(settings: CorpusSettings) -> dict[str, tuple[str | None, ...]]:

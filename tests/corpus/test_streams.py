@@ -103,7 +103,7 @@ def test_units_that_can_be_read_alone_are(tmp_path: Path) -> None:
     for name in ("a.jsonl", "b.txt", "c.jsonl.gz", "d.jsonl.gz"):
         put(tmp_path / name, b"x" * 100)
     units = units_of(tmp_path, 30)
-    assert passes(units) == [(unit,) for unit in units]
+    assert list(passes(units)) == [(unit,) for unit in units]
 
 
 @pytest.mark.parametrize("n_documents", [2, 7])

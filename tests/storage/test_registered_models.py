@@ -71,7 +71,7 @@ def test_an_alias_is_resolved_when_the_run_is_planned(registry: Any, tmp_path: P
     assert moved.publication.checkpoint["uri"] == "mlflow:models:/topics/3"
     assert moved.scoring.key != plan.scoring.key
     pinned = make_plan(job(tmp_path, "mlflow:models:/topics/2"))
-    assert (pinned.missing, pinned.publication) == ([], plan.publication)
+    assert (list(pinned.missing), pinned.publication) == ([], plan.publication)
 
 
 def test_what_a_run_logged(registry: Any, tmp_path: Path):

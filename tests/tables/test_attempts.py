@@ -1,5 +1,6 @@
 """Marks of units, on local disk and on a real S3 server."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -135,7 +136,7 @@ def test_many_questions_about_a_neighbour_are_one_listing(fragments: Fragments, 
     listed = []
     find = Storage.find
 
-    def counted(self: Storage, uri: str) -> list[StoredFile]:
+    def counted(self: Storage, uri: str) -> Sequence[StoredFile]:
         listed.append(uri)
         return find(self, uri)
 

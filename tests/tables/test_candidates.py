@@ -14,10 +14,10 @@ from pipeline.tables.candidates import CandidateSnapshots
 from pipeline.tables.erased_ids import Erasures
 from pipeline.tables.erasure import erase_documents
 from pipeline.tables.fragments import Fragments
-from pipeline.tables.groups import SourceUnit
 from pipeline.tables.publish import publish
 from pipeline.tables.rollback import roll_back
 from pipeline.tables.snapshots import Manifest, Snapshots
+from pipeline.tables.source_units import SourceUnit
 from pipeline.tasks.classification import Classification
 from tests.dying_storage import DyingError, dying
 from tests.s3 import S3Server

@@ -17,11 +17,11 @@ from pipeline.schema import DOCUMENT_LOGITS, DOCUMENT_RECORD
 from pipeline.tables import changes
 from pipeline.tables.error_budget import ErrorBudget
 from pipeline.tables.fragments import fragment
-from pipeline.tables.groups import SourceUnit
 from pipeline.tables.publication_rules import PublicationRules
 from pipeline.tables.publish import Publication, publish
 from pipeline.tables.rollback import roll_back
 from pipeline.tables.snapshots import Changes, Manifest, SnapshotFile
+from pipeline.tables.source_units import SourceUnit
 from tests.tables.test_publish import CHECKPOINT, DECISION, LAYOUT, RUN, Table
 
 Document = tuple[str, str | None]  # id and text; None for an error

@@ -16,10 +16,11 @@ from pipeline.storage.objects import Storage
 from pipeline.tables.comparison import FLOOR, Comparison, Flip, compare_snapshots, kappa, psi
 from pipeline.tables.error_budget import ErrorBudget
 from pipeline.tables.fragments import Fragments, fragment
-from pipeline.tables.groups import SourceUnit, TableLayout
+from pipeline.tables.groups import TableLayout
 from pipeline.tables.publication_rules import PublicationRules
 from pipeline.tables.publish import Publication, publish
 from pipeline.tables.snapshots import Manifest, Snapshots
+from pipeline.tables.source_units import SourceUnit
 from pipeline.tasks.classification import Classification
 from pipeline.tasks.embedding import Embedding
 from pipeline.tasks.task import Task

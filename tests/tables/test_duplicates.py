@@ -15,9 +15,9 @@ from pipeline.tables import duplicates as module, group_tallies
 from pipeline.tables.duplicates import DocumentPlace, RepeatedDigestFinder, find_duplicates
 from pipeline.tables.error_budget import ErrorBudget
 from pipeline.tables.group_tallies import Digests, GroupTallies, id_digests
-from pipeline.tables.groups import SourceUnit
 from pipeline.tables.publication_rules import PublicationRules
 from pipeline.tables.publish import Publication, check_current, is_current, publish
+from pipeline.tables.source_units import SourceUnit
 from tests.tables.test_publish import RUN, Table
 
 

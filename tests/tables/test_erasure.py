@@ -20,12 +20,12 @@ from pipeline.tables.erased_ids import Erasures
 from pipeline.tables.erasure import erase_documents, look_for
 from pipeline.tables.error_budget import ErrorBudget
 from pipeline.tables.group_tallies import id_digests
-from pipeline.tables.groups import SourceUnit
 from pipeline.tables.heartbeats import Heartbeats
 from pipeline.tables.publication_rules import PublicationRules
 from pipeline.tables.publish import is_current, publish
 from pipeline.tables.rollback import roll_back
 from pipeline.tables.snapshots import Manifest, Snapshots
+from pipeline.tables.source_units import SourceUnit
 from pipeline.tasks.classification import Classification
 from tests.dying_storage import DyingError, dying
 from tests.tables.test_publish import Table, tree

@@ -1,7 +1,11 @@
 """Which units share a data file: each in one group, no group too large, and a small change changes few."""
 
+import hashlib
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
+import numpy as np
 from hypothesis import given, settings, strategies as st
 
 from pipeline.tables.groups import (
@@ -9,10 +13,11 @@ from pipeline.tables.groups import (
     HASHES,
     STRETCH_UNITS,
     Group,
-    SourceUnit,
     TableLayout,
     halved,
 )
+from pipeline.tables.hive_paths import partition_path
+from pipeline.tables.source_units import SourceUnit
 
 LAYOUT = TableLayout(partition_by=("part",), carried=(), buckets=None)
 # many units lie close together, so that halving goes deep
@@ -27,15 +32,16 @@ def files(count: int, units_each: int = 1) -> list[SourceUnit]:
     return [unit(f"{n}-{i}", f"{n}.jsonl") for n in range(count) for i in range(units_each)]
 
 
-def buckets(hashes: list[int]) -> dict[int, list[SourceUnit]]:
-    return dict(halved([unit(f"{hash_}", "f") for hash_ in hashes], hashes))
+def buckets(hashes: list[int]) -> dict[int, list[int]]:
+    """The hashes of each bucket's units, in the order of the units."""
+    return {bucket: [hashes[n] for n in places] for bucket, places in halved(np.array(hashes, np.uint64))}
 
 
 @settings(deadline=None)  # a busy machine is no failure
 @given(st.lists(HASH, unique=True, max_size=400))
 def test_every_unit_in_one_bucket_and_no_bucket_too_large(hashes: list[int]):
     found = buckets(hashes)
-    assert sorted(int(u.id) for units in found.values() for u in units) == sorted(hashes)
+    assert sorted(hash_ for of_bucket in found.values() for hash_ in of_bucket) == sorted(hashes)
     assert all(0 < len(units) <= BUCKET_UNITS for units in found.values())
 
 
@@ -44,7 +50,7 @@ def test_every_unit_in_one_bucket_and_no_bucket_too_large(hashes: list[int]):
 def test_a_bucket_s_number_is_the_first_bits_of_its_units_hashes(hashes: list[int]):
     for bucket, units in buckets(hashes).items():
         bits = bucket.bit_length() - 1
-        assert {int(u.id) >> (64 - bits) for u in units} == {bucket - 2**bits}
+        assert {hash_ >> (64 - bits) for hash_ in units} == {bucket - 2**bits}
 
 
 @settings(deadline=None)
@@ -57,8 +63,7 @@ def test_a_new_unit_changes_one_bucket(hashes: list[int]):
 
 
 def test_units_with_one_hash_stay_together_however_many():
-    units = files(BUCKET_UNITS + 1)
-    assert list(halved(units, [7] * len(units))) == [(2**64 + 7, units)]
+    assert buckets([7] * (BUCKET_UNITS + 1)) == {2**64 + 7: [7] * (BUCKET_UNITS + 1)}
 
 
 def test_a_small_corpus_is_one_group_for_each_partition():
@@ -97,7 +102,51 @@ def test_the_order_of_the_files_does_not_matter():
     assert inputs(LAYOUT.groups(units)) == inputs(LAYOUT.groups(backwards))
 
 
-def inputs(groups: list[Group]) -> list[tuple[int, str]]:
+@settings(deadline=None, max_examples=30)
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["a", "b", None])), max_size=300),
+    st.none() | st.integers(1, 5),
+)
+def test_groups_are_those_of_one_unit_after_the_other(files_: list[tuple[int, str | None]], fixed: int | None):
+    units = [unit(f"{n:032x}", f"{file}.jsonl", part) for n, (file, part) in enumerate(files_)]
+    layout = replace(LAYOUT, buckets=fixed)
+    groups = [(group.partition, group.bucket, group.units) for group in layout.groups(units)]
+    assert groups == list(one_after_the_other(units, fixed))
+
+
+def one_after_the_other(
+    units: list[SourceUnit], fixed: int | None
+) -> Iterator[tuple[tuple[tuple[str, str | None], ...], int, tuple[SourceUnit, ...]]]:
+    """The rule of the layout, unit by unit."""
+    partitions = sorted({member.partitions for member in units}, key=lambda values: partition_path(list(values)))
+    for partition in partitions:
+        members, numbers = [member for member in units if member.partitions == partition], Counter[str]()
+        hashed: list[tuple[SourceUnit, int]] = []
+        for member in members:
+            stretch = f"#{numbers[member.source_uri] // STRETCH_UNITS}" if fixed is None else ""
+            numbers[member.source_uri] += 1
+            digest = hashlib.sha256(f"{member.source_uri}{stretch}".encode()).digest()
+            hashed.append((member, int.from_bytes(digest[:8])))
+        if fixed is None:
+            of_bucket = sorted(divided(hashed, 1, 0, HASHES))
+        else:
+            by_number = {number: [m for m, hash_ in hashed if hash_ % fixed == number] for number in range(fixed)}
+            of_bucket = [(number, some) for number, some in by_number.items() if some]
+        yield from ((partition, bucket, tuple(some)) for bucket, some in of_bucket)
+
+
+def divided(
+    hashed: list[tuple[SourceUnit, int]], bucket: int, low: int, high: int
+) -> Iterator[tuple[int, list[SourceUnit]]]:
+    if len(hashed) > BUCKET_UNITS and high - low > 1:
+        middle = (low + high) // 2
+        yield from divided([pair for pair in hashed if pair[1] < middle], 2 * bucket, low, middle)
+        yield from divided([pair for pair in hashed if pair[1] >= middle], 2 * bucket + 1, middle, high)
+    elif hashed:
+        yield bucket, [member for member, _ in hashed]
+
+
+def inputs(groups: Iterable[Group]) -> list[tuple[int, str]]:
     return [(group.bucket, group.inputs(LAYOUT, "key")) for group in groups]
 
 

@@ -26,11 +26,12 @@ from pipeline.tables import failures
 from pipeline.tables.error_budget import ErrorBudget
 from pipeline.tables.file_lists import file_lists
 from pipeline.tables.fragments import Fragments, fragment
-from pipeline.tables.groups import SourceUnit, TableLayout, label_counts
+from pipeline.tables.groups import TableLayout, label_counts
 from pipeline.tables.object_names import object_name
 from pipeline.tables.publication_rules import PublicationRules
 from pipeline.tables.publish import Publication, check_current, is_current, publish
 from pipeline.tables.snapshots import Failure, Manifest, Snapshots
+from pipeline.tables.source_units import SourceUnit
 from pipeline.tasks.classification import Classification
 from pipeline.tasks.question_answering import ANSWERS as ANSWERS_FIELD
 from pipeline.tasks.token_classification import ENTITIES as ENTITIES_FIELD

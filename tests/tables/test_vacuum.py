@@ -19,13 +19,13 @@ from pipeline.storage.objects import Storage
 from pipeline.tables.attempts import Attempts
 from pipeline.tables.content_index import ContentIndex
 from pipeline.tables.fragments import Fragments
-from pipeline.tables.groups import SourceUnit
 from pipeline.tables.heartbeats import Heartbeats
 from pipeline.tables.object_names import object_name
 from pipeline.tables.publish import Publication
 from pipeline.tables.reachability import DAY_SECONDS, Retention
 from pipeline.tables.rollback import roll_back
 from pipeline.tables.snapshots import Snapshots
+from pipeline.tables.source_units import SourceUnit
 from pipeline.tables.vacuum import LIST, Deleted, Review, review, vacuum
 from tests.dying_storage import DyingError
 from tests.tables.test_publish import DECISION, Table, file_list_paths, tree

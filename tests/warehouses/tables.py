@@ -10,10 +10,11 @@ import pyarrow as pa
 from pipeline.schema import DOCUMENT_LOGITS, DOCUMENT_RECORD
 from pipeline.tables.error_budget import ErrorBudget
 from pipeline.tables.fragments import fragment
-from pipeline.tables.groups import SourceUnit, TableLayout
+from pipeline.tables.groups import TableLayout
 from pipeline.tables.publication_rules import PublicationRules
 from pipeline.tables.publish import Publication, publish
 from pipeline.tables.snapshots import Manifest
+from pipeline.tables.source_units import SourceUnit
 from tests.tables.test_publish import CHECKPOINT, DECISION, RUN, Table
 
 NAME = 'my "topics"; it\'s'
