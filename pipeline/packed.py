@@ -19,20 +19,20 @@ import pyarrow as pa
 CHUNK_ITEMS = 256  # more compress no better
 OPEN_ITEMS = 32 * CHUNK_ITEMS  # that are held as they are, at most: 6 MB of units
 CODEC = "zstd"
-Item = TypeVar("Item")
+Packable = TypeVar("Packable")
 
 
-class PackedList(Sequence[Item]):
+class PackedList(Sequence[Packable]):
     """A list that can be appended to and read; its items can be pickled, and are values: each reading makes others."""
 
-    def __init__(self, items: Iterable[Item] = ()) -> None:
+    def __init__(self, items: Iterable[Packable] = ()) -> None:
         """Take some items."""
         self._chunks: list[tuple[int, bytes]] = []  # bytes when unpacked, and packed
-        self._open: list[Item] = []  # that follow the chunks
-        self._unpacked: tuple[int, list[Item]] = (-1, [])  # the chunk that was read last, by its number
+        self._open: list[Packable] = []  # that follow the chunks
+        self._unpacked: tuple[int, list[Packable]] = (-1, [])  # the chunk that was read last, by its number
         self.extend(items)
 
-    def append(self, item: Item) -> None:
+    def append(self, item: Packable) -> None:
         """Add one item."""
         self._open.append(item)
         if len(self._open) == OPEN_ITEMS:
@@ -41,7 +41,7 @@ class PackedList(Sequence[Item]):
                 self._chunks.append((len(data), pa.compress(data, CODEC, asbytes=True)))
             self._open = []
 
-    def extend(self, items: Iterable[Item]) -> None:
+    def extend(self, items: Iterable[Packable]) -> None:
         """Add items."""
         for item in items:
             self.append(item)
@@ -49,16 +49,16 @@ class PackedList(Sequence[Item]):
     def __len__(self) -> int:
         return len(self._chunks) * CHUNK_ITEMS + len(self._open)
 
-    def __iter__(self) -> Iterator[Item]:
+    def __iter__(self) -> Iterator[Packable]:
         for number in range(len(self._chunks)):
             yield from self._chunk(number)
         yield from self._open
 
     @overload
-    def __getitem__(self, index: int) -> Item: ...
+    def __getitem__(self, index: int) -> Packable: ...
     @overload
-    def __getitem__(self, index: slice) -> list[Item]: ...
-    def __getitem__(self, index: int | slice) -> Item | list[Item]:
+    def __getitem__(self, index: slice) -> list[Packable]: ...
+    def __getitem__(self, index: int | slice) -> Packable | list[Packable]:
         if isinstance(index, slice):
             return [self[n] for n in range(*index.indices(len(self)))]
         place = range(len(self))[index]  # raises IndexError
@@ -80,7 +80,7 @@ class PackedList(Sequence[Item]):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self):,} items)"
 
-    def compressed(self, is_chosen: npt.NDArray[np.bool_]) -> Iterator[Item]:
+    def compressed(self, is_chosen: npt.NDArray[np.bool_]) -> Iterator[Packable]:
         """Yield the items that are chosen, as `itertools.compress` does; chunks without one are left as they are."""
         for number in range(len(self._chunks)):
             chosen = is_chosen[number * CHUNK_ITEMS : (number + 1) * CHUNK_ITEMS]
@@ -88,7 +88,7 @@ class PackedList(Sequence[Item]):
                 yield from compress(self._chunk(number), chosen)
         yield from compress(self._open, is_chosen[len(self._chunks) * CHUNK_ITEMS :])
 
-    def _chunk(self, number: int) -> list[Item]:
+    def _chunk(self, number: int) -> list[Packable]:
         size, packed = self._chunks[number]
-        items: list[Item] = pickle.loads(pa.decompress(packed, size, CODEC))
+        items: list[Packable] = pickle.loads(pa.decompress(packed, size, CODEC))
         return items

@@ -1,7 +1,7 @@
 """A store of a large corpus and its table that answers as an object store would, and counts what it is asked.
 
-Listings are computed, 10 units and 10,000 documents to a file. Every footer is one real footer, every fragment is made
-up when it is read, nothing holds text. Requests are counted as s3fs would send them
+Listings are computed, a unit of 100 documents to a file. Every footer is one real footer, every fragment is made up
+when it is read, nothing holds text. Requests are counted as s3fs would send them
 (tests/jobs/measure/test_scale.py holds the two together).
 """
 
@@ -18,28 +18,36 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.corpus.slices import Unit
 from pipeline.schema import DOCUMENT_LOGITS, fragment_schema
 from pipeline.tables.group_tallies import GroupTally
 from pipeline.tables.repeatable_parquet import parquet_bytes
 
-UNITS_PER_FILE = 10
-DOCUMENTS_PER_UNIT = 1000
+UNITS_PER_FILE = 1
+DOCUMENTS_PER_UNIT = 100
 _DOCUMENT_BYTES = 16_000
 LISTED_AT_ONCE = 1000  # objects in one reply of a store
+ID_BYTES = 16  # of a unit
 
 
 @dataclass(slots=True)
 class World:
-    """What the simulated store holds, and what it was asked."""
+    """What the simulated store holds, and what it was asked. It holds 16 bytes for each unit that has a fragment."""
 
     files: int = 0
     file: bytes = b""
+    units: list[Unit] = field(default_factory=list)  # of one file
     replaced: int = 0  # one corpus file in so many has a second version; 0: none
-    fragments: dict[str, list[str]] = field(default_factory=dict)  # unit ids by folder
+    fragments: dict[str, bytearray] = field(default_factory=dict)  # unit ids by folder
     sizes: dict[str, int] = field(default_factory=dict)  # of a snapshot's files
     tallies: dict[str, int] = field(default_factory=dict)  # documents of each
     objects: dict[str, bytes] = field(default_factory=dict)  # of all else that was put
     requests: Counter[str] = field(default_factory=Counter)
+
+    def add_fragment(self, uri: str) -> None:
+        """Puts a unit's fragment, that says nothing, into the store."""
+        folder, _, name = uri.removeprefix("simulated://").rpartition("/")
+        self.fragments.setdefault(folder, bytearray()).extend(bytes.fromhex(name.removesuffix(".parquet")))
 
 
 class SimulatedStore(fsspec.AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
@@ -67,13 +75,15 @@ class SimulatedStore(fsspec.AbstractFileSystem):  # type: ignore[misc]  # fsspec
         self.world.requests["HEAD"] += 1
         return True
 
-    def find(self, path: str, **_: Any) -> dict[str, dict[str, Any]]:
-        files = {info["name"]: info for info in self._below(path)}
-        self.world.requests["LIST"] += max(1, -(-len(files) // LISTED_AT_ONCE))
-        if not files:  # s3fs looks whether it is an object
+    def find_paged(self, path: str) -> Iterator[dict[str, Any]]:
+        """Yields what lies below a folder, as pipeline/storage/s3.py does."""
+        number = 0
+        for number, info in enumerate(self._below(path), start=1):  # noqa: B007 - the last one is their count
+            yield info
+        self.world.requests["LIST"] += max(1, -(-number // LISTED_AT_ONCE))
+        if not number:  # s3fs looks whether it is an object
             with contextlib.suppress(FileNotFoundError):
-                self.info(path)
-        return files
+                yield self.info(path)
 
     def ls(self, path: str, **_: Any) -> list[dict[str, Any]]:
         self.world.requests["LIST"] += 1
@@ -112,7 +122,9 @@ class SimulatedStore(fsspec.AbstractFileSystem):  # type: ignore[misc]  # fsspec
         elif "/_units" in path:
             for folder, units in world.fragments.items():
                 if f"{folder}/".startswith(f"{path}/"):
-                    yield from (_info(f"{folder}/{unit}.parquet", 1) for unit in units)
+                    starts = range(0, len(units), ID_BYTES)
+                    ids = (units[start : start + ID_BYTES].hex() for start in starts)
+                    yield from (_info(f"{folder}/{id_}.parquet", 1) for id_ in ids)
         else:
             for sizes in (world.sizes, {name: len(data) for name, data in world.objects.items()}):
                 inside = (name for name in list(sizes) if name.startswith(f"{path}/"))
@@ -133,7 +145,7 @@ fsspec.register_implementation("simulated", SimulatedStore)
 
 
 def corpus_file() -> bytes:
-    """Makes a Parquet file with a footer of 10,000 documents of 16,000 bytes; all alike, so that it weighs little."""
+    """Makes a Parquet file with a footer of 100 documents of 16,000 bytes; all alike, so that it weighs little."""
     sink, rows = io.BytesIO(), UNITS_PER_FILE * DOCUMENTS_PER_UNIT
     documents = pa.table(
         {

@@ -1,5 +1,6 @@
 """Requests of planning and publishing: as many as the README says, on the simulated store and on a real one."""
 
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 import pytest
 import s3fs
 
-from jobs.measure.scale import CHANGED, Cost, cost_table, measure_scale, simulate_labelling
+from jobs.measure.phase_costs import Cost, cost_table, exponent, of_median_cpu
+from jobs.measure.scale import CHANGED, measure_scale, planned
 from jobs.measure.simulated_store import UNITS_PER_FILE, SimulatedStore, World, corpus_file, fragment_bytes
 from jobs.sample import CHECKPOINT
 from pipeline.config.label import parse_job
@@ -38,25 +40,30 @@ def by_phase(costs: list[Cost]) -> dict[str, Cost]:
 
 
 def test_requests_grow_with_the_corpus_and_no_faster(world: World, monkeypatch: pytest.MonkeyPatch):
-    small = by_phase(measure_scale(200))
+    monkeypatch.setattr("pipeline.corpus.units.MANY_FILES", 300)
+    small = by_phase(measure_scale(300))
     monkeypatch.setattr(SimulatedStore, "world", World())
-    large = by_phase(measure_scale(400))
+    large = by_phase(measure_scale(900))
     for cost in (*small.values(), *large.values()):
         files, units, sent = cost.files, cost.files * UNITS_PER_FILE, cost.requests
         assert cost.units == units
         # each finished unit's folder, and some for the corpus, the table, its snapshots, candidates, editions, erasures
         assert sent["LIST"] <= 256 + units // 1000 + 20
-        if cost.phase.startswith("plan"):
+        # but for a folder of units and for a thousand names, all requests are those of tasks
+        assert cost.driver_requests.total() <= 256 + units // 1000 + 60
+        if ": plan" in cost.phase:
             assert sent["HEAD"] - files in range(8)
-            assert sent["GET"] - files in range(2)
+            assert sent["GET"] - files in range(3)
             assert sent["PUT"] == sent["COPY"] == 0
-        elif cost.phase == "publish the first snapshot":
-            # each fragment is counted, then written; five looks for hints that are not there yet
-            assert sent["GET"] == 2 * units + 5
+        elif cost.phase.endswith("label"):
+            assert not sent
+        elif cost.phase == "first night: publish":
+            # each fragment is counted, then written; some looks for hints that are not there yet
+            assert sent["GET"] - 2 * units in range(10)
             # tallies and files; claim, list of units, five lists of files, manifest, _latest.json, _last_survey.json
             assert sent["PUT"] == 2 * cost.groups + 10
             assert sent["COPY"] == 0
-        elif cost.phase == "nothing has changed":
+        elif cost.phase.endswith("nothing has changed"):
             assert sent["HEAD"] + sent["GET"] < 10  # no file's footer, no fragment's folder
             assert sent["LIST"] <= files // 1000 + 10
             assert sent["PUT"] == sent["COPY"] == 0
@@ -65,6 +72,33 @@ def test_requests_grow_with_the_corpus_and_no_faster(world: World, monkeypatch: 
             assert (added <= UNITS_PER_FILE * -(-files // CHANGED), one) == (True, 0)
             assert sent["COPY"] == cost.groups - added
     assert cost_table([*small.values(), *large.values()]).row_count == 2 * len(small)
+
+
+def test_a_plan_and_its_groups_take_little_memory_for_each_unit(world: World, monkeypatch: pytest.MonkeyPatch):
+    """The driver's first GB is for a million units and what it has loaded: 200 bytes each are a fifth of it."""
+    monkeypatch.setattr("pipeline.packed.OPEN_ITEMS", 1024)  # so that less than usual is held as it is
+    world.file, world.files = corpus_file(), 1
+    planned()  # what a process holds from then on is no plan's
+    held = {}
+    for files in (2048, 6144):
+        world.files = files
+        tracemalloc.start()
+        plan = planned()
+        assert len(plan.publication.groups) > files // 64
+        held[files] = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        del plan
+    assert (held[6144] - held[2048]) / 4096 < 200, held
+
+
+def cost(files: int, cpu_seconds: float) -> Cost:
+    return Cost(files, "plan", files, 1, 1.0, cpu_seconds, 100, Counter(), Counter(), 0)
+
+
+def test_the_exponent_is_that_of_the_growth_and_the_median_is_shown():
+    assert exponent(cost(100, 2.0), cost(1000, 20.0)) == pytest.approx(1)
+    assert exponent(cost(100, 2.0), cost(1000, 200.0)) == pytest.approx(2)
+    assert of_median_cpu([[cost(100, 3.0)], [cost(100, 1.0)], [cost(100, 2.0)]]) == [cost(100, 2.0)]
 
 
 def phases(job: list[str], write: Callable[[Plan], None], sent: Counter[str]) -> Iterator[Any]:
@@ -91,9 +125,9 @@ def test_the_simulated_store_counts_what_s3_is_sent(world: World, s3: S3Server, 
     world.files, world.file = 3, corpus_file()
 
     def simulate(plan: Plan) -> None:
-        simulate_labelling(plan)
         for id_ in plan.unit_ids:
             uri = plan.fragments.uri(id_)
+            world.add_fragment(uri)
             world.objects[uri.removeprefix("simulated://")] = fragment_bytes(uri)
 
     simulated = ["corpus.uris=simulated://corpus", "table.uri=simulated://table", *common]
