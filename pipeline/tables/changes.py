@@ -10,7 +10,7 @@ removed those of the parent.
 Files that hold the same documents on both sides are not looked at: those that were kept, and those that were written
 anew because of another threshold or checkpoint. Of the others ids and digests are read, `mapped` over a cluster, and
 counted here, of each 64 bits: two of n ids have the same with a probability of n²/2⁶⁵, and of 10⁹, 0.03 pairs are
-expected. Up to 4.2 million documents (67 MB) stay in memory; more are appended to 256 files on this machine's disk by
+expected. Up to 2.1 million documents (34 MB) stay in memory; more are appended to 256 files on this machine's disk by
 the highest 8 bits of their ids, and each file is counted alone. 10⁹ documents on both sides are 32 GB there in files of
 125 MB.
 """
@@ -32,7 +32,7 @@ from pipeline.tables.repeatable_parquet import read_parquet
 from pipeline.tables.snapshots import Changes, Manifest, SnapshotFile, Snapshots
 from pipeline.tables.spilling import full_disk_explained, spill_folder
 
-DOCUMENTS_IN_MEMORY = 2**22  # of which sorting takes three times as much
+DOCUMENTS_IN_MEMORY = 2**21  # of which sorting takes three times as much
 # [N, 2]: digests of id and content, 0 for an error; the lowest bit of the second says of which side a document is
 ContentDigests = npt.NDArray[np.uint64]
 DOCUMENTS_SPILLED = "documents", 16  # bytes of each, to say so where the disk is full
