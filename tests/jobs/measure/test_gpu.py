@@ -105,7 +105,7 @@ def test_the_command_runs_a_step_and_says_what_became_of_it(tmp_path: Path) -> N
     step = json.loads((tmp_path / "out/gpu.json").read_text())["steps"]["kernels"]
     assert step["state"] == "passed"
     assert step["rows"] == [["tests.bigbird.test_norm_triton", {"passed": 2, "failed": 0, "skipped": 0}]]
-    assert (tmp_path / "out/gpu.md").read_text() == run.stdout
+    assert (tmp_path / "out" / "gpu.md").read_text() == run.stdout
     assert subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 2
 
 
