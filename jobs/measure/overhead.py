@@ -99,13 +99,13 @@ def overhead(
             labelled.append(labelling_times(job, documents))
             console.print(f"bare predictor {bare[-1]:.1f} s, {labelled[-1]}")
             shutil.rmtree(f"{scratch}/table")
-    rows = figures(tokens, bare, labelled)
+    rows = overhead_rows(tokens, bare, labelled)
     for row in rows:
         console.print(" · ".join(row))
     page.write(made_by(), [f"{about}. Medians of {rounds} runs of each.", markdown_table(rows)])
 
 
-def figures(tokens: int, bare: Sequence[float], labelled: Sequence[LabellingTimes]) -> list[tuple[str, ...]]:
+def overhead_rows(tokens: int, bare: Sequence[float], labelled: Sequence[LabellingTimes]) -> list[tuple[str, ...]]:
     """Makes what is shown: medians, and their ratios to the bare predictor's."""
     alone = statistics.median(bare)
     rows: list[tuple[str, ...]] = [("", "s", "of the bare predictor's", "tokens/s")]

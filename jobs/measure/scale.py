@@ -44,10 +44,10 @@ SHOWN_EACH = 1000  # units: what is shown of progress meanwhile
 SIMULATED_ACTORS = 64
 WIDTH = 250  # the table needs less: in a file too it is whole
 Made = TypeVar("Made")
-Night = tuple[list[Cost], World]  # what a run cost, and what it left in the store
+SimulatedNight = tuple[list[Cost], World]  # what a run cost, and what it left in the store
 
 
-def measure_scale(files: int, apart: Callable[..., Night] = lambda run, world: run(world)) -> list[Cost]:
+def measure_scale(files: int, apart: Callable[..., SimulatedNight] = lambda run, world: run(world)) -> list[Cost]:
     """Measures every phase with a corpus of so many files; `apart` calls a function for each run, as in a process."""
     world, costs = World(files=files, file=corpus_file()), list[Cost]()
     for run in (first_night, later_run, second_night_unchanged, second_night):
@@ -56,7 +56,7 @@ def measure_scale(files: int, apart: Callable[..., Night] = lambda run, world: r
     return costs
 
 
-def first_night(world: World) -> Night:
+def first_night(world: World) -> SimulatedNight:
     """Labels and publishes all."""
     SimulatedStore.world, meter = world, Meter(world.files)
     plan = meter.measure("first night: plan", planned)
@@ -66,21 +66,21 @@ def first_night(world: World) -> Night:
     return meter.costs, world
 
 
-def later_run(world: World) -> Night:
+def later_run(world: World) -> SimulatedNight:
     """Plans what is published."""
     SimulatedStore.world, meter = world, Meter(world.files)
     meter.measure("a later run: plan, all is labelled", planned)
     return meter.costs, world
 
 
-def second_night_unchanged(world: World) -> Night:
+def second_night_unchanged(world: World) -> SimulatedNight:
     """Finds that there is nothing to do."""
     SimulatedStore.world, meter = world, Meter(world.files)
     meter.measure("second night: nothing has changed", unchanged)
     return meter.costs, world
 
 
-def second_night(world: World) -> Night:
+def second_night(world: World) -> SimulatedNight:
     """Publishes a corpus of which some files are replaced, whose units are labelled at once."""
     SimulatedStore.world, meter = world, Meter(world.files)
     world.replaced = CHANGED

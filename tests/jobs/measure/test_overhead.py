@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobs.measure.overhead import LabellingTimes, figures
+from jobs.measure.overhead import LabellingTimes, overhead_rows
 from pipeline.runs.unit_done import UnitDone
 
 
@@ -11,7 +11,7 @@ def test_what_comes_before_the_first_unit_is_apart():
     units = [UnitDone("unit", 0, 1, 0, 1, 100, read_s=0.5, text_s=0.25, encode_s=10.0, wait_s=wait) for wait in (5, 1)]
     times = LabellingTimes.of([(15.0, units[0]), (26.5, units[1])])
     assert times == LabellingTimes(start=5.0, computing=21.5, encode=20.0, wait=1.0, beside=1.5)
-    _, alone, job, *parts = figures(200, [19.0, 20.0, 40.0], [times])
+    _, alone, job, *parts = overhead_rows(200, [19.0, 20.0, 40.0], [times])
     assert alone[1:] == ("20.0", "1.000", "10")
     assert job[1:] == ("21.5", "1.075", "9")
     assert [float(part[2]) for part in parts] == pytest.approx([1.0, 0.05, 0.075, 0.25])
