@@ -33,7 +33,10 @@ def connected(job: Job) -> Iterator[None]:
         label_output.print_connecting(address)
     with ray_cluster(job):
         gc.freeze()  # what is loaded by now stays: a million units that pass by make Python look through it otherwise
-        yield
+        try:
+            yield
+        finally:
+            gc.unfreeze()  # or Python frees nothing of it at the end, and DuckDB complains of leaks on standard error
 
 
 def connecting_first(job: Job, stack: contextlib.ExitStack) -> Mapped:

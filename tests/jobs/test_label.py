@@ -218,6 +218,7 @@ def test_on_s3(ray_address: str, s3: S3Server, tmp_path: Path):
     path = job_file(tmp_path / "job.yaml", settings)
     first = rookery("label", "--config", path, **on_ray(ray_address, s3.environment()))
     assert first.returncode == 0, first.stderr
+    assert first.stderr.rstrip().splitlines()[-1].startswith("report ")  # libraries have nothing to say at its end
     second = rookery("label", "--config", path, **s3.environment())
     assert "Nothing was published" in second.stderr
 
