@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pipeline.bigbird.attention import Attention
-from pipeline.bigbird.avx512_library import avx512_library, spread
+from pipeline.bigbird.avx512_library import operators_in_c, spread
 from pipeline.bigbird.layout import AttentionGroup, Layout
 
 _STEP = 32  # STEP in block_products.h
@@ -46,8 +46,7 @@ def avx512_every_row(qkv_TX: Tensor, layout: Layout, heads: int, *, tiles: bool)
     Raises:
         torch.OutOfMemoryError: there is none for what lies between the products.
     """
-    library = avx512_library()
-    assert library is not None
+    library = operators_in_c()
     assert qkv_TX.is_contiguous()
     size = qkv_TX.shape[1] // 3
     shape = _Shape(heads, layout.block_size, size // heads, 3 * size)
@@ -76,8 +75,7 @@ def avx512_first_rows(q_WD: Tensor, kv_TX: Tensor, layout: Layout, heads: int) -
     Raises:
         torch.OutOfMemoryError: there is none for the scores.
     """
-    library = avx512_library()
-    assert library is not None
+    library = operators_in_c()
     assert q_WD.is_contiguous()
     assert kv_TX.is_contiguous()
     size = q_WD.shape[1]

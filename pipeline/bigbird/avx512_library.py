@@ -40,6 +40,13 @@ def avx512_library() -> ctypes.CDLL | None:
     return None
 
 
+def operators_in_c() -> ctypes.CDLL:
+    """Gives the library to who was chosen to call it, because `why_no_avx512` knew no reason against it."""
+    library = avx512_library()
+    assert library is not None
+    return library
+
+
 def opened(path: Path) -> ctypes.CDLL:
     """Loads the library at `path`."""
     library = ctypes.CDLL(str(path))

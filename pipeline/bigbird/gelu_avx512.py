@@ -6,7 +6,7 @@ Xeon with AMX (13.7 ms and 6.7; in C 2.6, on 2 cores), and 2 % longer of a layer
 
 from torch import Tensor
 
-from pipeline.bigbird.avx512_library import avx512_library, spread
+from pipeline.bigbird.avx512_library import operators_in_c, spread
 from pipeline.bigbird.linear_mkldnn import MkldnnLinear
 from pipeline.terms import Activation
 
@@ -25,8 +25,7 @@ class MkldnnGeluLinear(MkldnnLinear):
 
 def avx512_gelu_tanh(x: Tensor) -> Tensor:
     """Computes it in place, of x of any shape, contiguous; gives x."""
-    library = avx512_library()
-    assert library is not None
+    library = operators_in_c()
     assert x.is_contiguous()
     pointer = x.data_ptr()
     spread(x.numel(), VALUES_OF_A_THREAD, lambda low, high: library.rookery_gelu_tanh(pointer, low, high))

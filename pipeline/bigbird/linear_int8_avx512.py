@@ -7,7 +7,7 @@ avx512_vnni: 151 ms, by torch's operators around them 196, and in bfloat16 303.
 import torch
 from torch import Tensor
 
-from pipeline.bigbird.avx512_library import avx512_library, spread
+from pipeline.bigbird.avx512_library import operators_in_c, spread
 from pipeline.bigbird.linear import Outputs, activate
 from pipeline.bigbird.linear_int8 import Int8Linear
 from pipeline.terms import Activation
@@ -34,8 +34,7 @@ class Avx512Int8Linear(Int8Linear):
 
 def avx512_round_rows(x_RI: Tensor) -> tuple[Tensor, Tensor]:
     """Rounds x_RI, contiguous, to uint8 with zero point 128; gives it and the scale of each row, float32."""
-    library = avx512_library()
-    assert library is not None
+    library = operators_in_c()
     assert x_RI.is_contiguous()
     rounded_RI = torch.empty(x_RI.shape, dtype=torch.uint8)
     scale_R = torch.empty(len(x_RI))
@@ -47,8 +46,7 @@ def avx512_round_rows(x_RI: Tensor) -> tuple[Tensor, Tensor]:
 
 def avx512_scale_rows(y_RO: Tensor, scale_R: Tensor, bias_O: Tensor, *, gelu: bool) -> Tensor:
     """Computes y * scale + bias, or its tanh GELU, in place, of y_RO, contiguous; gives y_RO."""
-    library = avx512_library()
-    assert library is not None
+    library = operators_in_c()
     assert y_RO.is_contiguous()
     arguments = (y_RO.data_ptr(), scale_R.data_ptr(), bias_O.data_ptr(), y_RO.shape[1], gelu)
     least = max(1, VALUES_OF_A_SCALING // y_RO.shape[1])

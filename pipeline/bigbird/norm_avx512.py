@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from pipeline.bigbird.avx512_library import avx512_library, spread
+from pipeline.bigbird.avx512_library import operators_in_c, spread
 from pipeline.bigbird.norm import Norms, torch_embed_norm
 
 ROWS_OF_A_THREAD = 512  # of 768 values each: 200 microseconds
@@ -11,8 +11,7 @@ ROWS_OF_A_THREAD = 512  # of 768 values each: 200 microseconds
 
 def avx512_add_norm(hidden_RD: Tensor, update_RD: Tensor, norm: nn.LayerNorm) -> Tensor:
     """Computes normed_RD; contiguous tensors."""
-    library = avx512_library()
-    assert library is not None
+    library = operators_in_c()
     assert hidden_RD.is_contiguous()
     assert update_RD.is_contiguous()
     normed_RD = torch.empty_like(hidden_RD)

@@ -43,7 +43,7 @@ def guarded(x: Tensor) -> Tensor:
 def main() -> None:
     library = opened(Path(sys.argv[1]))
     for module in (attention_avx512, norm_avx512, gelu_avx512, linear_int8_avx512):
-        vars(module)["avx512_library"] = lambda: library
+        vars(module)["operators_in_c"] = lambda: library
     torch.set_num_threads(1)
     for block_size, heads, head_size, lengths in SHAPES:
         size = heads * head_size

@@ -39,7 +39,7 @@ def attention(request: pytest.FixtureRequest, plain_library: Any) -> Iterator[At
         pytest.skip(reason)
     library = avx512_library() if request.param == "tiles" else plain_library
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attention_avx512, "avx512_library", lambda: library)
+        patch.setattr(attention_avx512, "operators_in_c", lambda: library)
         yield FORMS[request.param]
 
 

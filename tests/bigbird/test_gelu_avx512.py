@@ -19,7 +19,7 @@ pytestmark = [needs_avx512, needs_compiler]
 def library(tmp_path_factory: pytest.TempPathFactory):
     library = opened(built(tmp_path_factory.mktemp("library")))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gelu_avx512, "avx512_library", lambda: library)
+        patch.setattr(gelu_avx512, "operators_in_c", lambda: library)
         yield
 
 

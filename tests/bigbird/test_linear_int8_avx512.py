@@ -22,7 +22,7 @@ needs_int8 = pytest.mark.skipif(not cpu_has(INT8_FLAGS), reason=f"this processor
 def library(tmp_path_factory: pytest.TempPathFactory):
     library = opened(built(tmp_path_factory.mktemp("library")))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(linear_int8_avx512, "avx512_library", lambda: library)
+        patch.setattr(linear_int8_avx512, "operators_in_c", lambda: library)
         yield
 
 
