@@ -7,14 +7,15 @@ here and there. A short list is held as it is.
 """
 
 import pickle
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import compress
-from operator import eq
 from typing import TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+from pipeline.value_sequence import ValueSequence
 
 CHUNK_ITEMS = 256  # more compress no better
 OPEN_ITEMS = 32 * CHUNK_ITEMS  # that are held as they are, at most: 6 MB of units
@@ -22,7 +23,7 @@ CODEC = "zstd"
 Packable = TypeVar("Packable")
 
 
-class PackedList(Sequence[Packable]):
+class PackedList(ValueSequence[Packable]):
     """A list that can be appended to and read; its items can be pickled, and are values: each reading makes others."""
 
     def __init__(self, items: Iterable[Packable] = ()) -> None:
@@ -71,11 +72,6 @@ class PackedList(Sequence[Packable]):
             items = self._chunk(number)
             self._unpacked = number, items
         return items[inside]
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and len(self) == len(other) and all(map(eq, self, other))
-
-    __hash__ = None  # type: ignore[assignment]  # it can be appended to
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self):,} items)"

@@ -1,8 +1,7 @@
 """The units of a plan that have no fragment yet, without a copy of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
-from operator import eq
 from typing import overload
 
 import numpy as np
@@ -11,11 +10,12 @@ import numpy.typing as npt
 from pipeline.corpus.slices import Unit
 from pipeline.packed import PackedList
 from pipeline.tables.unit_ids import UnitIds
+from pipeline.value_sequence import ValueSequence
 
 UnitWithId = tuple[str, Unit]
 
 
-class MissingUnits(Sequence[UnitWithId]):
+class MissingUnits(ValueSequence[UnitWithId]):
     """Ids and units, in order; to be gone through rather than to be asked for one here and there."""
 
     def __init__(self, units: PackedList[Unit], ids: UnitIds, is_missing: npt.NDArray[np.bool_]) -> None:
@@ -38,8 +38,3 @@ class MissingUnits(Sequence[UnitWithId]):
         if isinstance(places, range):
             return [self[place] for place in places]
         return next(islice(self, places, None))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and len(self) == len(other) and all(map(eq, self, other))
-
-    __hash__ = None  # type: ignore[assignment]  # nobody needs it, and it would read them all

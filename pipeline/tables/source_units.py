@@ -1,9 +1,8 @@
 """The units that a table is made of, as publishing needs them: in columns, 50 bytes and a URI each."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, compress, islice
-from operator import eq
 from typing import Any, Self, overload
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.tables.unit_ids import IdArray, id_array
+from pipeline.value_sequence import ValueSequence
 
 MADE_AT_ONCE = 4096  # units
 UNKNOWN = -1  # documents
@@ -33,7 +33,7 @@ class SourceUnit:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SourceUnits(Sequence[SourceUnit]):
+class SourceUnits(ValueSequence[SourceUnit]):
     """Units in their order. What is read of it is made anew.
 
     Attributes:
@@ -87,11 +87,6 @@ class SourceUnits(Sequence[SourceUnit]):
     def __getitem__(self, index: int | slice) -> SourceUnit | tuple[SourceUnit, ...]:
         places = np.arange(len(self))[index]
         return self.take(places) if isinstance(index, slice) else self.take(np.array([places]))[0]
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and len(self) == len(other) and all(map(eq, self, other))
-
-    __hash__ = None  # type: ignore[assignment]  # nobody needs it, and it would read them all
 
     def take(self, places: Places) -> tuple[SourceUnit, ...]:
         """Gives the units at some places."""

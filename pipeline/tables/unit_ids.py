@@ -1,11 +1,12 @@
 """Ids of many units, 32 bytes each: as Python's strings in a set they would take 150."""
 
-from collections.abc import Iterable, Iterator, Sequence, Set
-from operator import eq
+from collections.abc import Iterable, Iterator, Set
 from typing import overload
 
 import numpy as np
 import numpy.typing as npt
+
+from pipeline.value_sequence import ValueSequence
 
 UNIT_ID_DIGITS = 32
 READ_AT_ONCE = 4096  # ids that are made Python's own
@@ -20,7 +21,7 @@ def id_array(ids: Iterable[str]) -> IdArray:
 NO_IDS = id_array(())
 
 
-class UnitIds(Sequence[str]):
+class UnitIds(ValueSequence[str]):
     """Ids in the order of their units."""
 
     def __init__(self, array: IdArray) -> None:
@@ -42,11 +43,6 @@ class UnitIds(Sequence[str]):
         if isinstance(index, slice):
             return UnitIds(self.array[index])
         return str(self.array[index].decode())
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and len(self) == len(other) and all(map(eq, self, other))
-
-    __hash__ = None  # type: ignore[assignment]  # nobody needs it, and it would read them all
 
 
 class UnitIdSet(Set[str]):
