@@ -26,8 +26,12 @@ def _bytes_of_file(units: list[Unit]) -> Iterator[float]:
 
 def missing_bytes(plan: Plan) -> list[tuple[Unit, float]]:
     """Lists the units that a plan lacks, in order, each with its bytes that are stored."""
-    n_bytes = stored_bytes(plan.units)[plan.missing.is_missing].tolist()
-    return list(zip((unit for _, unit in plan.missing), n_bytes, strict=True))
+    return list(zip((unit for _, unit in plan.missing), bytes_of_missing(plan).tolist(), strict=True))
+
+
+def bytes_of_missing(plan: Plan) -> npt.NDArray[np.float64]:
+    """Gives the bytes that are stored of each unit that a plan lacks, in order."""
+    return stored_bytes(plan.units)[plan.missing.is_missing]
 
 
 def _bytes(unit: Unit, parts: int, documents: int) -> float:

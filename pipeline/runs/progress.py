@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.planning.plan import Plan
-from pipeline.planning.stored_bytes import stored_bytes
+from pipeline.planning.stored_bytes import bytes_of_missing
 from pipeline.runs.run_history import SlowestUnits, Throughput
 from pipeline.runs.unit_done import UnitDone
 
@@ -211,7 +211,7 @@ class UnitWeights:
     @classmethod
     def of(cls, plan: Plan) -> "UnitWeights":
         """Weighs the units that a plan lacks."""
-        sizes = stored_bytes(plan.units)[plan.missing.is_missing]
+        sizes = bytes_of_missing(plan)
         ids = np.frombuffer(bytes.fromhex(plan.missing.ids.array.tobytes().decode()), "S16")
         order = np.argsort(ids)
         documents = [unit.documents for _, unit in plan.missing if unit.documents is not None]
