@@ -154,24 +154,25 @@ def compiled_first_rows(architecture: int, dtype: str, head_size: int) -> Compil
 
 def compiled_add_norm(architecture: int, dtype: str) -> CompiledKernel:
     """Residual and norm, as `norm_triton.add_norm` launches it."""
-    from pipeline.bigbird import norm_triton
+    from pipeline.bigbird.norm_triton import add_norm_kernel
 
-    options = norm_triton.launch(HIDDEN)
-    constants = {"D": HIDDEN, "LANES": options.pop("LANES")}
-    types = " ".join([f"*{dtype}"] * 5)
-    name, kernel = f"add and norm, {dtype}, rows of {HIDDEN}", norm_triton.add_norm_kernel
-    return compile_kernel(name, kernel, f"{types} fp32", constants, options, architecture)
+    return _compiled_norm("add and norm", add_norm_kernel, f"{5 * f'*{dtype} '}fp32", architecture, dtype)
 
 
 def compiled_embed_norm(architecture: int, dtype: str) -> CompiledKernel:
     """Embeddings and norm, as `norm_triton.embed_norm` launches it."""
+    from pipeline.bigbird.norm_triton import embed_norm_kernel
+
+    types = f"*i64 *i64 {6 * f'*{dtype} '}fp32 fp32"
+    return _compiled_norm("embeddings and norm", embed_norm_kernel, types, architecture, dtype)
+
+
+def _compiled_norm(name: str, kernel: Any, types: str, architecture: int, dtype: str) -> CompiledKernel:
     from pipeline.bigbird import norm_triton
 
     options = norm_triton.launch(HIDDEN)
     constants = {"D": HIDDEN, "LANES": options.pop("LANES")}
-    types = " ".join([f"*{dtype}"] * 6)
-    name, kernel = f"embeddings and norm, {dtype}, rows of {HIDDEN}", norm_triton.embed_norm_kernel
-    return compile_kernel(name, kernel, f"*i64 *i64 {types} fp32 fp32", constants, options, architecture)
+    return compile_kernel(f"{name}, {dtype}, rows of {HIDDEN}", kernel, types, constants, options, architecture)
 
 
 def every_launch() -> Iterator[tuple[Callable[..., CompiledKernel], tuple[Any, ...]]]:

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
 import pyarrow as pa
 import ray
 
@@ -43,4 +42,4 @@ class TrialStage:
         started = time.perf_counter()
         at, tokens = zip(*self._timed, strict=True)
         measured = {"device": self._device, "computing": time.perf_counter() - started}
-        return pa.Table.from_pylist([measured | {"at": np.array(at).tolist(), "tokens": list(tokens)}])
+        return pa.Table.from_pylist([measured | {"at": list(at), "tokens": list(tokens)}])
